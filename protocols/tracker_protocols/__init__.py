@@ -1,0 +1,10 @@
+"""Decoders for the languages of GPS trackers: bytes in, messages out, no I/O.
+
+``ALL`` is the registry: a protocol is here or it does not exist.
+"""
+
+from tracker_protocols.gt06 import GT06
+from tracker_protocols.protocol import Protocol
+
+ALL: tuple[Protocol, ...] = (GT06,)
+BY_NAME: dict[str, Protocol] = {protocol.name: protocol for protocol in ALL}

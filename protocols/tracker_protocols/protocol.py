@@ -1,0 +1,36 @@
+"""What the server, the simulator and the documentation need to know of a protocol."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from tracker_protocols.wire.decoder import Decoder
+from tracker_protocols.wire.device import Device, HttpDevice
+
+
+class Transport(StrEnum):
+    """How a protocol's bytes travel."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    HTTP = "http"
+
+
+class Protocol(Struct, frozen=True):
+    """One device family's language.
+
+    ``port`` is the number this field uses for it by habit. ``checksum``: a flipped bit cannot pass.
+    ``commands`` names the commands that ``device`` languages of this family can be told (none yet: empty).
+    """
+
+    name: str
+    title: str
+    port: int
+    transports: tuple[Transport, ...]
+    decoder: type[Decoder]
+    device: type[Device | HttpDevice]
+    models: tuple[str, ...]
+    checksum: bool = False
+    commands: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""What protocols share: cutting frames, reading fields, checksums and the decoder's frame."""
