@@ -4,7 +4,8 @@
 """
 
 from tracker_protocols.gt06 import GT06
+from tracker_protocols.osmand import OSMAND
 from tracker_protocols.protocol import Protocol
 
-ALL: tuple[Protocol, ...] = (GT06,)
+ALL: tuple[Protocol, ...] = (GT06, OSMAND)
 BY_NAME: dict[str, Protocol] = {protocol.name: protocol for protocol in ALL}
