@@ -1,0 +1,1 @@
+"""HTTP for people and programs (devices that speak HTTP come in through listeners/)."""

@@ -1,0 +1,162 @@
+"""The composition root: the only place that builds things, starts them in order and stops them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+from collections.abc import Callable
+
+import structlog
+
+from tracker_server.api.app import Readiness, make_app
+from tracker_server.api.server import ApiServer, make_server, open_sockets
+from tracker_server.config import Settings
+from tracker_server.listeners.server import ListenError, Listeners
+from tracker_server.metrics import Metrics
+from tracker_server.pipeline.batcher import Batcher
+from tracker_server.pipeline.ingest import Ingest
+from tracker_server.pipeline.quarantine import Room
+from tracker_server.pipeline.trackers import Trackers
+from tracker_server.storage.database import AWAY, Database, Role
+from tracker_server.storage.ingest_store import IngestStore
+from tracker_server.storage.maintenance import Maintenance, set_compression
+from tracker_server.storage.migrate import bootstrap, migrate
+from tracker_server.storage.tracker_feed import TrackerFeed
+
+log = structlog.get_logger(__name__)
+
+STALLED_S = 30.0  # frames that wait this long for a commit mean that nothing is being stored
+PING_S_MAX = 2.0
+DRAIN_S_MAX = 20.0
+
+
+async def prepare(database: Database, settings: Settings) -> None:
+    """A database of today's shape, with what everything may begin with. Raises DatabaseError and psycopg errors."""
+    async with await database.connect(Role.OWNER) as owner:
+        await migrate(owner, timescaledb=settings.storage.timescaledb == "auto")
+        await bootstrap(
+            owner,
+            currency=settings.billing.currency,
+            zone=settings.billing.zone,
+            account=settings.devices.unknown_account,
+        )
+        compression = await set_compression(owner, settings.storage.compress_after_days)
+        log.debug("compression", state=compression)
+
+
+class Server:
+    """Everything in one process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.database = Database(settings)
+        self.trackers = Trackers()
+        self.store = IngestStore(self.database)
+        self.batcher = Batcher(
+            self.store,
+            self.metrics,
+            queue_rows_max=settings.ingest.queue_rows_max,
+            batch_rows_max=settings.ingest.batch_rows_max,
+            unanswered_bytes_max=settings.limits.unanswered_bytes_max,
+            account_for_new=settings.devices.unknown_account,
+        )
+        room = Room(settings.quarantine.rows_max, settings.quarantine.rows_per_device_max, self.metrics)
+        ingest = Ingest(
+            self.trackers,
+            self.batcher,
+            room,
+            future_max_s=settings.ingest.future_max_s,
+            register_unknown=settings.devices.unknown == "register",
+        )
+        self.listeners = Listeners(settings, ingest, self.metrics)
+        self.feed = TrackerFeed(self.database, self.trackers, self.metrics)
+        self.maintenance = Maintenance(self.database, settings, room)
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Begin to drain."""
+        self._stop.set()
+
+    async def run(self, say: Callable[[str], None]) -> None:
+        """From the first migration to the last answer. ``say`` is told each address, then ``ready``."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        await self.database.open()
+        try:
+            await prepare(self.database, self.settings)
+            await self._serve(say)
+        finally:
+            await self.store.close()
+            await self.database.close()
+
+    async def _serve(self, say: Callable[[str], None]) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            beside = [tasks.create_task(self.feed.run()), tasks.create_task(self.maintenance.run())]
+            writing = tasks.create_task(self.batcher.run())
+            await self.feed.ready.wait()
+            await self.listeners.open()
+            beside.append(tasks.create_task(self.listeners.sweep()))
+            api = self._open_api(tasks)
+            for address in self.listeners.open_addresses:
+                tls = " (TLS)" if address.tls else ""
+                say(f"{address.protocol}: {address.transport} {address.host}:{address.port}{tls}")
+            if api:
+                scheme = "https" if self.settings.api.tls_cert else "http"
+                say(f"api: {scheme}://{self.settings.api.host}:{self.settings.api.port}")
+            say("ready")
+            gc.collect()
+            gc.freeze()  # what lives as long as the server need not be looked at again
+            await self._stop.wait()
+            await self._drain(writing)
+            if api:
+                api.stop()
+            for task in beside:
+                task.cancel()
+
+    def _open_api(self, tasks: asyncio.TaskGroup) -> ApiServer | None:
+        api = self.settings.api
+        if not api.port:
+            return None
+        server = make_server(make_app(self.metrics, self.readiness), api)
+        try:
+            sockets = open_sockets(api)
+        except OSError as error:
+            raise ListenError(
+                f"api.port: {api.host}:{api.port} cannot be opened: {error.strerror}; set another, or 0 for off"
+            ) from None
+        tasks.create_task(server.serve_on(sockets))
+        return server
+
+    async def _drain(self, writing: asyncio.Task[None]) -> None:
+        """Nothing read is left uncommitted, nothing committed is left unanswered."""
+        log.info("stopping", waiting_rows=self.batcher.waiting_rows)
+        self.listeners.stop_reading()
+        self.batcher.stop()
+        done, _ = await asyncio.wait([writing], timeout=DRAIN_S_MAX)
+        if not done:
+            log.warning("stopping without the database; devices keep what was not answered")
+            writing.cancel()
+        await self.listeners.close()
+
+    async def readiness(self) -> Readiness:
+        """Whether the database answers and what comes in is committed."""
+        problems: list[str] = []
+        if not self.batcher.store_answers:
+            problems.append("the database is away; reports wait unanswered")
+        if self.batcher.waiting_s > STALLED_S:
+            problems.append(
+                f"nothing has been committed for {self.batcher.waiting_s:.0f} s though frames came"
+            )
+        if not problems:
+            try:
+                async with (
+                    asyncio.timeout(PING_S_MAX),
+                    await self.database.connect(Role.DISPLAY) as connection,
+                ):
+                    await connection.execute("SELECT 1")
+            except (*AWAY, TimeoutError) as error:
+                problems.append(f"the database does not answer: {str(error).strip() or 'time is up'}")
+        return Readiness(not problems, tuple(problems))

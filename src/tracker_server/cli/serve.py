@@ -1,0 +1,40 @@
+"""``tracker-server serve``: everything in one process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tracker_server.cli.common import refused, settings, told
+
+
+def serve(*, config: Path | None = None, data_dir: Path | None = None) -> None:
+    """Run the server: embedded database where no DSN is set, migrations, listeners, API.
+
+    Says each address that it listens on, then "ready". SIGTERM: stops reading, commits, answers, closes, exits 0.
+
+    Example: TRACKER_STORAGE__DSN=postgresql://localhost/tracker tracker-server serve
+
+    Parameters
+    ----------
+    config
+        Settings file (TOML). Default: config/tracker-server.toml where it exists.
+    data_dir
+        Embedded database, media and keys; overrides the setting of that name.
+    """
+    import uvloop
+
+    from tracker_server import logs
+    from tracker_server.app import Server
+    from tracker_server.listeners.server import ListenError
+
+    loaded = settings(config, {"data_dir": str(data_dir) if data_dir else None})
+    logs.set_up(loaded.settings.log)
+
+    async def main() -> None:
+        await Server(loaded.settings).run(lambda line: print(line, flush=True))  # noqa: T201
+
+    try:
+        with told():
+            uvloop.run(main())
+    except* ListenError as group:
+        refused("; ".join(str(error) for error in group.exceptions))

@@ -1,0 +1,336 @@
+"""One frozen tree of settings, read once: file, then environment over it, then flags over both.
+
+Every key has its default, unit and meaning here; ``config/tracker-server.toml`` is written from this
+module by ``config show --as-file`` and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from tracker_protocols import ALL
+
+PREFIX = "TRACKER_"
+FILE_VARIABLE = "TRACKER_CONFIG"
+DEFAULT_FILE = Path("config/tracker-server.toml")
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Positive = Annotated[int, Meta(ge=1)]
+NotNegative = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used. The message names the key, where it came from and the cure."""
+
+
+class Storage(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where fixes live. ``dsn`` empty: an embedded PostgreSQL in ``data_dir``."""
+
+    dsn: Annotated[str, Meta(description="PostgreSQL 15 or later; empty: embedded, in data_dir")] = ""
+    timescaledb: Annotated[
+        Literal["auto", "off"],
+        Meta(description="auto: hypertables where the extension is to be had; off: native daily partitions"),
+    ] = "auto"
+    retention_days: Annotated[
+        NotNegative, Meta(description="days after which fixes are deleted; 0: kept for ever")
+    ] = 0
+    compress_after_days: Annotated[
+        NotNegative,
+        Meta(description="days after which TimescaleDB compresses, where its licence allows; 0: never"),
+    ] = 14
+
+
+class Listener(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One protocol's address."""
+
+    port: Annotated[Port, Meta(description="0 switches the protocol off")]
+    host: Annotated[
+        str, Meta(description="address, or several separated by commas: 0.0.0.0,:: is IPv4 and IPv6")
+    ] = "0.0.0.0"
+    tls_cert: Annotated[str, Meta(description="PEM file with the certificate chain: TLS for TCP or HTTP")] = (
+        ""
+    )
+    tls_key: Annotated[str, Meta(description="PEM file with the private key")] = ""
+    proxy_protocol: Annotated[
+        bool, Meta(description="expect PROXY protocol v2 before each TCP connection's first byte")
+    ] = False
+
+
+class Api(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """REST, socket, page, /metrics, /healthz, /readyz."""
+
+    host: Annotated[str, Meta(description="address to listen on")] = "0.0.0.0"
+    port: Annotated[Port, Meta(description="0 switches it off")] = 8082
+    tls_cert: Annotated[str, Meta(description="PEM file with the certificate chain")] = ""
+    tls_key: Annotated[str, Meta(description="PEM file with the private key")] = ""
+
+
+class Devices(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What happens when somebody unknown knocks."""
+
+    unknown: Annotated[
+        Literal["quarantine", "register"],
+        Meta(
+            description="quarantine: kept until `device add` and `quarantine replay`; register: becomes a tracker"
+        ),
+    ] = "quarantine"
+    unknown_account: Annotated[str, Meta(description="the account that a registered one belongs to")] = (
+        "default"
+    )
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What one device, one address and all together may take. Full: the socket is read no further."""
+
+    connections_max: Annotated[
+        Positive, Meta(description="open device connections; a file descriptor and about 6 KB each")
+    ] = 50_000
+    connections_per_address_max: Annotated[
+        Positive, Meta(description="open connections from one address; carriers put many devices behind one")
+    ] = 10_000
+    messages_per_second_max: Annotated[
+        Positive, Meta(description="frames a second of one connection; what is above is read later")
+    ] = 1_000
+    unanswered_bytes_max: Annotated[
+        Positive, Meta(description="bytes of one connection read but not yet committed")
+    ] = 262_144
+    noise_bytes_max: Annotated[
+        Positive, Meta(description="bytes that belong to no frame before the connection is closed")
+    ] = 65_536
+    idle_s: Annotated[Seconds, Meta(description="seconds of silence before a connection is closed")] = 1_800.0
+    login_s: Annotated[
+        Seconds, Meta(description="seconds for TLS, PROXY header and the first byte before it is closed")
+    ] = 300.0
+    http_body_bytes_max: Annotated[Positive, Meta(description="body of one request of a device")] = 65_536
+    udp_peers_max: Annotated[Positive, Meta(description="UDP senders remembered at once")] = 100_000
+
+
+class Ingest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The way from frame to commit."""
+
+    queue_rows_max: Annotated[
+        Positive, Meta(description="reports waiting for a commit before sockets are read no further")
+    ] = 50_000
+    batch_rows_max: Annotated[Positive, Meta(description="reports in one transaction")] = 5_000
+    future_max_s: Annotated[
+        Positive, Meta(description="a fix further ahead of our clock than this many seconds is quarantined")
+    ] = 86_400
+
+
+class Quarantine(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Frames kept because they could not be decoded, assigned or stored."""
+
+    rows_max: Annotated[Positive, Meta(description="frames in all; above it none is kept or answered")] = (
+        1_000_000
+    )
+    rows_per_device_max: Annotated[
+        Positive, Meta(description="frames of one unknown identifier; above it none is kept or answered")
+    ] = 20_000
+    days: Annotated[Positive, Meta(description="days after which a frame is dropped")] = 90
+
+
+class Billing(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Of the account `default`, and where an account names none."""
+
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217")] = "EUR"
+    zone: Annotated[str, Meta(description="IANA time zone")] = "UTC"
+
+
+class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is told on standard error."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="coordinates are told at debug only")
+    ] = "info"
+    format: Annotated[
+        Literal["auto", "json", "console"], Meta(description="auto: colours on a terminal, else JSON")
+    ] = "auto"
+
+
+def _default_listeners() -> dict[str, Listener]:
+    return {protocol.name: Listener(port=protocol.port) for protocol in ALL}
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All settings."""
+
+    data_dir: Annotated[Path, Meta(description="embedded database, media, keys")] = Path("data")
+    storage: Storage = field(default_factory=Storage)
+    api: Api = field(default_factory=Api)
+    listeners: dict[str, Listener] = field(default_factory=_default_listeners)
+    devices: Devices = field(default_factory=Devices)
+    limits: Limits = field(default_factory=Limits)
+    ingest: Ingest = field(default_factory=Ingest)
+    quarantine: Quarantine = field(default_factory=Quarantine)
+    billing: Billing = field(default_factory=Billing)
+    log: Log = field(default_factory=Log)
+
+
+class Source(Struct, frozen=True):
+    """Values as one source gave them: ``name`` is a file's path, ``environment`` or ``flags``."""
+
+    name: str
+    values: dict[str, Any]
+
+
+class Loaded(Struct, frozen=True):
+    """The settings, and for each dotted key that is not a default, the source that set it."""
+
+    settings: Settings
+    origin: dict[str, str]
+
+
+def load(
+    config: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Loaded:
+    """Read the settings. ``flags`` are dotted keys. Raises ConfigError."""
+    environment = os.environ if environment is None else environment
+    sources = [*_file(config, environment), _environment(environment)]
+    sources.append(Source("flags", nested({k: v for k, v in (flags or {}).items() if v is not None})))
+    tree: dict[str, Any] = {"listeners": {p.name: {"port": p.port} for p in ALL}}
+    origin: dict[str, str] = {}
+    for source in sources:
+        _merge(tree, source.values, source.name, origin, "")
+    try:
+        settings = msgspec.convert(tree, Settings, strict=False, dec_hook=_path)
+    except msgspec.ValidationError as error:
+        raise ConfigError(explain(str(error), origin)) from None
+    _check(settings, origin)
+    return Loaded(settings, origin)
+
+
+def _path(kind: type, value: Any) -> Any:
+    if kind is not Path or not isinstance(value, str):
+        raise ValueError(f"expected {kind.__name__}")
+    return Path(value).expanduser()
+
+
+def _file(config: Path | None, environment: Mapping[str, str]) -> list[Source]:
+    named = config or (Path(environment[FILE_VARIABLE]) if environment.get(FILE_VARIABLE) else None)
+    path = named or DEFAULT_FILE
+    try:
+        return [Source(str(path), tomllib.loads(path.read_text()))]
+    except FileNotFoundError:
+        if named is None:
+            return []
+        raise ConfigError(f"{path}: there is no such file; --config and {FILE_VARIABLE} name it") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
+
+
+def _environment(environment: Mapping[str, str]) -> Source:
+    found: dict[str, str] = {}
+    for variable, value in environment.items():
+        if not variable.startswith(PREFIX):
+            continue
+        key = variable.removeprefix(PREFIX).lower().replace("__", ".")
+        if "." in key or key in Settings.__struct_fields__:
+            found[key] = value
+    return Source("environment", nested(found))
+
+
+def nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"api.port": 1}`` as ``{"api": {"port": 1}}``."""
+    tree: dict[str, Any] = {}
+    for key, value in dotted.items():
+        *parents, leaf = key.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = value
+    return tree
+
+
+def _merge(
+    tree: dict[str, Any], values: dict[str, Any], source: str, origin: dict[str, str], path: str
+) -> None:
+    for key, value in values.items():
+        dotted = f"{path}{key}"
+        if isinstance(value, dict) and isinstance(tree.setdefault(key, {}), dict):
+            _merge(tree[key], value, source, origin, f"{dotted}.")
+        else:
+            tree[key] = value
+            origin[dotted] = source
+
+
+def explain(problem: str, origin: Mapping[str, str]) -> str:
+    """Msgspec's finding as a sentence that names the key, its source and what would do."""
+    text, _, path = problem.partition(" - at `$")
+    key = path.rstrip("`").lstrip(".").replace("[...]", "")
+    if "unknown field" in text:
+        unknown = text.split("`")[1]
+        key = f"{key}.{unknown}".lstrip(".")
+        known = keys_below(key.rpartition(".")[0])
+        near = get_close_matches(unknown, known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        return f"{key} ({_where(key, origin)}): there is no such setting; {hint}"
+    return f"{key} ({_where(key, origin)}): {text[:1].lower()}{text[1:]}"
+
+
+def _where(key: str, origin: Mapping[str, str]) -> str:
+    exact = [source for dotted, source in origin.items() if dotted == key or dotted.startswith(f"{key}.")]
+    return f"from {exact[0]}" if exact else "default"
+
+
+def keys_below(section: str) -> list[str]:
+    """The names of the settings in a section (dotted; empty: the top)."""
+    if not section:
+        return list(Settings.__struct_fields__)
+    top, _, rest = section.partition(".")
+    if top == "listeners":
+        return list(Listener.__struct_fields__) if rest else [p.name for p in ALL]
+    kinds: dict[str, type[Struct]] = {f.name: f.type for f in msgspec.structs.fields(Settings)}
+    kind = kinds.get(top)
+    return list(kind.__struct_fields__) if isinstance(kind, type) and issubclass(kind, Struct) else []
+
+
+def _check(settings: Settings, origin: Mapping[str, str]) -> None:
+    """What types cannot say."""
+    names = [p.name for p in ALL]
+    for name, listener in settings.listeners.items():
+        if name not in names:
+            near = get_close_matches(name, names, 1)
+            hint = f"did you mean {near[0]!r}?" if near else "`tracker-server protocols` lists them"
+            raise ConfigError(
+                f"listeners.{name} ({_where(f'listeners.{name}', origin)}): no such protocol; {hint}"
+            )
+        _check_tls(f"listeners.{name}", listener.tls_cert, listener.tls_key)
+    _check_tls("api", settings.api.tls_cert, settings.api.tls_key)
+    taken: dict[int, str] = {}
+    ports = [(f"listeners.{n}.port", item.port) for n, item in settings.listeners.items()]
+    for key, port in [*ports, ("api.port", settings.api.port)]:
+        if port and port in taken:
+            raise ConfigError(
+                f"{key}: port {port} is taken by {taken[port]} already; choose another, or 0 for off"
+            )
+        taken[port] = key
+    check_zone("billing.zone", settings.billing.zone)
+
+
+def _check_tls(section: str, cert: str, key: str) -> None:
+    if bool(cert) != bool(key):
+        raise ConfigError(f"{section}: tls_cert and tls_key go together; set both, or neither")
+    for name, path in (("tls_cert", cert), ("tls_key", key)):
+        if path and not Path(path).is_file():
+            raise ConfigError(f"{section}.{name}: {path}: there is no such file")
+
+
+def check_zone(key: str, zone: str) -> None:
+    """Refuse a time zone that is not in the IANA database."""
+    from zoneinfo import ZoneInfo
+
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        raise ConfigError(f"{key}: {zone!r} is no IANA time zone; for example Europe/Madrid") from None

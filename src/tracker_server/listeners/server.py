@@ -1,0 +1,180 @@
+"""All listening sockets of a server: opened together, swept for the silent, drained together."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from prometheus_client import Counter
+
+from tracker_protocols import BY_NAME
+from tracker_protocols.protocol import Protocol, Transport
+from tracker_server.config import Limits, Listener, Settings
+from tracker_server.listeners.door import Door
+from tracker_server.metrics import Metrics, ProtocolMetrics
+from tracker_server.pipeline.ingest import Ingest
+
+if TYPE_CHECKING:
+    from tracker_server.listeners.connection import Connection
+    from tracker_server.listeners.udp import UdpListener
+
+SWEEP_S = 5.0
+BACKLOG = 4_096  # devices that knock at the same moment after an outage of the carrier
+DRAIN_S_MAX = 20.0
+
+
+class ListenError(Exception):
+    """An address cannot be listened on. The message names the setting."""
+
+
+class Shared:
+    """What all connections of one protocol and transport share."""
+
+    __slots__ = (
+        "closed",
+        "connections",
+        "door",
+        "ingest",
+        "limits",
+        "loop",
+        "metrics",
+        "protocol",
+        "proxy_protocol",
+        "refusal",
+        "stopping",
+        "transport",
+    )
+
+    def __init__(
+        self, protocol: Protocol, transport: Transport, ingest: Ingest, common: Common, *, proxy: bool
+    ) -> None:
+        self.protocol = protocol
+        self.transport = transport.value
+        self.ingest = ingest
+        self.limits: Limits = common.limits
+        self.door = common.door
+        self.metrics: ProtocolMetrics = common.metrics.of_protocol(protocol.name)
+        self.closed: Counter = common.metrics.connections_closed
+        self.proxy_protocol = proxy
+        self.refusal = b""
+        self.connections: set[Connection] = set()
+        self.loop = asyncio.get_running_loop()
+        self.stopping = False
+
+
+class Common(Struct):
+    """What all listeners share."""
+
+    limits: Limits
+    door: Door
+    metrics: Metrics
+
+
+class Listening(Struct, frozen=True):
+    """One open address."""
+
+    protocol: str
+    transport: str
+    host: str
+    port: int
+    tls: bool
+
+
+class Listeners:
+    """Opens what the settings name."""
+
+    def __init__(self, settings: Settings, ingest: Ingest, metrics: Metrics) -> None:
+        limits = settings.limits
+        door = Door(limits.connections_max, limits.connections_per_address_max, metrics)
+        self._settings = settings
+        self._ingest = ingest
+        self._common = Common(limits, door, metrics)
+        self._servers: list[asyncio.Server] = []
+        self._udp: list[UdpListener] = []
+        self._shared: list[Shared] = []
+        self.open_addresses: list[Listening] = []
+
+    async def open(self) -> None:
+        """Listen. Raises ListenError."""
+        for name, listener in self._settings.listeners.items():
+            if not listener.port:
+                continue
+            for transport in BY_NAME[name].transports:
+                try:
+                    await self._open(BY_NAME[name], transport, listener)
+                except (OSError, ssl.SSLError) as error:
+                    raise ListenError(
+                        f"listeners.{name}: {transport.value} {listener.host}:{listener.port} cannot be opened: "
+                        f"{error.strerror or error}; set listeners.{name}.port to another port, or 0 for off"
+                    ) from None
+
+    async def _open(self, protocol: Protocol, transport: Transport, listener: Listener) -> None:
+        from tracker_server.listeners.http import REFUSAL, HttpConnection
+        from tracker_server.listeners.tcp import TcpConnection
+        from tracker_server.listeners.udp import UdpListener
+
+        loop = asyncio.get_running_loop()
+        shared = Shared(protocol, transport, self._ingest, self._common, proxy=listener.proxy_protocol)
+        self._shared.append(shared)
+        hosts = [host.strip() for host in listener.host.split(",")]
+        if transport is Transport.UDP:
+            for host in hosts:
+                _, udp = await loop.create_datagram_endpoint(
+                    lambda: UdpListener(shared), (host, listener.port)
+                )
+                self._udp.append(udp)
+        else:
+            kind = HttpConnection if transport is Transport.HTTP else TcpConnection
+            shared.refusal = REFUSAL if transport is Transport.HTTP else b""
+            context = tls_context(listener.tls_cert, listener.tls_key)
+            server = await loop.create_server(
+                lambda: kind(shared), hosts, listener.port, ssl=context, backlog=BACKLOG, reuse_address=True
+            )
+            self._servers.append(server)
+        for host in hosts:
+            tls = bool(listener.tls_cert) and transport is not Transport.UDP
+            self.open_addresses.append(Listening(protocol.name, transport.value, host, listener.port, tls))
+
+    async def sweep(self) -> None:
+        """Close the silent, for ever."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = asyncio.get_running_loop().time()
+            for shared in self._shared:
+                for connection in list(shared.connections):
+                    connection.sweep(now)
+            for udp in self._udp:
+                udp.sweep(now)
+
+    def stop_reading(self) -> None:
+        """Take nothing more in; what was read stays owed."""
+        for server in self._servers:
+            server.close()
+        for shared in self._shared:
+            shared.stopping = True
+            for connection in list(shared.connections):
+                connection.finish("server stops")
+
+    async def close(self) -> None:
+        """After the last commit: wait until answers have gone out, then close what is left."""
+        until = asyncio.get_running_loop().time() + DRAIN_S_MAX
+        while (
+            any(shared.connections for shared in self._shared) and asyncio.get_running_loop().time() < until
+        ):
+            await asyncio.sleep(0.01)
+        for shared in self._shared:
+            for connection in list(shared.connections):
+                connection.close("server stops")
+        for udp in self._udp:
+            udp.close()
+
+
+def tls_context(cert: str, key: str) -> ssl.SSLContext | None:
+    """A server's TLS context; None where there is no certificate."""
+    if not cert:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(cert, key)
+    return context

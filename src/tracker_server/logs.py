@@ -1,0 +1,42 @@
+"""How the server tells what it does: JSON in production, colours on a terminal; ``device`` is the key to follow."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+from tracker_server.config import Log
+
+
+def set_up(log: Log) -> None:
+    """Set up structlog, and hang the standard library's loggers on it."""
+    level = logging.getLevelNamesMapping()[log.level.upper()]
+    console = sys.stderr.isatty() if log.format == "auto" else log.format == "console"
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if console
+        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[*shared, *renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(level, logging.WARNING))

@@ -1,0 +1,100 @@
+"""What the server counts, with units in the names. Children are made once: labels() on a hot path is slow.
+
+Labels are bounded: protocols, transports and reasons come from our own lists, never from a device.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+LATENCY_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+ROWS_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
+
+
+class Metrics:
+    """All metrics of one server, in a registry of their own."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.connections = Gauge(
+            "tracker_connections", "Open device connections", ["protocol"], registry=registry
+        )
+        self.connections_refused = Counter(
+            "tracker_connections_refused", "Connections closed at the door", ["reason"], registry=registry
+        )
+        self.connections_closed = Counter(
+            "tracker_connections_closed", "Device connections ended", ["reason"], registry=registry
+        )
+        self.received_bytes = Counter(
+            "tracker_received_bytes", "Bytes read from devices", ["protocol"], registry=registry
+        )
+        self.frames = Counter("tracker_frames", "Frames cut from streams", ["protocol"], registry=registry)
+        self.noise_bytes = Counter(
+            "tracker_noise_bytes", "Bytes that belonged to no frame", ["protocol"], registry=registry
+        )
+        self.datagrams_dropped = Counter(
+            "tracker_datagrams_dropped",
+            "Datagrams not read because we were full",
+            ["protocol"],
+            registry=registry,
+        )
+        self.fixes = Counter("tracker_fixes_stored", "Fixes committed", ["protocol"], registry=registry)
+        self.repeats = Counter(
+            "tracker_reports_repeated", "Reports that were stored already", registry=registry
+        )
+        self.quarantined = Counter(
+            "tracker_quarantined", "Frames put in quarantine", ["reason"], registry=registry
+        )
+        self.quarantine_refused = Counter(
+            "tracker_quarantine_refused", "Frames not kept because the quarantine was full", registry=registry
+        )
+        self.batch_rows = Histogram(
+            "tracker_batch_rows", "Reports in one transaction", buckets=ROWS_BUCKETS, registry=registry
+        )
+        self.commit_seconds = Histogram(
+            "tracker_commit_seconds",
+            "From first statement to commit",
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.answer_seconds = Histogram(
+            "tracker_answer_seconds",
+            "From a report's last byte to its answer, commit included",
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.commits_failed = Counter(
+            "tracker_commits_failed", "Transactions that were tried again", ["reason"], registry=registry
+        )
+        self.queue_rows = Gauge("tracker_queue_rows", "Reports waiting for a commit", registry=registry)
+        self.database_up = Gauge("tracker_database_up", "1 while the database answers", registry=registry)
+        self.devices = Gauge("tracker_devices", "Trackers known", registry=registry)
+        self.devices_hidden = Gauge(
+            "tracker_devices_hidden", "Trackers hidden from their customers", ["reason"], registry=registry
+        )
+        self.faults = Counter(
+            "tracker_faults", "Defects of ours that closed a connection", ["protocol"], registry=registry
+        )
+        self.of_protocol = cache(self._of_protocol)
+
+    def _of_protocol(self, name: str) -> ProtocolMetrics:
+        return ProtocolMetrics(self, name)
+
+    def exposition(self) -> bytes:
+        """Everything in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class ProtocolMetrics:
+    """The children of one protocol, made once."""
+
+    def __init__(self, metrics: Metrics, protocol: str) -> None:
+        self.connections = metrics.connections.labels(protocol)
+        self.received_bytes = metrics.received_bytes.labels(protocol)
+        self.frames = metrics.frames.labels(protocol)
+        self.noise_bytes = metrics.noise_bytes.labels(protocol)
+        self.datagrams_dropped = metrics.datagrams_dropped.labels(protocol)
+        self.fixes = metrics.fixes.labels(protocol)
+        self.faults = metrics.faults.labels(protocol)

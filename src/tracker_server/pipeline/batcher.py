@@ -1,0 +1,197 @@
+"""While one batch commits the next one gathers: large under load, a single fix when idle, no timer between.
+
+The answers of a batch go out after its commit. When the database is away the batch is tried again until
+it is back; meanwhile nothing is answered, the next batch fills up to its bound, and then sockets are
+read no further.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+
+from tracker_server.metrics import Metrics
+from tracker_server.pipeline.batch import Batch, Store, StoreAwayError, Stored
+from tracker_server.pipeline.session import Pause, Session, Ticket
+from tracker_server.pipeline.trackers import Tracker
+
+log = structlog.get_logger(__name__)
+
+RETRY_S_FIRST = 0.05
+RETRY_S_MAX = 2.0
+
+
+class Batcher:
+    """The one writer. ``gathering`` is the batch that frames go into."""
+
+    def __init__(
+        self,
+        store: Store,
+        metrics: Metrics,
+        *,
+        queue_rows_max: int,
+        batch_rows_max: int,
+        unanswered_bytes_max: int,
+        account_for_new: str,
+    ) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._queue_rows_max = queue_rows_max
+        self._batch_rows_max = batch_rows_max
+        self._unanswered_bytes_max = unanswered_bytes_max
+        self._account_for_new = account_for_new
+        self._wake = asyncio.Event()
+        self._held: dict[Session, Pause] = {}
+        self._full: list[Batch] = []  # gathered to their bound while an earlier one commits
+        self._waiting_since: float | None = None
+        self._stopping = False
+        self.gathering = Batch()
+        self.committing: Batch | None = None
+        self.store_answers = True
+
+    # ------------------------------------------------------------------ what comes in
+
+    def add(self, ticket: Ticket) -> None:
+        """The rows of this frame are in ``gathering``; settle it with them."""
+        self.gathering.tickets.append(ticket)
+        if self.gathering.rows >= self._batch_rows_max:
+            self._full.append(self.gathering)
+            self.gathering = Batch()
+        self._wake.set()
+
+    def touch(self, tracker: Tracker) -> None:
+        """Store a sign of life with the next batch; it wakes nobody by itself but comes within the minute."""
+        self.gathering.contacts.add(tracker)
+        tracker.contact_stored_us = tracker.contact_us
+        self._wake.set()
+
+    @property
+    def waiting_rows(self) -> int:
+        """Reports read and not yet committed."""
+        committing = self.committing.rows if self.committing else 0
+        return committing + self.gathering.rows + sum(batch.rows for batch in self._full)
+
+    @property
+    def waiting_s(self) -> float:
+        """How long the oldest report has waited for its commit."""
+        return 0.0 if self._waiting_since is None else time.monotonic() - self._waiting_since
+
+    def regulate(self, session: Session) -> None:
+        """Read a connection no further while it, or all together, have too much waiting."""
+        why = Pause(0)
+        if session.unanswered_bytes > self._unanswered_bytes_max:
+            why |= Pause.UNANSWERED
+        if self.waiting_rows >= self._queue_rows_max:
+            why |= Pause.QUEUE
+        if why:
+            self._held[session] = self._held.get(session, Pause(0)) | why
+            session.wire.pause(why)
+
+    # ------------------------------------------------------------------ what goes out
+
+    async def run(self) -> None:
+        """Commit batches until ``stop``, and then what is left."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while batch := self._next():
+                self.committing = batch
+                self._waiting_since = time.monotonic()
+                stored = await self._commit(batch)
+                self.committing = None
+                self._waiting_since = None
+                self._settle(batch, stored)
+            if self._stopping:
+                return
+
+    def stop(self) -> None:
+        """Commit what is there, then end ``run``."""
+        self._stopping = True
+        self._wake.set()
+
+    def _next(self) -> Batch | None:
+        if self._full:
+            return self._full.pop(0)
+        if not self.gathering:
+            return None
+        batch, self.gathering = self.gathering, Batch()
+        return batch
+
+    async def _commit(self, batch: Batch) -> Stored:
+        delay_s = RETRY_S_FIRST
+        while True:
+            begun = time.perf_counter()
+            try:
+                stored = await self._store.commit(batch, self._account_for_new)
+            except StoreAwayError as error:
+                self._metrics.commits_failed.labels("away").inc()
+                if self.store_answers:
+                    log.error("database is away; reports wait", error=str(error), rows=batch.rows)  # noqa: TRY400
+                self._tell_store(answers=False)
+            else:
+                self._tell_store(answers=True)
+                self._metrics.commit_seconds.observe(time.perf_counter() - begun)
+                return stored
+            await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * 2, RETRY_S_MAX)
+            try:
+                await self._store.revive()
+            except StoreAwayError as error:
+                log.debug("database is still away", error=str(error))
+
+    def _tell_store(self, *, answers: bool) -> None:
+        if answers and not self.store_answers:
+            log.info("database is back")
+        self.store_answers = answers
+        self._metrics.database_up.set(answers)
+
+    def _settle(self, batch: Batch, stored: Stored) -> None:
+        """The commit is done: answer, in order, and let those read on who were held."""
+        metrics = self._metrics
+        sessions: dict[Session, None] = {}
+        now = time.monotonic()
+        for ticket in batch.tickets:
+            session = ticket.session
+            session.settle(ticket)
+            sessions[session] = None
+            if ticket.reply:
+                metrics.answer_seconds.observe(now - ticket.asked_at)
+        for session in sessions:
+            if session.owed and (data := session.release()):
+                session.wire.send(data)
+        self._count(batch, stored)
+        if self._held:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        room = self.waiting_rows <= self._queue_rows_max // 2
+        for session, why in list(self._held.items()):
+            gone = why & Pause.QUEUE if room else Pause(0)
+            if session.unanswered_bytes <= self._unanswered_bytes_max // 2:
+                gone |= why & Pause.UNANSWERED
+            if gone == why:
+                del self._held[session]
+            else:
+                self._held[session] = why & ~gone
+            session.wire.resume(gone)
+
+    def forget(self, session: Session) -> None:
+        """The connection is gone: nothing to let go of."""
+        self._held.pop(session, None)
+
+    def _count(self, batch: Batch, stored: Stored) -> None:
+        metrics = self._metrics
+        metrics.batch_rows.observe(batch.rows)
+        metrics.queue_rows.set(self.waiting_rows)
+        if stored.repeated:
+            metrics.repeats.inc(stored.repeated)
+        by_protocol: dict[str, int] = {}
+        for row in batch.positions:
+            protocol = row.ticket.session.protocol
+            by_protocol[protocol] = by_protocol.get(protocol, 0) + 1
+        for protocol, count in by_protocol.items():
+            metrics.of_protocol(protocol).fixes.inc(count)
+        for row in batch.quarantine:
+            metrics.quarantined.labels(row.reason).inc()

@@ -1,0 +1,207 @@
+"""The flow on one screen: a frame's messages become rows of the batch that gathers, and replies owed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import assert_never
+
+import structlog
+
+from tracker_protocols.model import (
+    CommandResult,
+    DeviceKey,
+    Frame,
+    Heartbeat,
+    Login,
+    Message,
+    Report,
+    Undecoded,
+)
+from tracker_protocols.wire.checksums import record_digest
+from tracker_server.pipeline.batch import PositionRow, QuarantineRow, TelemetryRow, micros
+from tracker_server.pipeline.batcher import Batcher
+from tracker_server.pipeline.quarantine import QuarantineReason, Room
+from tracker_server.pipeline.session import Session, Ticket
+from tracker_server.pipeline.trackers import Tracker, Trackers
+
+log = structlog.get_logger(__name__)
+
+YEAR_2000_US = 0  # GPS receivers fall back to 1980 or 1970 when they have lost their clock
+CONTACT_EVERY_US = 60_000_000  # how coarsely a sign of life is stored when nothing else is
+
+
+class Ingest:
+    """Takes frames from listeners. Knows no socket and no SQL; asks no gate: unpaid means hidden, never deaf."""
+
+    def __init__(
+        self,
+        trackers: Trackers,
+        batcher: Batcher,
+        room: Room,
+        *,
+        future_max_s: int,
+        register_unknown: bool,
+    ) -> None:
+        self._trackers = trackers
+        self._batcher = batcher
+        self._room = room
+        self._future_max_us = future_max_s * 1_000_000
+        self._register_unknown = register_unknown
+        self._sessions: dict[tuple[str, DeviceKey], Session] = {}
+
+    def receive(self, session: Session, frames: Sequence[Frame], received_at: datetime) -> None:
+        """Everything that one read of a connection brought."""
+        received_us = micros(received_at)
+        for frame in frames:
+            self._receive_frame(session, frame, received_us)
+        self._batcher.regulate(session)
+
+    def forget(self, session: Session) -> None:
+        """The connection is gone; what it brought is committed all the same."""
+        self._batcher.forget(session)
+        self._leave(session)
+
+    def _leave(self, session: Session) -> None:
+        if session.device is not None:
+            key = (session.protocol, session.device)
+            if self._sessions.get(key) is session:
+                del self._sessions[key]
+
+    def _receive_frame(self, session: Session, frame: Frame, received_us: int) -> None:
+        ticket: Ticket | None = None
+        for message in frame.messages:
+            key = message.device
+            if key is not None and key != session.device:
+                self._identify(session, key)
+            reply = message.reply.data if message.reply is not None else b""
+            if carries_nothing(message):
+                if reply:
+                    session.answer(reply)
+                self._touch(key or session.device, received_us)
+                continue
+            waits = not isinstance(message, Heartbeat | Undecoded)
+            if reply and not waits:
+                session.answer(reply)
+                reply = b""
+            if ticket is None:
+                ticket = Ticket(session, frame.data, received_us, b"", time.monotonic())
+            if reply:
+                ticket.reply += reply
+            self._take(message, key or session.device, ticket)
+        if ticket is not None:
+            session.owe(ticket)
+            self._batcher.add(ticket)
+
+    def _take(self, message: Message, key: DeviceKey | None, ticket: Ticket) -> None:
+        """Put one message that carries something into the batch."""
+        if isinstance(message, Undecoded):
+            self._keep(
+                QuarantineReason.UNDECODED, f"{message.reason.value}: {message.detail}", key or "", ticket
+            )
+            return
+        assert not isinstance(message, Login)
+        ticket.reports += 1
+        tracker = self._tracker(key)
+        if tracker is None:
+            reason = QuarantineReason.UNKNOWN_DEVICE if key else QuarantineReason.NO_DEVICE
+            self._keep(reason, "", key or "", ticket)
+            return
+        tracker.contact_us = received_us = ticket.received_us
+        fix = message.fix if isinstance(message, Report) else None
+        told = message.sent_at if isinstance(message, Report | CommandResult) else None
+        moment_us = micros(fix.fixed_at) if fix else micros(told) if told else received_us
+        digest = record_digest(message.record)
+        if moment_us > received_us + self._future_max_us:
+            ahead = timedelta(microseconds=moment_us - received_us)
+            self._keep(
+                QuarantineReason.FUTURE,
+                f"{ahead} ahead of the server's clock",
+                tracker.unique_id,
+                ticket,
+                tracker,
+            )
+        elif moment_us < YEAR_2000_US:
+            self._keep(QuarantineReason.PAST, "before 2000", tracker.unique_id, ticket, tracker)
+        elif fix is not None:
+            assert isinstance(message, Report)
+            self._batcher.gathering.positions.append(
+                PositionRow(tracker, moment_us, digest, fix, message.attributes, message.network, ticket)
+            )
+        else:
+            network = message.network if isinstance(message, Report) else None
+            self._batcher.gathering.telemetry.append(
+                TelemetryRow(
+                    tracker, moment_us, digest, kind_of(message), message.attributes, network, ticket
+                )
+            )
+
+    def _tracker(self, key: DeviceKey | None) -> Tracker | None:
+        if key is None:
+            return None
+        tracker = self._trackers.find(key)
+        if tracker is None and self._register_unknown:
+            tracker = Tracker(key)
+            self._trackers.add(tracker)
+            log.info("device registered", device=key)
+        return tracker
+
+    def _keep(
+        self,
+        reason: QuarantineReason,
+        detail: str,
+        key: DeviceKey,
+        ticket: Ticket,
+        tracker: Tracker | None = None,
+    ) -> None:
+        """Keep the frame whole; where there is no room left for it, leave the device its copy."""
+        rows = self._batcher.gathering.quarantine
+        if rows and rows[-1].ticket is ticket and rows[-1].reason == reason:
+            rows[-1].reports = ticket.reports  # one row for a frame, however many reports it holds
+        elif self._room.take(key):
+            rows.append(QuarantineRow(key, tracker, reason, detail, ticket.reports, ticket))
+        else:
+            ticket.refused = True
+
+    def _identify(self, session: Session, key: DeviceKey) -> None:
+        """The device says who it is. A new connection of the same device replaces the old one, which may be
+        half-open for as long as a carrier's NAT forgets to tell.
+        """
+        self._leave(session)
+        session.device = key
+        log.debug("device identified", device=key, protocol=session.protocol, remote=session.remote)
+        if session.transport != "tcp":
+            return
+        old = self._sessions.get((session.protocol, key))
+        self._sessions[session.protocol, key] = session
+        if old is not None and old is not session:
+            log.info("device reconnected", device=key, old=old.remote, new=session.remote)
+            old.wire.finish("replaced")
+
+    def _touch(self, key: DeviceKey | None, received_us: int) -> None:
+        """A sign of life that carries nothing: stored at most once a minute."""
+        tracker = self._trackers.find(key) if key is not None else None
+        if tracker is None:
+            return
+        tracker.contact_us = received_us
+        if received_us - tracker.contact_stored_us >= CONTACT_EVERY_US and tracker.id is not None:
+            self._batcher.touch(tracker)
+
+
+def carries_nothing(message: Message) -> bool:
+    """Whether there is nothing in it to store."""
+    return isinstance(message, Login) or (isinstance(message, Heartbeat) and not message.attributes)
+
+
+def kind_of(message: Report | Heartbeat | CommandResult) -> str:
+    """As ``core.telemetry.kind`` has it."""
+    match message:
+        case Report():
+            return "report"
+        case Heartbeat():
+            return "heartbeat"
+        case CommandResult():
+            return "command_result"
+        case _:
+            assert_never(message)

@@ -1,0 +1,111 @@
+"""One device's conversation: who it is, and the replies owed to it, in the order in which it asked.
+
+Pure: a session says what may be sent, the connection that holds it sends.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import IntFlag
+from typing import Protocol
+
+from tracker_protocols.model import DeviceKey
+
+
+class Pause(IntFlag):
+    """Reasons to read no further."""
+
+    QUEUE = 1  # too many reports wait for a commit
+    UNANSWERED = 2  # this connection has too many bytes not yet committed
+    RATE = 4  # it sends more frames a second than one device may
+    CLOSING = 8  # it is being closed, or the server is
+
+
+class Wire(Protocol):
+    """The connection below a session."""
+
+    def send(self, data: bytes) -> None:
+        """Write, or lose it where the device has gone: it will ask again."""
+        ...
+
+    def pause(self, why: Pause) -> None:
+        """Read no further, for this reason."""
+        ...
+
+    def resume(self, why: Pause) -> None:
+        """This reason has gone; read on when no other is left."""
+        ...
+
+    def finish(self, reason: str) -> None:
+        """Read no further, send what is still owed, then close."""
+        ...
+
+
+class Ticket:
+    """One frame on its way to the commit, and the reply that waits for it.
+
+    ``size`` bytes count as unanswered until it is settled. An empty reply is owed to nobody.
+    """
+
+    __slots__ = ("asked_at", "frame", "received_us", "refused", "reply", "reports", "session", "settled")
+
+    def __init__(
+        self, session: Session, frame: bytes, received_us: int, reply: bytes, asked_at: float
+    ) -> None:
+        self.session = session
+        self.frame = frame
+        self.received_us = received_us
+        self.reply = reply
+        self.asked_at = asked_at
+        self.reports = 0
+        self.settled = False
+        self.refused = False
+
+
+class Session:
+    """What is remembered of one connection (or one UDP sender)."""
+
+    __slots__ = ("device", "owed", "protocol", "refusal", "remote", "transport", "unanswered_bytes", "wire")
+
+    def __init__(self, protocol: str, transport: str, remote: str, wire: Wire, refusal: bytes = b"") -> None:
+        self.protocol = protocol
+        self.transport = transport
+        self.remote = remote
+        self.wire = wire
+        self.refusal = refusal  # sent instead of a reply for a frame that could not be kept
+        self.device: DeviceKey | None = None
+        self.owed: deque[Ticket | bytes] = deque()
+        self.unanswered_bytes = 0
+
+    def answer(self, reply: bytes) -> None:
+        """A reply that promises nothing: at once, but never before an earlier one that is owed."""
+        if self.owed:
+            self.owed.append(reply)
+        else:
+            self.wire.send(reply)
+
+    def owe(self, ticket: Ticket) -> None:
+        """A frame went into the batch; its reply is due when it is settled."""
+        self.unanswered_bytes += len(ticket.frame)
+        if ticket.reply:
+            self.owed.append(ticket)
+
+    def settle(self, ticket: Ticket) -> None:
+        """The frame's fate is known: its reports are committed, or, refused, will not be."""
+        ticket.settled = True
+        self.unanswered_bytes -= len(ticket.frame)
+
+    def release(self) -> bytes:
+        """All that may be sent now."""
+        owed = self.owed
+        ready: list[bytes] = []
+        while owed:
+            head = owed[0]
+            if isinstance(head, bytes):
+                ready.append(head)
+            elif not head.settled:
+                break
+            else:
+                ready.append(self.refusal if head.refused else head.reply)
+            owed.popleft()
+        return b"".join(ready)
