@@ -6,6 +6,7 @@
 from tracker_protocols.gt06 import GT06
 from tracker_protocols.osmand import OSMAND
 from tracker_protocols.protocol import Protocol
+from tracker_protocols.t55 import T55
 
-ALL: tuple[Protocol, ...] = (GT06, OSMAND)
+ALL: tuple[Protocol, ...] = (GT06, OSMAND, T55)
 BY_NAME: dict[str, Protocol] = {protocol.name: protocol for protocol in ALL}
