@@ -117,6 +117,8 @@ class T55Decoder(StreamDecoder):
             self.device = said.device
         attributes = said.attributes
         record = frame[: len(body)]
+        if "," in tail:  # what is appended behind the checksum is part of the report, the checksum is not
+            record += frame[frame.index(b",", len(body)) :]
         if said.fix is None and said.sent_at is None and "alarm" not in attributes:
             return Heartbeat(self.device, attributes, record)
         if self._aside or self._in_view:
