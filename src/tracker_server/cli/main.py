@@ -5,6 +5,7 @@ from __future__ import annotations
 from cyclopts import App
 
 from tracker_server import __version__
+from tracker_server.cli.billing import billing
 from tracker_server.cli.decode import decode
 from tracker_server.cli.protocols import protocols
 from tracker_server.cli.serve import serve
@@ -15,6 +16,7 @@ app = App(
     version=__version__,
 )
 app.command(serve)
+app.command(billing)
 app.command(decode)
 app.command(protocols)
 
