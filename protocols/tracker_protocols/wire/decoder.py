@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -20,6 +21,9 @@ from tracker_protocols.model import (
 from tracker_protocols.wire.framing import Framing
 
 Decoded = Message | Sequence[Message]
+
+UNREADABLE = (ValueError, IndexError, KeyError, OverflowError, ArithmeticError, struct.error)
+"""What reading past a frame's end raises: it does not hold what it claims. struct.error is no ValueError."""
 
 
 class Decoder(ABC):
@@ -45,8 +49,7 @@ class Decoder(ABC):
             decoded = self.decode_frame(frame, received_at)
         except BadFrame as bad:
             return Frame(frame, (Undecoded(frame, bad.reason, bad.detail, self.device),))
-        except (ValueError, IndexError, KeyError, OverflowError, ArithmeticError) as error:
-            # struct.error, UnicodeDecodeError and a month 13 end here: the frame does not hold what it claims
+        except UNREADABLE as error:
             return Frame(frame, (Undecoded(frame, Reason.MALFORMED, str(error)[:200], self.device),))
         return Frame(frame, tuple(decoded) if isinstance(decoded, list | tuple) else (decoded,))  # pyright: ignore[reportArgumentType]
 
@@ -102,7 +105,7 @@ class HttpDecoder(Decoder):
             decoded = self.decode_request(request, received_at)
         except BadFrame as bad:
             return Frame(raw, (_refused(raw, bad.reason, bad.detail),))
-        except (ValueError, IndexError, KeyError, OverflowError, ArithmeticError) as error:
+        except UNREADABLE as error:
             return Frame(raw, (_refused(raw, Reason.MALFORMED, str(error)[:200]),))
         return Frame(raw, tuple(decoded) if isinstance(decoded, list | tuple) else (decoded,))  # pyright: ignore[reportArgumentType]
 
