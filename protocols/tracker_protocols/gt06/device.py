@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tracker_protocols.gt06.decoder import LOCATION_2, LOGIN, STATUS, answer, login_key
+from tracker_protocols.gt06.decoder import login_key
+from tracker_protocols.gt06.frames import LOGIN, answer
 from tracker_protocols.model import Attributes, Fix
 from tracker_protocols.wire.checksums import crc16_x25
 from tracker_protocols.wire.device import Device, Outgoing
 from tracker_protocols.wire.fields import MPS_PER_KMH
+
+
+LOCATION, HEARTBEAT = 0x22, 0x13
 
 
 class Gt06Device(Device):
@@ -20,7 +24,7 @@ class Gt06Device(Device):
         return self._outgoing(LOGIN, login_key(self.unique_id))
 
     def heartbeat(self) -> Outgoing:
-        return self._outgoing(STATUS, bytes([0x46, 6, 4, 0, 2]))
+        return self._outgoing(HEARTBEAT, bytes([0x46, 6, 4, 0, 2]))
 
     def report(self, fixes: Sequence[Fix], attributes: Attributes | None = None) -> Outgoing:
         fix = fixes[0]
@@ -32,7 +36,7 @@ class Gt06Device(Device):
         content += round(abs(fix.latitude) * 1_800_000).to_bytes(4, "big")
         content += round(abs(fix.longitude) * 1_800_000).to_bytes(4, "big")
         content += bytes([min(round((fix.speed_mps or 0) / MPS_PER_KMH), 255)]) + flags.to_bytes(2, "big")
-        return self._outgoing(LOCATION_2, content + bytes(11))
+        return self._outgoing(LOCATION, content + bytes(11))
 
     def _outgoing(self, kind: int, content: bytes) -> Outgoing:
         self._serial = self._serial % 0xFFFF + 1
