@@ -39,13 +39,13 @@ class Group(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How a codec writes the elements. ``count_bytes`` and ``id_bytes`` are the widths of counts and ids."""
+    """How a codec writes the elements. ``start``: the event's id and how many elements follow."""
 
-    id_bytes: int
-    count_bytes: int
+    start: struct.Struct
+    wide_counts: bool
     groups: tuple[Group, ...]
     zones: dict[int, int]
-    generation: bool = False  # codec 16 tells why the record was made, behind the event's id
+    generation: bool = False  # codec 16 tells why the record was made, between those two
     variable: bool = False  # codec 8 Extended ends with elements that tell their own length
 
 
@@ -69,9 +69,9 @@ _ELEMENTS_16 = tables(*_FMB, io_professional.CODEC_16)
 _ELEMENTS_GH3000 = tables(io_professional.GH3000)
 
 LAYOUTS = {
-    CODEC_8: Layout(1, 1, _groups(1, _ELEMENTS), ZONES),
-    CODEC_8E: Layout(2, 2, _groups(2, _ELEMENTS), ZONES, variable=True),
-    CODEC_16: Layout(2, 1, _groups(2, _ELEMENTS_16), ZONES_CODEC_16, generation=True),
+    CODEC_8: Layout(struct.Struct(">BB"), False, _groups(1, _ELEMENTS), ZONES),
+    CODEC_8E: Layout(struct.Struct(">HH"), True, _groups(2, _ELEMENTS), ZONES, variable=True),
+    CODEC_16: Layout(struct.Struct(">HBB"), False, _groups(2, _ELEMENTS_16), ZONES_CODEC_16, generation=True),
 }
 _GH3000_GROUPS = _groups(1, _ELEMENTS_GH3000, (1, 2, 4))
 
@@ -124,24 +124,19 @@ def _read_record(
 def _read_elements(
     data: bytes, at: int, layout: Layout, attributes: dict[str, Any]
 ) -> tuple[Network | None, int]:
-    if layout.id_bytes == 2:
-        event = data[at] << 8 | data[at + 1]
-        at += 2
-    else:
-        event = data[at]
-        at += 1
+    start = layout.start
     if layout.generation:
-        attributes["generation"] = data[at]
-        at += 1
+        event, attributes["generation"], total = start.unpack_from(data, at)
+    else:
+        event, total = start.unpack_from(data, at)
     if event:
         attributes["event"] = event
-    total = int.from_bytes(data[at : at + layout.count_bytes], "big")
     short: dict[int, int] = {}
     long: dict[int, int] = {}
-    at, seen = _read_groups(data, at + layout.count_bytes, layout, attributes, (short, long))
+    at, seen = _read_groups(data, at + start.size, layout, attributes, (short, long))
     if layout.variable:
         at = read_variable(data, at, event, attributes)
-    elif seen < total == seen + data[at] and layout.id_bytes == 1:
+    elif seen < total == seen + data[at] and not layout.generation:
         at = _read_sixteen_bytes(data, at, attributes)
     network = read_short(short, event, attributes, layout.zones) if short else None
     if long:
@@ -157,7 +152,7 @@ def _read_groups(
     later: tuple[dict[int, int], dict[int, int]],
 ) -> tuple[int, int]:
     """The groups of 1, 2, 4 and 8 bytes. Answers where they end and how many elements they held."""
-    wide_counts = layout.count_bytes == 2
+    wide_counts = layout.wide_counts
     seen = 0
     for width, pairs, step, table in layout.groups:
         count = data[at]

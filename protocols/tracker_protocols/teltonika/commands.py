@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from tracker_protocols.model import BadFrame, CommandResult, DeviceKey, Reason, Report
+from tracker_protocols.model import BadFrame, CommandResult, DeviceKey, Heartbeat, Reason, Report
 from tracker_protocols.teltonika.photo import CAMERA
 from tracker_protocols.wire.checksums import crc16_arc
 from tracker_protocols.wire.fields import moment_from_ms
@@ -45,24 +45,31 @@ def is_camera(data: bytes) -> bool:
     return data[0] == CODEC_12 and len(data) > 7 and data[2] == CAMERA
 
 
-def read_messages(data: bytes, device: DeviceKey | None) -> list[CommandResult | Report]:
-    """All messages of a packet, from the codec's id to the second count. No answer is owed to them."""
+def read_messages(
+    data: bytes, device: DeviceKey | None, *, logged_in: bool
+) -> list[CommandResult | Report | Heartbeat]:
+    """All messages of a packet, from the codec's id to the second count. No answer is owed to them.
+
+    Codecs 14 and 15 repeat the IMEI: it names the device only where no login did.
+    """
     codec, count = data[0], data[1]
     at = 2
-    found: list[CommandResult | Report] = []
+    found: list[CommandResult | Report | Heartbeat] = []
     for _ in range(count):
         kind = data[at]
         begin = at + 5
         at = begin + int.from_bytes(data[at + 1 : begin], "big")
         if at >= len(data):
             raise BadFrame(Reason.MALFORMED, "message runs over the end")
-        found.append(_read_message(codec, kind, data[begin:at], device))
+        found.append(_read_message(codec, kind, data[begin:at], device, logged_in=logged_in))
     if at + 1 != len(data) or data[at] != count:
         raise BadFrame(Reason.MALFORMED, f"{count} messages end at byte {at} of {len(data)}")
     return found
 
 
-def _read_message(codec: int, kind: int, content: bytes, device: DeviceKey | None) -> CommandResult | Report:
+def _read_message(
+    codec: int, kind: int, content: bytes, device: DeviceKey | None, *, logged_in: bool
+) -> CommandResult | Report | Heartbeat:
     record = content
     sent_at: datetime | None = None
     if codec in {CODEC_13, CODEC_15}:
@@ -74,15 +81,16 @@ def _read_message(codec: int, kind: int, content: bytes, device: DeviceKey | Non
         if codec == CODEC_14 and kind == REFUSAL:  # names the IMEI that the command was meant for
             attributes = {"type": kind, "result": "refused: the IMEI is another", "refusedImei": named}
             return CommandResult(device, attributes, record or b"\x11")
-        device = device or named
+        if not logged_in:
+            device = device or named
     attributes: dict[str, Any] = {"type": kind}
     text = _text(content)
     if text is None:
         attributes["result"] = content.hex()
-    elif driver := _driver(text):
-        return Report(device, None, {"driverUniqueId": driver}, record, sent_at=sent_at)
-    elif axles := _axles(text):
-        return Report(device, None, axles, record, sent_at=sent_at)
+    elif measured := _driver(text) or _axles(text):
+        if sent_at is None:
+            return Heartbeat(device, measured, record)
+        return Report(device, None, measured, record, sent_at=sent_at)
     else:
         attributes["result"] = text
         for part in text.split():
@@ -98,15 +106,15 @@ def _text(content: bytes) -> str | None:
     return None
 
 
-def _driver(text: str) -> str | None:
+def _driver(text: str) -> dict[str, Any] | None:
     """``GTSL|6|1|0|12749884|1``: a card reader at the serial port; the fifth field is the card."""
     if not text.startswith("GTSL|"):
         return None
     fields = text.split("|")
-    return fields[4] if len(fields) > 4 and fields[4] else None
+    return {"driverUniqueId": fields[4]} if len(fields) > 4 and fields[4] else None
 
 
-def _axles(text: str) -> dict[str, float] | None:
+def _axles(text: str) -> dict[str, Any] | None:
     """``UUUUww`` … ``SSS``: a weighing computer; eight axles, then the loads of truck and trailer."""
     if not (text.startswith("UUUUww") and text.endswith("SSS")):
         return None

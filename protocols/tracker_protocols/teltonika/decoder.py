@@ -37,7 +37,6 @@ MESSAGE_CODECS = frozenset({CODEC_12, CODEC_13, CODEC_14, CODEC_15})
 
 PING = 0xFF
 PREAMBLE: Final = bytes(4)
-NOT_FILLED_IN: Final = bytes(4)
 ACCEPTED = Reply(b"\x01")
 
 
@@ -98,9 +97,7 @@ class TeltonikaDecoder(StreamDecoder):
         if len(data) < 3:
             raise BadFrame(Reason.MALFORMED, "too short for a packet")
         # A field of zeros was never filled in: emulators and frames from old collections are like that.
-        checked = checksum == NOT_FILLED_IN[: len(checksum)] or crc16_arc(data) == int.from_bytes(
-            checksum, "big"
-        )
+        checked = crc16_arc(data) == int.from_bytes(checksum, "big") or not any(checksum)
         if data[0] == CODEC_12 and is_camera(data):
             return self._decode_photo(data, checked=checked)
         if not checked:
@@ -125,7 +122,7 @@ class TeltonikaDecoder(StreamDecoder):
         if codec in AVL_CODECS:
             return read_records(data, device, reply) or Heartbeat(device, reply=reply)
         if codec in MESSAGE_CODECS:
-            return read_messages(data, device)
+            return read_messages(data, device, logged_in=bool(self.device))
         raise BadFrame(Reason.UNKNOWN_KIND, f"codec 0x{codec:02x}")
 
     def _decode_photo(self, data: bytes, *, checked: bool) -> Message:
@@ -135,7 +132,7 @@ class TeltonikaDecoder(StreamDecoder):
         if kind == CONNECTED:
             return Heartbeat()
         if kind == ANNOUNCED:
-            self._photo = photo = Photo.announced(content)
+            self._photo = photo = Photo.announced(content, trusted=checked)
         elif kind == PIECE and self._photo:
             photo = self._photo
             photo.add(content, trusted=checked)

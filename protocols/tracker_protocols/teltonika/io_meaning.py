@@ -46,6 +46,25 @@ ZONES = {element_id: zone for zone, element_id in enumerate(_ZONE_IDS, 1)}
 ZONES_CODEC_16 = {element_id: zone for zone, element_id in enumerate((*range(155, 175), *range(327, 357)), 1)}
 """Geofence zones 1 to 50 of the FM63 family, where the same ids have other meanings."""
 
+NAMES = {
+    175: "autoGeofence",
+    205: "cid",
+    206: "lac",
+    236: "alarmEvent",
+    246: "towing",
+    247: "crash",
+    249: "gsmJamming",
+    251: "idling",
+    252: "unplugged",
+    253: "greenDrivingType",
+    255: "overspeedSpeed",
+    318: "gnssJamming",
+    400: "amberAlert",
+    520: "tamper",
+    636: "lteCid",
+}
+"""What is kept beside an alarm, or where it was none: the element as the device says it."""
+
 CELLS = ((287, 288, 289, 1200), (290, 291, 292, 1201), (293, 294, 295, 1202), (296, 297, 298, 1203))
 """Elements with area code, cell id, signal and network code of each neighbour cell (TAT100 and its kin)."""
 
@@ -53,8 +72,8 @@ CELLS = ((287, 288, 289, 1200), (290, 291, 292, 1201), (293, 294, 295, 1202), (2
 def read_short(
     short: dict[int, int], event: int, attributes: dict[str, Any], zones: dict[int, int]
 ) -> Network | None:
-    """Add what these elements say to ``attributes``; answer the cells. What nothing reads is kept as ``io``."""
-    network = _network(short, attributes)
+    """Add what these elements say to ``attributes``; answer the cells."""
+    network = _network(short, attributes) if 206 in short or 287 in short else None
     if 86 in short:  # the FMS block of the professional models, where 87 is the tank and not the odometer
         attributes["fuelUsed"] = short.pop(86)
         if 87 in short:
@@ -66,8 +85,10 @@ def read_short(
         for element_id, value in short.items():
             if alarm := _alarm(element_id, value, event, zones):
                 alarms.append(alarm)
-            zone = zones.get(element_id)
-            attributes[f"geofence{zone}" if zone else f"io{element_id}"] = value
+            if element_id in zones:
+                attributes[f"geofence{zones[element_id]}"] = value
+            else:
+                attributes[NAMES.get(element_id) or f"io{element_id}"] = value
         if alarms:
             attributes["alarm"] = ",".join(alarms)
     return network
@@ -90,8 +111,6 @@ def _alarm(element_id: int, value: int, event: int, zones: dict[int, int]) -> st
 
 
 def _network(short: dict[int, int], attributes: dict[str, Any]) -> Network | None:
-    if 206 not in short and 287 not in short:
-        return None
     operator = attributes.get("operator", 0)
     mcc, mnc = divmod(operator, 1000 if operator > 99_999 else 100)
     cells: tuple[Cell, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 
 from tracker_protocols.model import BadFrame, DeviceKey, Reason, Report
+from tracker_protocols.wire.fields import moment_from_ms
 
 CAMERA = 0x0D
 
@@ -20,22 +21,22 @@ PHOTO_BYTES_MAX = 512 * 1024
 class Photo:
     """A photo under way. ``size_bytes`` is None where the camera did not tell it: a short piece ends it then."""
 
-    def __init__(self, photo_id: int, size_bytes: int | None) -> None:
+    def __init__(self, photo_id: int, size_bytes: int | None, *, trusted: bool) -> None:
         self.photo_id = photo_id
         self.size_bytes = size_bytes
         self.data = bytearray()
-        self.trusted = True
+        self.trusted = trusted
         self.whole = size_bytes == 0
 
     @classmethod
-    def announced(cls, content: bytes) -> Photo | None:
+    def announced(cls, content: bytes, *, trusted: bool) -> Photo | None:
         """From an announcement: kind, id, and in most cameras the size. None: larger than we take."""
         if len(content) < 5:
             raise BadFrame(Reason.MALFORMED, "photo without an id")
         size = int.from_bytes(content[5:9], "big") if len(content) >= 9 else None
         if size is not None and size > PHOTO_BYTES_MAX:
             return None
-        return cls(int.from_bytes(content[1:5], "big"), size)
+        return cls(int.from_bytes(content[1:5], "big"), size, trusted=trusted)
 
     @property
     def wanted_bytes(self) -> int:
@@ -71,9 +72,10 @@ class Photo:
     def report(self, device: DeviceKey | None) -> Report:
         """The whole photo, in base 64. Its id is the moment at which it was taken, by the camera's clock."""
         image = bytes(self.data)
+        taken_at = moment_from_ms(self.photo_id * 1000)
         attributes = {
             "image": b64encode(image).decode("ascii"),
             "imageType": "image/jpeg",
             "photoId": self.photo_id,
         }
-        return Report(device, None, attributes, self.photo_id.to_bytes(4, "big") + image)
+        return Report(device, None, attributes, self.photo_id.to_bytes(4, "big") + image, sent_at=taken_at)
