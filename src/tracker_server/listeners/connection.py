@@ -29,6 +29,7 @@ class Connection(asyncio.Protocol):
         self.shared = shared
         self.transport: asyncio.Transport | None = None
         self.session: Session | None = None
+        self.ended: asyncio.Future[None] = shared.loop.create_future()
         self.heard_at = 0.0  # of the last byte, on the loop's clock
         self.greeted = False  # something has come
         self._address = ""
@@ -86,7 +87,7 @@ class Connection(asyncio.Protocol):
             if frames:
                 shared.metrics.frames.inc(len(frames))
                 shared.ingest.receive(session, frames, received_at)
-        except Exception:
+        except Exception:  # noqa: BLE001  (a defect of ours costs one connection)
             self._fault(data)
             return
         if self.noise_bytes != noise:
@@ -102,6 +103,8 @@ class Connection(asyncio.Protocol):
         return self.transport is not None and self.transport.get_extra_info("sslcontext") is None
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
         if not self._entered:
             return
         shared = self.shared
@@ -210,7 +213,7 @@ class Connection(asyncio.Protocol):
         """A defect of ours, met while serving one device: it costs this connection and nothing else."""
         session = self.session
         self.shared.metrics.faults.inc()
-        log.exception(
+        log.exception(  # noqa: LOG004  (called from the handler above)
             "a defect of ours closed a connection",
             device=session.device if session else None,
             protocol=self.shared.protocol.name,

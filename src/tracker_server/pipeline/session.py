@@ -33,7 +33,7 @@ class Wire(Protocol):
         ...
 
     def resume(self, why: Pause) -> None:
-        """This reason has gone; read on when no other is left."""
+        """The reason has gone; read on when no other is left."""
         ...
 
     def finish(self, reason: str) -> None:

@@ -14,8 +14,15 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from tracker_server.config import Settings
 from tracker_server.storage.embedded import Embedded
 
-CONNECT_S_MAX = 10
 STATEMENT_TIMEOUT = "60s"  # of a reader; the writer waits as long as it takes
+DEFAULTS = {
+    "connect_timeout": "10",
+    # a network that swallows packets without a word is noticed within half a minute
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
 SERVER_VERSION_MIN = 150_000
 
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
@@ -81,7 +88,7 @@ class Database:
         return make_conninfo(
             self.dsn,
             options=" ".join(filter(None, options)),
-            connect_timeout=str(given.get("connect_timeout") or CONNECT_S_MAX),
+            **{name: str(given.get(name) or value) for name, value in DEFAULTS.items()},
             application_name=f"tracker-server {role.name.lower()}",
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import structlog
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 
 from tracker_server.config import Settings
 from tracker_server.pipeline.quarantine import Room
@@ -95,13 +95,20 @@ async def set_compression(connection: AsyncConnection[Any], after_days: int) -> 
     if row[0] != "timescale":
         return "apache"
     for table, column in (("positions", "fixed_at"), ("telemetry", "sent_at")):
-        await connection.execute(f"SELECT remove_compression_policy('core.{table}', if_exists => true)")  # pyright: ignore[reportArgumentType]
+        name = sql.Literal(f"core.{table}")
+        await connection.execute(
+            sql.SQL("SELECT remove_compression_policy({}, if_exists => true)").format(name)
+        )
         if after_days:
             await connection.execute(
-                f"ALTER TABLE core.{table} SET (timescaledb.compress, timescaledb.compress_segmentby = 'device_id',"  # pyright: ignore[reportArgumentType]
-                f" timescaledb.compress_orderby = '{column}, digest')"
+                sql.SQL(
+                    "ALTER TABLE {} SET (timescaledb.compress, timescaledb.compress_segmentby = 'device_id',"
+                    " timescaledb.compress_orderby = {})"
+                ).format(sql.Identifier("core", table), sql.Literal(f"{column}, digest"))
             )
             await connection.execute(
-                f"SELECT add_compression_policy('core.{table}', make_interval(days => {after_days}))"  # pyright: ignore[reportArgumentType]
+                sql.SQL("SELECT add_compression_policy({}, make_interval(days => {}))").format(
+                    name, after_days
+                )
             )
     return "on" if after_days else "off"
