@@ -140,7 +140,7 @@ class Listeners:
     async def sweep(self) -> None:
         """Close the silent, for ever."""
         while True:
-            await asyncio.sleep(SWEEP_S)  # noqa: ASYNC110  (there is no event to wait for: silence makes none)
+            await asyncio.sleep(SWEEP_S)
             now = asyncio.get_running_loop().time()
             for shared in self._shared:
                 for connection in list(shared.connections):
@@ -159,11 +159,9 @@ class Listeners:
 
     async def close(self) -> None:
         """After the last commit: wait until answers have gone out, then close what is left."""
-        until = asyncio.get_running_loop().time() + DRAIN_S_MAX
-        while (
-            any(shared.connections for shared in self._shared) and asyncio.get_running_loop().time() < until
-        ):
-            await asyncio.sleep(0.01)
+        answering = [connection.ended for shared in self._shared for connection in shared.connections]
+        if answering:
+            await asyncio.wait(answering, timeout=DRAIN_S_MAX)
         for shared in self._shared:
             for connection in list(shared.connections):
                 connection.close("server stops")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, LiteralString
 
 import msgspec
 from psycopg.adapt import AdaptersMap, Dumper
@@ -22,7 +22,7 @@ NULL = b"\xff\xff\xff\xff"
 INT8_OID, INT8_ARRAY_OID = 20, 1016
 TIMESTAMPTZ_OID, TIMESTAMPTZ_ARRAY_OID = 1184, 1185
 
-POSITION_COLUMNS = (
+POSITION_COLUMNS: LiteralString = (
     "device_id, fixed_at, received_at, digest, latitude, longitude, valid, altitude_m, speed_mps, course_deg,"
     " accuracy_m, protocol, attributes, network"
 )

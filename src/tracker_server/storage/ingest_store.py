@@ -45,25 +45,25 @@ log = structlog.get_logger(__name__)
 DAY_US = 86_400_000_000
 DETAIL_CHARACTERS_MAX = 400  # of what the database said of a row
 
-CREATE_STAGING = f"""
+CREATE_STAGING: LiteralString = f"""
 CREATE TEMPORARY TABLE staging ON COMMIT DELETE ROWS AS
 SELECT {POSITION_COLUMNS} FROM core.positions WHERE false
 """  # noqa: S608
-COPY_POSITIONS = f"COPY core.positions ({POSITION_COLUMNS}) FROM STDIN (FORMAT BINARY)"
-COPY_STAGING = f"COPY staging ({POSITION_COLUMNS}) FROM STDIN (FORMAT BINARY)"
+COPY_POSITIONS: LiteralString = f"COPY core.positions ({POSITION_COLUMNS}) FROM STDIN (FORMAT BINARY)"
+COPY_STAGING: LiteralString = f"COPY staging ({POSITION_COLUMNS}) FROM STDIN (FORMAT BINARY)"
 
-MOVE_STAGED = f"""moved AS (
+MOVE_STAGED: LiteralString = f"""moved AS (
     INSERT INTO core.positions ({POSITION_COLUMNS})
     SELECT {POSITION_COLUMNS} FROM staging ON CONFLICT DO NOTHING RETURNING 1
 )"""  # noqa: S608
-STORE_TELEMETRY = """told AS (
+STORE_TELEMETRY: LiteralString = """told AS (
     INSERT INTO core.telemetry (device_id, sent_at, received_at, digest, kind, protocol, attributes, network)
     SELECT device_id, sent_at, received_at, digest, kind, protocol, attributes::jsonb, network::jsonb
     FROM unnest(%s, %s, %s, %s, %s::text[], %s::text[], %s::text[], %s::text[])
         AS t (device_id, sent_at, received_at, digest, kind, protocol, attributes, network)
     ON CONFLICT DO NOTHING RETURNING 1
 )"""
-STORE_QUARANTINE = """kept AS (
+STORE_QUARANTINE: LiteralString = """kept AS (
     INSERT INTO core.quarantine
         (received_at, device_id, reports, digest, unique_id, protocol, transport, remote, reason, detail, frame)
     SELECT received_at, device_id, reports, digest, unique_id, protocol, transport, remote, reason, detail, frame
@@ -71,10 +71,10 @@ STORE_QUARANTINE = """kept AS (
         AS q (received_at, device_id, reports, digest, unique_id, protocol, transport, remote, reason, detail, frame)
     ON CONFLICT DO NOTHING RETURNING 1
 )"""
-NEWER = (
+NEWER: LiteralString = (
     "s.latest_at IS NULL OR (u.at, u.fixed_at, u.digest) > (s.latest_at, s.latest_fixed_at, s.latest_digest)"
 )
-UPDATE_STATE = f"""state AS (
+UPDATE_STATE: LiteralString = f"""state AS (
     UPDATE core.device_state AS s SET
         contact_at = greatest(s.contact_at, u.contact_at),
         newest_fixed_at = greatest(s.newest_fixed_at, u.newest_fixed_at),
