@@ -7,6 +7,7 @@ from tracker_protocols.gt06 import GT06
 from tracker_protocols.osmand import OSMAND
 from tracker_protocols.protocol import Protocol
 from tracker_protocols.t55 import T55
+from tracker_protocols.teltonika import TELTONIKA
 
-ALL: tuple[Protocol, ...] = (GT06, OSMAND, T55)
+ALL: tuple[Protocol, ...] = (GT06, OSMAND, T55, TELTONIKA)
 BY_NAME: dict[str, Protocol] = {protocol.name: protocol for protocol in ALL}
