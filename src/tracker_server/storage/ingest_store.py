@@ -326,9 +326,9 @@ def _latest(part: _Part) -> dict[Tracker, _Latest]:
 
 
 @cache
-def tail(staged: bool, telemetry: bool, quarantine: bool) -> LiteralString:  # noqa: FBT001
+def tail(staged: bool, telemetry: bool, quarantine: bool) -> bytes:  # noqa: FBT001
     """The batch's last statement: all that is not COPY, in one. Answers how many rows were new."""
-    parts: list[LiteralString] = [MOVE_STAGED] if staged else []
+    parts = [MOVE_STAGED] if staged else []
     parts += [STORE_TELEMETRY] if telemetry else []
     parts += [STORE_QUARANTINE] if quarantine else []
     moved = "(SELECT count(*) FROM moved)" if staged else "0"
