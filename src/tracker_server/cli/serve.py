@@ -30,6 +30,8 @@ def serve(*, config: Path | None = None, data_dir: Path | None = None) -> None:
     loaded = settings(config, {"data_dir": str(data_dir) if data_dir else None})
     logs.set_up(loaded.settings.log)
 
+    raise_file_limit()
+
     async def main() -> None:
         await Server(loaded.settings).run(lambda line: print(line, flush=True))  # noqa: T201
 
@@ -38,3 +40,11 @@ def serve(*, config: Path | None = None, data_dir: Path | None = None) -> None:
             uvloop.run(main())
     except* ListenError as group:
         refused("; ".join(str(error) for error in group.exceptions))
+
+
+def raise_file_limit() -> None:
+    """Each connection is a file descriptor; take as many as the system allows this process."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -333,7 +333,7 @@ def tail(staged: bool, telemetry: bool, quarantine: bool) -> bytes:  # noqa: FBT
     parts += [STORE_QUARANTINE] if quarantine else []
     moved = "(SELECT count(*) FROM moved)" if staged else "0"
     told = "(SELECT count(*) FROM told)" if telemetry else "0"
-    return f"WITH {', '.join([*parts, UPDATE_STATE])} SELECT {moved}, {told}"
+    return f"WITH {', '.join([*parts, UPDATE_STATE])} SELECT {moved}, {told}".encode()
 
 
 def _telemetry(rows: list[TelemetryRow]) -> list[Any]:
