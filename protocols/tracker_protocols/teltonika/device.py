@@ -37,9 +37,9 @@ SAYS: dict[int, tuple[tuple[str, int, Callable[[Any], int]], ...]] = {
 
 
 class TeltonikaDevice(Device):
-    """A simulated FMB920. A record has at most 63 bytes, so 20 of them keep a datagram below 1280 bytes."""
+    """A simulated FMB920. A record has at most 72 bytes; 17 of them keep a packet below 1280 bytes."""
 
-    fixes_in_packet_max: ClassVar[int] = 20
+    fixes_in_packet_max: ClassVar[int] = 17
 
     _packet_id = 0
 
