@@ -57,6 +57,7 @@ def _groups(id_bytes: int, known: Tables, widths: tuple[int, ...] = WIDTHS) -> t
 _FMB = (
     io_professional.SHARED,
     io_vehicle.SCOOTER,
+    io_vehicle.MOTORCYCLE,
     io_tables.BLUETOOTH,
     io_vehicle.OBD,
     io_vehicle.CAN_ADAPTER,

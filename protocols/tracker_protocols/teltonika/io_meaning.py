@@ -26,7 +26,7 @@ ALARMS = {
 ENDINGS = {252: "powerRestored", 390: "powerOn"}
 """Alarm where the record was made because the element became zero."""
 
-HAPPENINGS = {255: "overspeed", 318: "jamming", 390: "powerOff"}
+HAPPENINGS = {242: "fallDown", 255: "overspeed", 318: "jamming", 390: "powerOff"}
 """Alarm where the record was made because the element became other than zero."""
 
 GREEN_DRIVING = {1: "hardAcceleration", 2: "hardBraking", 3: "hardCornering"}
@@ -51,6 +51,7 @@ NAMES = {
     205: "cid",
     206: "lac",
     236: "alarmEvent",
+    242: "manDown",
     246: "towing",
     247: "crash",
     249: "gsmJamming",

@@ -54,7 +54,6 @@ SHARED = """
 236 2 axisX s
 237 2 axisY s
 238 2 axisZ s
-242 1 dataLimitHit flag
 243 1 - later
 244 4 cameraImage u
 288-302 1 mobileye# u
@@ -243,6 +242,7 @@ CODEC_16 = """
 226 1 cngStatus flag
 227 4 cngUsed u
 228 2 cngLevel u
+242 1 dataLimitHit flag
 248 1 geofenceOverspeed u
 251 1 immobilizer u
 252 1 authorizedDriving u

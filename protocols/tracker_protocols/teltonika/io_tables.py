@@ -113,6 +113,7 @@ PERMANENT = """
 839-840 4 adc# u/1000
 841-842 1 overcurrentOut# flag
 854 4 userNumber u
+20012 1 recoveryAlarm u
 20015 4 modemUptime u
 """
 
@@ -149,6 +150,7 @@ EVENTS = """
 216-231 1 - later
 175 1 - later
 236 1 - later
+242 1 - later
 246-249 1 - later
 251-253 1 - later
 255 1 - later

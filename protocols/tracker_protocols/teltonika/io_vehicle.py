@@ -1,4 +1,4 @@
-"""The I/O elements that the FMB family reads from a vehicle: by OBD, by a CAN adapter, from a scooter.
+"""The I/O elements that are read from a vehicle: by OBD, by a CAN adapter, from scooters and motorcycles.
 
 Source: Teltonika Telematics wiki, Full AVL ID List, parameter groups OBD, OBD OEM, LVCAN200, ALLCAN300,
 CANCONTROL and ES/MAX/M365. Read by ``io_elements.tables``, whose docstring tells the notation. Units as in
@@ -115,7 +115,7 @@ CAN_ADAPTER = """
 188 1 retarderLoad u
 189 4 cruiseTime u
 232 1 cngStatus flag
-233 4 cngUsed u/10
+233 4 cngUsed u
 234 1 cngLevel u
 234 2 cngLevel u
 235 1 oilLevel u
@@ -143,6 +143,15 @@ CAN_ADAPTER = """
 855-856 4 lngUsed# u
 857 2 lngLevel u
 858 2 lngWeight u
+859 4 serviceOverdue u*1000
+860 4 serviceLast u*1000
+861 2 serviceDays u
+862 2 serviceOverdueDays u
+863 2 serviceLastDays u
+864 4 oilServiceDistance u*1000
+865 2 oilServiceDays u
+866 4 range u*1000
+867 4 cngUsedCounted u
 898 1 canIgnition flag
 900 1 engineWorking flag
 901 1 standaloneEngine flag
@@ -216,3 +225,64 @@ SCOOTER = """
 397 1 scooterCableLock u
 """
 """What a TST100 reads from the scooter that it is built into."""
+
+MOTORCYCLE = """
+801 1 parkBrake u
+802 1 charger u
+803 1 chargeMode u
+804 2 chargerVoltageSet u/1000
+805 2 chargerCurrentSet u/1000
+806 1 chargerControlMode u
+807 1 chargerBmsTimeout u
+808 1 chargerCrcViolation u
+809 1 chargerMcViolation u
+810 1 chargerStatus u
+811 2 chargerVoltage u/1000
+812 1 chargerFault u
+813 2 chargerEnergy u
+814 2 chargerCurrent u/1000
+815 1 throttle u
+816 1 brakePressed u
+817 1 chargePlug u
+818 1 killSwitch u
+819 1 kickstand u
+820 1 powertrain u
+821 1 malfunction flag
+822 2 currentRange u
+823 1 tractionBatteryHealth u
+824 1 tractionBatteryLevel u
+825 1 vehicleAvailable flag
+826 1 tractionCharging flag
+827 2 chargeTime u
+828 2 remainingCapacity u
+829 2 fullCapacity u
+830 1 drivingDirection u
+831 1 driveMode u
+832 1 parkBrakeActive flag
+833 4 obdOdometer u*1000
+834 4 vehicleTripDistance u
+835 1 obdSpeed u
+836 1 ignitionState u
+837 1 vehicleIgnition flag
+838 2 powerConsumption u
+843 1 helmet flag
+844 1 topCase flag
+845 1 centralStand flag
+846 1 vehicleLock flag
+847 1 temperatureWarning flag
+848 1 regenerationDisabled flag
+849 1 batteryOn flag
+850 1 undervoltage flag
+851 1 overvoltage flag
+852 1 overcurrent flag
+853 1 shortCircuit flag
+855 1 powerOn flag
+858 1 tractionBatteryLevel u
+859 1 lowVoltage flag
+860 1 highTemperature flag
+862 1 movingAbnormal flag
+864 1 vehicleLock flag
+"""
+"""What a TFT100 reads from motorcycles and scooters (Bosch, Askoll, Super Soco). Where the wiki prints 0 for
+pressed, plugged or released (816 to 819), the number is kept as it is.
+"""
