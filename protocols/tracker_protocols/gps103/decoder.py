@@ -50,6 +50,7 @@ class Gps103Decoder(StreamDecoder):
 
     name: ClassVar[str] = "gps103"
     framing: ClassVar[Framing] = Lines(FRAME_SIZE_MAX, ENDS)
+    device: DeviceKey | None
 
     def __init__(self, device: DeviceKey | None = None) -> None:
         super().__init__(device)
@@ -83,10 +84,9 @@ class Gps103Decoder(StreamDecoder):
         return frames
 
     def _know(self, key: bytes) -> DeviceKey:
-        if key != self._key:
+        if self.device is None or key != self._key:
             self.device = device_key(key)
             self._key = key
-        assert self.device is not None
         return self.device
 
     def _decode_heartbeat(self, text: bytes) -> Decoded:

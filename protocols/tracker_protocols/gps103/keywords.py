@@ -5,7 +5,6 @@ Source: Coban "GPRS PROTOCOL" V0.1 2014-12-12 §3.1, §4.3; the last group of al
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Final
 
 from tracker_protocols.model import Attributes
@@ -80,13 +79,21 @@ def keyword_attributes(keyword: str) -> Attributes:
         attributes[name] = value
     elif keyword.startswith("t:"):
         attributes["alarm"] = "temperature"
-        with suppress(ValueError):
-            attributes["temp1"] = float(keyword[2:])
+        _measure(attributes, "temp1", keyword[2:])
     elif keyword.startswith("oil"):
         attributes["alarm"] = "fuelLeak"
         if keyword[3:4] == " ":  # "oil 45.5": what is left; "oil1" and "oil2" name the tank
-            with suppress(ValueError):
-                attributes["fuelLevel"] = float(keyword[4:].rstrip("%"))
+            _measure(attributes, "fuelLevel", keyword[4:].rstrip("%"))
     else:
         attributes["event"] = keyword[:64]
     return attributes
+
+
+def _measure(attributes: Attributes, name: str, text: str) -> None:
+    """Add a number; what is none, or is nowhere near a temperature or a percentage, is not said."""
+    try:
+        value = float(text)
+    except ValueError:
+        return
+    if -1000 < value < 1000:
+        attributes[name] = value

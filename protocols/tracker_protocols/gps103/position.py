@@ -140,4 +140,6 @@ def read_cell(fields: Sequence[bytes], attributes: Attributes) -> Network | None
         cell = Cell(0, 0, int(fields[7], 16), int(fields[9], 16))
     except (ValueError, IndexError):
         return None
+    if not (0 <= cell.lac < 1 << 36 and 0 <= cell.cid < 1 << 36):
+        return None  # 36 bits are the most that any network uses
     return Network((cell,)) if cell.lac or cell.cid else None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from tracker_protocols.h02.binary import battery_level
-from tracker_protocols.model import Attributes, Cell, Network
+from tracker_protocols.model import Attributes, BadFrame, Cell, Network, Reason
 
 _MCC_MIN, _MCC_MAX = 200, 799  # ITU-T E.212
 _ICCID_DIGITS_MIN, _ICCID_DIGITS_MAX = 18, 20  # ITU-T E.118
@@ -28,6 +28,22 @@ def number(text: bytes) -> float | None:
 def whole(text: bytes) -> int | None:
     """A decimal whole number, not negative; anything else is not said."""
     return int(text) if text.isdigit() and len(text) < 19 else None
+
+
+def cell_number(text: bytes, base: int = 10) -> int:
+    """One number of a cell: 36 bits at most (NR), never negative. Raises BadFrame, ValueError."""
+    value = int(text, base)
+    if not 0 <= value < 1 << 36:
+        raise BadFrame(Reason.OUT_OF_RANGE, f"cell {text[:24]!r}")
+    return value
+
+
+def signal_level(text: bytes) -> int | None:
+    """A signal in dBm where negative, else by the maker's scale."""
+    level = number(text.strip().lstrip(b"-"))
+    if level is None or level > 999:
+        return None
+    return -int(level) if text.strip().startswith(b"-") else int(level)
 
 
 def iccid(text: bytes) -> str | None:
@@ -110,7 +126,9 @@ def _read_engine(values: Sequence[bytes], attributes: Attributes) -> tuple[Netwo
     if fuel is not None:
         attributes["fuel"] = fuel
     try:
-        cell = Cell(0, 0, int(values[4], 16), int(values[5], 16))  # the country goes without saying
+        cell = Cell(
+            0, 0, cell_number(values[4], 16), cell_number(values[5], 16)
+        )  # the country goes without saying
         return network_of(cell), float(int(values[3]))
     except ValueError:
         return None, None
@@ -133,7 +151,8 @@ def _read_request(values: Sequence[bytes], attributes: Attributes) -> Network | 
         for neighbour in values[-1].split(b"|")[:16]:
             parts = neighbour.strip().split(b"-")
             try:
-                lac, cid, signal = int(parts[0], 16), int(parts[1], 16), int(parts[2])
+                lac, cid = cell_number(parts[0], 16), cell_number(parts[1], 16)
+                signal = signal_level(parts[2])
             except (ValueError, IndexError):
                 continue
             cells.append(Cell(own.mcc, own.mnc, lac, cid, signal))

@@ -7,7 +7,7 @@ HTBT as fleets send them.
 from __future__ import annotations
 
 from tracker_protocols.h02.binary import battery_level
-from tracker_protocols.h02.extras import cell_of, network_of, number, whole
+from tracker_protocols.h02.extras import cell_number, cell_of, network_of, number, signal_level, whole
 from tracker_protocols.h02.location import Sentence, acknowledgement, moment_or_none, read_status
 from tracker_protocols.model import (
     Attributes,
@@ -49,12 +49,13 @@ def _percentage(text: bytes) -> Attributes:
 def decode_nbr(sentence: Sentence) -> Report:
     """NBR: time, country, network, delay, count, count times (area, cell, level), date, status, battery step."""
     fields = sentence.fields
-    mcc, mnc, count = int(fields[4]), int(fields[5]), min(int(fields[7]), CELLS_MAX)
+    mcc, mnc, count = cell_number(fields[4]), cell_number(fields[5]), min(int(fields[7]), CELLS_MAX)
     after = 8 + 3 * count
     if count < 0 or len(fields) < after:
         raise BadFrame(Reason.MALFORMED, f"{count} cells in {len(fields)} fields")
     cells = [
-        Cell(mcc, mnc, int(fields[at]), int(fields[at + 1]), int(fields[at + 2])) for at in range(8, after, 3)
+        Cell(mcc, mnc, cell_number(fields[at]), cell_number(fields[at + 1]), signal_level(fields[at + 2]))
+        for at in range(8, after, 3)
     ]
     attributes = read_status(fields[after + 1]) if len(fields) > after + 1 else {}
     if len(fields) > after + 2 and (step := whole(fields[after + 2])) is not None:
@@ -76,15 +77,15 @@ def decode_nbr(sentence: Sentence) -> Report:
 def decode_v3(sentence: Sentence) -> Report:
     """V3: country and network in one number, count, count times (area, cell, level, dBm), voltage, reboots, X."""
     fields = sentence.fields
-    mcc, mnc, count = int(fields[4][:3]), int(fields[4][3:]), min(int(fields[5]), CELLS_MAX)
+    mcc, mnc, count = cell_number(fields[4][:3]), cell_number(fields[4][3:]), min(int(fields[5]), CELLS_MAX)
     after = 6 + 4 * count
     if count < 0 or len(fields) < after:
         raise BadFrame(Reason.MALFORMED, f"{count} cells in {len(fields)} fields")
     cells: list[Cell] = []
     for at in range(6, after, 4):
-        level, dbm = whole(fields[at + 2]), fields[at + 3]
-        signal = int(dbm) if dbm.startswith(b"-") else level
-        cells.append(Cell(mcc, mnc, int(fields[at]), int(fields[at + 1]), signal))
+        level, dbm = signal_level(fields[at + 2]), fields[at + 3]
+        signal = signal_level(dbm) if dbm.startswith(b"-") else level
+        cells.append(Cell(mcc, mnc, cell_number(fields[at]), cell_number(fields[at + 1]), signal))
     attributes = read_status(fields[after + 4]) if len(fields) > after + 4 else {}
     if len(fields) > after and len(fields[after]) == 4:
         attributes["battery"] = round(int(fields[after], 16) * V3_VOLTS_PER_STEP, 2)
@@ -124,7 +125,7 @@ def decode_bs(sentence: Sentence) -> Report:
     for at in (6, 9, 12):
         cell = cell_of((*fields[4:6], *fields[at : at + 2]), 16)
         if cell:
-            cells.append(Cell(cell.mcc, cell.mnc, cell.lac, cell.cid, whole(fields[at + 2])))
+            cells.append(Cell(cell.mcc, cell.mnc, cell.lac, cell.cid, signal_level(fields[at + 2])))
     attributes = read_status(fields[16]) if len(fields) > 16 else {}
     attributes |= _percentage(fields[17]) if len(fields) > 17 else {}
     date = fields[15] if len(fields) > 15 else b""

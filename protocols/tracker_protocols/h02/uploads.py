@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from tracker_protocols.h02.extras import cell_of, network_of, number, whole
+from tracker_protocols.h02.extras import cell_number, cell_of, network_of, number, signal_level, whole
 from tracker_protocols.h02.location import (
     Sentence,
     build_report,
@@ -146,11 +146,11 @@ def decode_vp1(sentence: Sentence) -> Report:
 
 def _vp1_cells(fields: list[bytes]) -> Network | None:
     """``mcc,mnc,lac,cid,signal Y lac,cid,signal Y …``: the letter parts cells, commas their values."""
-    mcc, mnc = int(fields[4]), int(fields[5])
+    mcc, mnc = cell_number(fields[4]), cell_number(fields[5])
     cells: list[Cell] = []
     for group in b",".join(fields[6:]).split(b"Y")[:VP1_CELLS_MAX]:
         values = group.split(b",")
         if len(values) >= 2 and values[0].isdigit() and values[1].isdigit():
-            signal = whole(values[2]) if len(values) > 2 else None
-            cells.append(Cell(mcc, mnc, int(values[0]), int(values[1]), signal))
+            signal = signal_level(values[2]) if len(values) > 2 else None
+            cells.append(Cell(mcc, mnc, cell_number(values[0]), cell_number(values[1]), signal))
     return network_of(*cells)
