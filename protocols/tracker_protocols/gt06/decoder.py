@@ -7,7 +7,7 @@ in ``Gt06Decoder.reply_to``. Layouts, sources, quirks: README.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import ClassVar, Final
 
@@ -137,6 +137,7 @@ LONG_KINDS: Final[dict[int, Handler]] = {0x32: networks.az735, 0x33: networks.az
 
 ANSWERED_LONG: Final = frozenset({0x32, 0x33, 0x41})  # in long frames: by a long answer
 UNANSWERED: Final = frozenset({0x21, 0x34, 0x38, 0x65, 0x66, 0x80, 0x81, 0x82, 0x8C, 0x94, 0x9B, 0xF3})
+ANSWERED_COUSINS: Final = frozenset({(0x34, 0x37)})  # the SL4X, not the X1
 UNANSWERED_COUSINS: Final = frozenset(
     {(0x24, 0x2E), *((0x19, length) for length in range(0x17, 0x100))}  # SR411, SPACE10X
 )
@@ -191,7 +192,7 @@ class Gt06Decoder(StreamDecoder):
 
     def reply_to(self, kind: int, begin: int, length: int, serial: bytes) -> Reply | None:
         """The answer owed to a frame, by the customs of this field; see README.md, "Answers"."""
-        if kind in UNANSWERED and not (kind == 0x34 and length == 0x37):
+        if kind in UNANSWERED and (kind, length) not in ANSWERED_COUSINS:
             return None
         if begin == 4:
             if kind in ANSWERED_LONG:
@@ -253,7 +254,7 @@ class Gt06Decoder(StreamDecoder):
 
 def mark(decoded: Decoded) -> Decoded:
     """Note on every message that carries attributes that its frame's checksum was wrong."""
-    messages: list[Message] = list(decoded) if isinstance(decoded, list | tuple) else [decoded]  # pyright: ignore[reportArgumentType]
+    messages: Sequence[Message] = decoded if isinstance(decoded, list) else [decoded]  # pyright: ignore[reportAssignmentType]
     for one in messages:
         if not isinstance(one, Login | Undecoded):
             one.attributes["checksum"] = False

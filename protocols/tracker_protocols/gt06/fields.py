@@ -38,7 +38,7 @@ def fix_at(content: bytes, at: int, attributes: Attributes) -> Fix | None:
     )
 
 
-def fix_of(  # noqa: PLR0913, PLR0917  (the fields of the frame, each once)
+def fix_of(
     at: datetime, latitude_raw: int, longitude_raw: int, speed_mps: float, flags: int, attributes: Attributes
 ) -> Fix:
     """Flags: course in bits 0 to 9, 10 north, 11 west, 12 positioned; 14: bit 15 tells the ignition."""

@@ -28,32 +28,28 @@ _ANSWER_HEADS: Final = [bytes((5, kind)) for kind in range(256)]
 def frame_size(buffer: bytes, at: int) -> int:
     """Size of the frame that begins at ``at``; 0: wait for more; -1: none begins here. For ``Measured``."""
     waiting = len(buffer) - at
-    if buffer[at] == 0x78:
-        if waiting < 4:
-            return 0 if buffer[at : at + 2] in {b"\x78", b"\x78\x78"} else -1
-        if buffer[at + 1] != 0x78:
-            return -1
-        kind = buffer[at + 3]
+    first = buffer[at]
+    if first not in {0x78, 0x79}:
+        return -1
+    if waiting < 4:
+        return 0 if waiting == 1 or buffer[at + 1] == first else -1
+    if buffer[at + 1] != first:
+        return -1
+    if first == 0x78:
         size = buffer[at + 2] + 5
+        kind = buffer[at + 3]
         if kind in {WIFI_OFFLINE, WIFI_ONLINE} and size <= ACCESS_POINTS_MAX + 5:
             return _wifi_size(buffer, at, waiting)
         if kind == LOGIN and waiting >= BARE_LOGIN_BYTES and buffer[at + 13 : at + 15] == STOP:
             return BARE_LOGIN_BYTES
-    elif buffer[at] == 0x79:
-        if waiting < 4:
-            return 0 if buffer[at : at + 2] in {b"\x79", b"\x79\x79"} else -1
-        if buffer[at + 1] != 0x79:
-            return -1
-        size = (buffer[at + 2] << 8 | buffer[at + 3]) + 6
     else:
-        return -1
-    if size > FRAME_BYTES_MAX:
-        return -1
+        size = (buffer[at + 2] << 8 | buffer[at + 3]) + 6
+        if size > FRAME_BYTES_MAX:
+            return -1
     if waiting < size:
         return 0
-    if buffer[at + size - 1] == 0x0A and buffer[at + size - 2] == 0x0D:
-        return size
-    return _size_to_stop(buffer, at, waiting)
+    stopped = buffer[at + size - 1] == 0x0A and buffer[at + size - 2] == 0x0D
+    return size if stopped else _size_to_stop(buffer, at, waiting)
 
 
 def _size_to_stop(buffer: bytes, at: int, waiting: int) -> int:

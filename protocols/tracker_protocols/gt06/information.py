@@ -8,6 +8,7 @@ from typing import Final
 from tracker_protocols.gt06.fields import fix_at, number, time_at, unix_time
 from tracker_protocols.model import (
     Attributes,
+    BadFrame,
     CommandResult,
     Fix,
     Heartbeat,
@@ -16,11 +17,9 @@ from tracker_protocols.model import (
     Reply,
     Report,
 )
-from tracker_protocols.model import BadFrame as Bad
-from tracker_protocols.wire.fields import moment
+from tracker_protocols.wire.fields import MPS_PER_KNOT, moment
 
 POSITION: Final = "Current position!"
-MPS_PER_KNOT: Final = 1852 / 3600
 
 
 def short_result(content: bytes, record: bytes, reply: Reply | None) -> CommandResult:
@@ -50,7 +49,8 @@ def long_result(content: bytes, record: bytes, reply: Reply | None) -> Sequence[
 
 def position_in(text: str) -> Fix | None:
     """``Lat:N54.7,Lon:E25.2,Course:126.53,Speed:0.0000,DateTime:2017-05-26  10:27:47``; None: not all there."""
-    fields = dict(part.partition(":")[::2] for part in text[len(POSITION) :].split(","))
+    parts = [part.partition(":") for part in text[len(POSITION) :].split(",")]
+    fields = {name: value for name, _, value in parts}
     try:
         latitude, longitude = fields["Lat"], fields["Lon"]
         date, time = fields["DateTime"].split()
@@ -64,13 +64,13 @@ def position_in(text: str) -> Fix | None:
             float(fields["Speed"]) * MPS_PER_KNOT,
             float(fields["Course"]),
         )
-    except (KeyError, ValueError, IndexError, TypeError, Bad):
+    except (KeyError, ValueError, IndexError, TypeError, BadFrame):
         return None
 
 
 def voltage(content: bytes, record: bytes, reply: Reply | None) -> Heartbeat:
     """0x94 in a short frame: outer voltage in 0.01 V. Owed no answer."""
-    return Heartbeat(None, {"power": number(content, 0, 2) / 100}, record)
+    return Heartbeat(None, {"power": number(content, 0, 2) / 100}, record, reply)
 
 
 def information(content: bytes, record: bytes, reply: Reply | None) -> Heartbeat | Report:
@@ -81,11 +81,11 @@ def information(content: bytes, record: bytes, reply: Reply | None) -> Heartbeat
         sent_at, value = time_at(value, 0), value[6:]
     read = INFORMATION.get(kind)
     if read is None:
-        raise Bad(Reason.UNKNOWN_KIND, f"0x94, information 0x{kind:02x}")
+        raise BadFrame(Reason.UNKNOWN_KIND, f"0x94, information 0x{kind:02x}")
     attributes = read(value)
     if sent_at or "driverUniqueId" in attributes:
-        return Report(None, None, attributes, record, None, sent_at)
-    return Heartbeat(None, attributes, record)
+        return Report(None, None, attributes, record, None, sent_at, reply)
+    return Heartbeat(None, attributes, record, reply)
 
 
 def outer_voltage(value: bytes) -> Attributes:
@@ -133,7 +133,7 @@ def satellites(value: bytes) -> Attributes:
 def sim_card(value: bytes) -> Attributes:
     """0x0A: IMEI (8), IMSI (8), ICCID (10), a digit in each half byte, the end filled with F."""
     if len(value) < 26:
-        raise Bad(Reason.MALFORMED, "no ICCID")
+        raise BadFrame(Reason.MALFORMED, "no ICCID")
     return {"iccid": value[16:26].hex().rstrip("f"), "imsi": value[8:16].hex().lstrip("0")}
 
 
@@ -150,7 +150,7 @@ def fuel_sensor(value: bytes) -> Attributes:
     """
     fields = value.decode("latin-1").split(",")
     if fields[0] != "!AIOIL":
-        raise Bad(Reason.MALFORMED, "no fuel sensor")
+        raise BadFrame(Reason.MALFORMED, "no fuel sensor")
     return {"temp1": float(fields[3]), "fuel": float(fields[6])}
 
 
@@ -192,10 +192,10 @@ def serial_data(content: bytes, record: bytes, reply: Reply | None) -> Report:
     """0x9B: the device behind the serial port (1), and what it said; bytes that are no text in hexadecimal."""
     data = content[1:]
     if not data:
-        raise Bad(Reason.MALFORMED, "no data")
+        raise BadFrame(Reason.MALFORMED, "no data")
     text = data.decode("latin-1")
     printable = all(byte in b"\r\n\t" or 0x20 <= byte < 0x7F for byte in data)
-    return Report(None, None, {"result": text.strip() if printable else data.hex()}, record)
+    return Report(None, None, {"result": text.strip() if printable else data.hex()}, record, reply=reply)
 
 
 TRAILER_BYTES: Final = 12  # satellites, latitude, longitude, speed, course and flags
@@ -223,7 +223,7 @@ def car_computer(content: bytes, record: bytes, reply: Reply | None) -> Report:
     attributes["ignition"] = number(content, 6, 1) > 0
     if record[0] != 0x8C:
         attributes["dtcs" if record[0] == 0x65 else "pids"] = text.strip(",")
-        return Report(None, fix, attributes, record)
+        return Report(None, fix, attributes, record, reply=reply)
     for pair in text.split(","):
         key, _, value = pair.partition("=")
         pid = int(key[:2], 16) if value else 0
@@ -232,7 +232,7 @@ def car_computer(content: bytes, record: bytes, reply: Reply | None) -> Report:
             attributes[name] = round(int(value, 16) * worth, 2)
         elif pid == VIN:
             attributes["vin"] = value
-    return Report(None, fix, attributes, record)
+    return Report(None, fix, attributes, record, reply=reply)
 
 
 def battery(content: bytes, record: bytes, reply: Reply | None) -> Report:

@@ -202,4 +202,4 @@ def x1_location(content: bytes, record: bytes, reply: Reply | None) -> Report:
     attributes["output"] = number(content, at + 13, 1)
     for port in range(ports >> 20 & 0x0F):
         attributes[f"adc{port + 1}"] = number(content, at + 14 + 2 * port, 2) / 100
-    return Report(None, fix, attributes, record, network)
+    return Report(None, fix, attributes, record, network, None, reply)

@@ -15,11 +15,11 @@ _CELL_BCD = Struct(">HHB")
 
 
 class CellList(NamedTuple):
-    """Sizes of LAC and cell identity, and how many cells (0: the frame says)."""
+    """Sizes of LAC and cell identity, and how many cells a frame has where it does not say."""
 
     lac: int = 2
     cid: int = 3
-    count: int = 7
+    cells_max: int = 7
 
 
 CELLS_2G: Final = CellList()
@@ -79,7 +79,7 @@ def cells(form: CellList = CELLS_2G, *, wifi: bool = False) -> Handler:
 
     def handle(content: bytes, record: bytes, reply: Reply | None) -> Report:
         mcc, mnc, at = operator_at(content, 6)
-        towers, at = cells_at(content, at, (mcc, mnc), form, form.count)
+        towers, at = cells_at(content, at, (mcc, mnc), form, form.cells_max)
         points = access_points_at(content, at + 1)[0] if wifi else ()
         return Report(None, None, {}, record, Network(towers, points), time_at(content, 0), reply)
 

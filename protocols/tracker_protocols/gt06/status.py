@@ -70,7 +70,7 @@ def asset_heartbeat(content: bytes, record: bytes, reply: Reply | None) -> Heart
     """0x13 with 16 bytes: information, satellites (2), alarm, language, battery in percent, mode, voltage (2),
     reserved, count and time of work (2 each), temperature in 0.1 °C whose bit 15 means above zero.
     """
-    value = number(content, 13, 2)
+    value = number(content, 14, 2)
     temperature = (value & 0x7FFF) / 10
     attributes: Attributes = {
         "batteryLevel": content[5],
@@ -117,6 +117,6 @@ def seeworld_heartbeat(content: bytes, record: bytes, reply: Reply | None) -> He
     return sign_of_life(attributes, record, reply)
 
 
-def sign_only(content: bytes, record: bytes, reply: Reply | None) -> Heartbeat:
+def sign_only(_content: bytes, record: bytes, reply: Reply | None) -> Heartbeat:
     """Answered, and nothing more is known of it: 0x14 (signal of each satellite), 0x08."""
     return Heartbeat(None, {}, record, reply)
