@@ -175,7 +175,8 @@ def decode_obd(device: DeviceKey, fields: list[bytes], text: bytes) -> Report:
         if read is not None:
             attributes[name] = read if b"." in value else int(read)
     if (odometer := number(values[1])) is not None:
-        attributes["odometer"] = round(odometer * ODOMETER_METRES_PER_UNIT)
+        attributes["obdOdometer"] = round(odometer * ODOMETER_METRES_PER_UNIT)
+        attributes["odometer"] = round(odometer)  # the counter as this field knows it: see README §OBD
     if (hours := number(values[4])) is not None:
         attributes["hours"] = round(hours * _MS_PER_HOUR)
     for name, value in (("engineLoad", values[6]), ("throttle", values[8])):
