@@ -1,1 +1,85 @@
+# One virtual environment, two stamps: what the server needs (run), and what its developers need (the rest).
+# Versions come from requirements-dev.lock in both.
+
 .DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+UV_VERSION := 0.13.9
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+LOCK := requirements-dev.lock
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+export UV_LINK_MODE := copy
+export TRACKER_GOLDEN_DIR ?= ../shared/golden
+
+# ---------------------------------------------------------------------------------------------------- to use it
+
+.PHONY: help
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(VENV)/.runtime ## install what the server needs and start it (settings: config/tracker-server.toml, TRACKER_…)
+	@exec $(BIN)/tracker-server serve $(ARGS)
+
+# ---------------------------------------------------------------------------------------------------- to work on it
+
+.PHONY: install
+install: $(VENV)/.runtime ## install what the server needs, and nothing else
+
+.PHONY: dev
+dev: $(VENV)/.dev ## install what developers need
+
+.PHONY: test
+test: $(VENV)/.dev ## all tests that this machine can run; says what it skipped and how to get it
+	$(BIN)/pytest $(ARGS)
+
+.PHONY: check
+check: $(VENV)/.dev ## everything that reads the code without running it, and the golden frames where they are
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/basedpyright --warnings
+	$(BIN)/lint-imports
+	scripts/check-golden
+
+.PHONY: format
+format: $(VENV)/.dev ## mend what can be mended
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: bench
+bench: $(VENV)/.dev ## the short set of benchmarks; results go to benchmarks/results
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+.PHONY: timescaledb
+timescaledb: ## a TimescaleDB for the tests in .cache (needs root and debootstrap)
+	scripts/timescaledb install
+
+.PHONY: lock
+lock: $(VENV)/.made ## take the newest versions that pyproject.toml allows
+	$(UV) pip compile pyproject.toml --group dev --generate-hashes --python-version 3.11 --upgrade -q -o $(LOCK)
+
+.PHONY: clean
+clean: ## remove what was made here, but neither data nor the virtual environment
+	rm -rf build dist .cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	find src protocols tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---------------------------------------------------------------------------------------------------- what these need
+
+$(VENV)/.made: scripts/make-venv Makefile
+	@scripts/make-venv $(VENV) $(UV_VERSION)
+	@touch $@
+
+# The lock constrains, so that a server gets the versions that were tested, without the developers' tools.
+$(VENV)/.runtime: $(VENV)/.made pyproject.toml $(LOCK)
+	$(UV) pip install --quiet --constraint $(LOCK) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made pyproject.toml $(LOCK)
+	$(UV) pip install --quiet --requirement $(LOCK)
+	$(UV) pip install --quiet --no-deps --editable .
+	@touch $@ $(VENV)/.runtime

@@ -1,0 +1,99 @@
+"""Fixtures for all tests: real databases and real servers, on loopback, stopped when they are done with.
+
+``postgres_dsn``, ``timescaledb_dsn``  a fresh migrated database for each test, by DSN over TCP
+``home_dsn``                           the test runs twice: once on each of them
+``empty_dsn``                          as ``home_dsn``, before the first migration
+``embedded_settings``                  settings with an embedded database in a folder of their own
+``server``                             call it for a running ``tracker-server serve``
+
+A test that needs a server which this machine has not is skipped, with the way to get it;
+``TRACKER_TEST_REQUIRE_ALL=1`` makes it fail instead.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests.servers.postgres import PlainPostgres, SharedPostgres, TimescaleDB
+from tests.servers.serve import Servers
+from tracker_server.config import Settings
+from tracker_server.storage.embedded import Embedded
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Generator[SharedPostgres]:
+    """PostgreSQL without TimescaleDB; its method ``database`` makes fresh databases."""
+    shared = PlainPostgres()
+    shared.acquire()
+    yield shared
+    shared.release()
+
+
+@pytest.fixture(scope="session")
+def timescaledb_server() -> Generator[SharedPostgres]:
+    """PostgreSQL with TimescaleDB; its method ``database`` makes fresh databases."""
+    TimescaleDB.require()
+    shared = TimescaleDB()
+    shared.acquire()
+    yield shared
+    shared.release()
+
+
+@pytest.fixture
+def postgres_dsn(postgres_server: SharedPostgres) -> Generator[str]:
+    """A fresh migrated database without TimescaleDB."""
+    with postgres_server.database() as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def timescaledb_dsn(timescaledb_server: SharedPostgres) -> Generator[str]:
+    """A fresh migrated database with TimescaleDB."""
+    with timescaledb_server.database() as dsn:
+        yield dsn
+
+
+@pytest.fixture(params=["postgres", "timescaledb"])
+def home(request: pytest.FixtureRequest) -> SharedPostgres:
+    """Both homes, one after the other."""
+    return request.getfixturevalue(f"{request.param}_server")
+
+
+@pytest.fixture
+def home_dsn(home: SharedPostgres) -> Generator[str]:
+    """A fresh migrated database on both homes."""
+    with home.database() as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def empty_dsn(home: SharedPostgres) -> Generator[str]:
+    """A fresh database on both homes, before the first migration."""
+    with home.database(migrated=False) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def embedded_settings() -> Generator[Settings]:
+    """Settings whose database is an embedded one that does not exist yet; what is left running is stopped."""
+    # not pytest's own folder: that is private to us, and the database under root is another user's
+    data_dir = Path(tempfile.mkdtemp(prefix="tracker-data-"))
+    yield Settings(data_dir=data_dir)
+    if (data_dir / "postgres" / "cluster" / "postmaster.pid").exists():
+        left = Embedded(data_dir)
+        left.acquire()
+        left.release()
+    shutil.rmtree(data_dir, ignore_errors=True)
+
+
+@pytest.fixture
+def server() -> Generator[Servers]:
+    """Call it for a running server: ``running = server({"devices.unknown": "register"}, dsn=postgres_dsn)``."""
+    servers = Servers()
+    yield servers
+    servers.close()

@@ -1,0 +1,1 @@
+"""Real servers for the tests: PostgreSQL, TimescaleDB, and our own. Fixtures over them: ``tests/conftest.py``."""
