@@ -226,7 +226,7 @@ class Embedded:
         with tempfile.TemporaryFile("w+") as out:
             done = subprocess.run(  # noqa: S603
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, check=False,
-                user=self._user, cwd="/", umask=0o077,
+                user=self._user, group=self._user, extra_groups=[] if self._user else None, cwd="/", umask=0o077,
             )  # fmt: skip
             if check and done.returncode:
                 out.seek(0)
