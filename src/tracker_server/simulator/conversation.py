@@ -1,0 +1,241 @@
+"""One device's conversation: sends what its window and the clock allow, and holds answers against the script.
+
+This is the hot path of a run: per packet one slice, one write, one comparison, one count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import abstractmethod
+from collections import deque
+from typing import cast
+
+from tracker_server.simulator.score import Score
+from tracker_server.simulator.script import Script
+
+now_s = time.monotonic
+
+
+class Conversation(asyncio.Protocol):
+    """Packets are numbered from 0 and each is sent ``repeat`` times: send ``n`` is of packet ``n // repeat``.
+
+    ``sent`` is the next one to send, ``done`` the next one to be answered, ``allowed`` how many may have
+    been sent by now. After a break ``sent`` falls back to ``done``. ``over`` is set when all is answered
+    or the device has given up (``failed``); ``ended`` when the present connection has ended.
+    """
+
+    def __init__(self, score: Score, number: int, script: Script, batch: int) -> None:
+        plan = score.plan
+        self.score = score
+        self.script = script
+        self.number = number
+        self.total = plan.packets * plan.repeat
+        self.sent = self.done = self.allowed = self.sent_most = 0
+        self.asked_at = self.progress_at = 0.0
+        self.failed = False
+        self.ready = False
+        self.paused = False
+        self.heard = False  # something was answered on this connection
+        loop = asyncio.get_running_loop()
+        self.over: asyncio.Future[None] = loop.create_future()
+        self.started: asyncio.Future[None] = loop.create_future()
+        self.ended: asyncio.Future[None] = loop.create_future()
+        self.transport: asyncio.Transport | None = None
+        self._batch = batch
+        self._window = plan.window
+        self._repeat = plan.repeat
+        self._since: deque[float] = deque()  # whence latency counts, for each one in flight
+        self._counted = -1  # the last packet whose fixes are counted as answered
+        self._first_s = int(plan.start.timestamp())
+
+    # ------------------------------------------------------------------ asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.score.connects += 1
+        self.score.connected += 1
+        self.ended = asyncio.get_running_loop().create_future()
+        self.paused = False
+        self.asked_at = now_s()
+        self._open()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self.ready = False
+        self.score.connected -= 1
+        if not self.over.done():
+            self.score.breaks += 1
+            self.score.errors[f"connection broken: {exc}" if exc else "connection closed by the server"] += 1
+            self._rewind()
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        self.pump()
+
+    # ------------------------------------------------------------------ what kinds differ in
+
+    @abstractmethod
+    def _open(self) -> None:
+        """The connection is there: log in, and when that is done call ``_begin``."""
+
+    def _begin(self) -> None:
+        """Logged in: send."""
+        self.ready = True
+        self.progress_at = now_s()
+        if not self.started.done():
+            self.started.set_result(None)
+        self.pump()
+
+    # ------------------------------------------------------------------ sending
+
+    def pump(self) -> None:
+        """Send all that may be sent now."""
+        if not self.ready or self.over.done():
+            return
+        transport, window, repeat, script = self.transport, self._window, self._repeat, self.script
+        assert transport is not None
+        while self.sent < self.allowed and self.sent - self.done < window and not self.paused:
+            number = self.sent
+            packet = number if repeat == 1 else number // repeat
+            if packet >= script.ready:
+                self._prepare()
+            at = packet - script.first
+            ends = script.data_ends
+            transport.write(script.data[ends[at - 1] if at else 0 : ends[at]])
+            self._sent(number)
+            if self.done == number and not self.expected():
+                self._unanswerable()
+        if self.done == self.total:
+            self._finish()
+
+    def _sent(self, number: int) -> None:
+        score = self.score
+        now = now_s()
+        if self.done == number:
+            self.asked_at = now
+        if number < self.sent_most:
+            score.resent += 1
+        else:
+            self.sent_most = number + 1
+            rate = score.packet_rate
+            if rate is None:
+                self._since.append(now)
+            else:
+                self._since.append(score.zero + (number * score.plan.devices + self.number) / rate)
+        self.sent = number + 1
+        score.packets_sent += 1
+
+    def _prepare(self) -> None:
+        """What did not fit into memory before the clock started is made ready now; the time is told apart."""
+        begun = time.perf_counter()
+        self.script.prepare(self._batch, self.done // self._repeat)
+        self.score.prepared_in_run_s += time.perf_counter() - begun
+
+    # ------------------------------------------------------------------ answers
+
+    def expected(self) -> bytes:
+        """The answer owed to ``done``."""
+        script = self.script
+        at = self.done // self._repeat - script.first
+        ends = script.answer_ends
+        return script.answers[ends[at - 1] if at else 0 : ends[at]]
+
+    def answered(self, *, right: bool) -> None:
+        """The answer to ``done`` is here."""
+        score = self.score
+        now = now_s()
+        packet = self.done // self._repeat
+        if right:
+            score.latency.add(now - self._since[0])
+            score.packets_answered += 1
+            if packet != self._counted:
+                self._counted = packet
+                fixes = self.fixes_of(self.done)
+                score.fixes_answered += fixes
+                if score.ledger is not None:
+                    plan = score.plan
+                    first_s = self._first_s + packet * plan.packet * plan.interval_s
+                    score.ledger.add(self.script.unique_id, first_s, fixes, plan.interval_s)
+        self.asked_at = self.progress_at = score.last_at = now
+        self.heard = True
+        self._settled()
+        while self.done < self.sent and not self.expected():
+            self._unanswerable()
+
+    def _unanswerable(self) -> None:
+        """No answer is owed to ``done``: with sending it is settled."""
+        packet = self.done // self._repeat
+        if packet != self._counted:
+            self._counted = packet
+            self.score.fixes_unanswerable += self.fixes_of(self.done)
+        self._settled()
+
+    def missed(self) -> None:
+        """The answer to ``done`` is waited for no longer."""
+        self.asked_at = now_s()
+        self._settled()
+
+    def fixes_of(self, number: int) -> int:
+        """How many fixes send ``number`` carries."""
+        plan = self.score.plan
+        return min(plan.packet, plan.fixes - number // self._repeat * plan.packet)
+
+    def _settled(self) -> None:
+        self.done += 1
+        self._since.popleft()
+
+    # ------------------------------------------------------------------ ends
+
+    def _rewind(self) -> None:
+        """What is unanswered is to be sent again. Its latency counts from when it was sent first."""
+        self.sent = self.done
+
+    def _finish(self) -> None:
+        if not self.over.done():
+            self.score.last_at = max(self.score.last_at, now_s())
+            self.over.set_result(None)
+
+    def give_up(self, why: str) -> None:
+        """Send no more, for this reason."""
+        if not self.over.done():
+            self.failed = True
+            self.score.errors[why] += 1
+            self.over.set_result(None)
+            if not self.started.done():
+                self.started.set_result(None)
+        self.close()
+
+    def close(self) -> None:
+        """End the connection, if there is one."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def say_goodbye(self) -> None:
+        """Close after the last answer. Where none is owed, say that nothing follows and let the server close:
+        then it has read everything.
+        """
+        if self.transport is None:
+            return
+        if self.sent and not self.failed and self.done == self.sent and self._last_is_unanswered():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    def _last_is_unanswered(self) -> bool:
+        ends = self.script.answer_ends
+        return len(ends) > 0 and ends[-1] == (ends[-2] if len(ends) > 1 else 0)
+
+    def late(self) -> None:
+        """No answer came in time."""
+        self.score.timeouts += 1
+        if self.score.plan.reconnect:
+            self.score.errors["no answer in time: connection closed"] += 1
+            self.close()
+        else:
+            self.give_up("no answer in time")

@@ -1,0 +1,106 @@
+"""What a run is to do: one frozen value, checked before anything is opened."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
+
+from tracker_protocols.protocol import Protocol, Transport
+
+DEVICES_MAX = 1_000_000  # six digits of an identifier count them
+WINDOW_MAX = 10_000  # packets in flight of one device; a sliding window beyond that hides every delay
+REPEAT_MAX = 1_000
+DAYS_MAX = 9_000  # a history longer than GPS receivers have had clocks that can be trusted
+
+
+class PlanError(Exception):
+    """A plan that cannot be carried out. The message names the flag and the cure."""
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """A fleet and how it reports.
+
+    ``rate`` is fixes a second of all devices together (None: closed loop, each device sends as soon as it
+    is answered). ``start`` is the time of each device's first fix, the others follow every ``interval_s``.
+    ``timeout_s`` bounds the wait for an answer, ``give_up_s`` the wait for any progress while
+    reconnecting, ``hold_s`` is how long connections stay open after the last answer.
+    """
+
+    protocol: Protocol
+    host: str
+    port: int
+    transport: Transport
+    devices: int
+    fixes: int
+    packet: int = 1
+    window: int = 1
+    repeat: int = 1
+    rate: float | None = None
+    seed: int = 1
+    prefix: str = "35"
+    start: datetime
+    interval_s: int = 10
+    timeout_s: float = 30.0
+    reconnect: bool = False
+    give_up_s: float = 60.0
+    hold_s: float = 0.0
+
+    @property
+    def packets(self) -> int:
+        """Different packets of one device."""
+        return -(-self.fixes // self.packet)
+
+    @property
+    def fixes_in_all(self) -> int:
+        """Different fixes of the whole fleet."""
+        return self.devices * self.fixes
+
+
+def default_start(fixes: int, interval_s: int, now: datetime) -> datetime:
+    """The last midnight in UTC from which all fixes lie before today: the same bytes all day, none in the future."""
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    days = math.ceil(fixes * interval_s / 86_400)
+    return midnight - timedelta(days=min(max(1, days), DAYS_MAX))
+
+
+def check(plan: Plan, now: datetime) -> Plan:
+    """The plan itself, or PlanError."""
+    device = plan.protocol.device
+    bounds: tuple[tuple[str, float, float, float, str], ...] = (
+        ("--devices", plan.devices, 1, DEVICES_MAX, ""),
+        ("--fixes", plan.fixes, 0, 100_000_000, " (0: connect only)"),
+        ("--packet", plan.packet, 1, device.fixes_in_packet_max, f" for {plan.protocol.name}"),
+        ("--window", plan.window, 1, WINDOW_MAX, ""),
+        ("--repeat", plan.repeat, 1, REPEAT_MAX, ""),
+        ("--interval", plan.interval_s, 1, 86_400, " seconds; some languages tell no fraction of a second"),
+        ("--timeout", plan.timeout_s, 0.05, 3_600, " seconds"),
+        ("--give-up", plan.give_up_s, 0.1, 86_400, " seconds"),
+        ("--hold", plan.hold_s, 0, 86_400, " seconds"),
+        ("--seed", plan.seed, 0, 2**63 - 1, ""),
+    )
+    for flag, value, least, most, note in bounds:
+        if not least <= value <= most:
+            raise PlanError(f"{flag}: {value:g} is not from {least:g} to {most:g}{note}")
+    if plan.rate is not None and not 0 < plan.rate <= 10_000_000:
+        raise PlanError(f"--rate: {plan.rate:g} is not above 0; leave it out to send as fast as answers come")
+    if (
+        not (plan.prefix.isascii() and plan.prefix.isdigit() and len(plan.prefix) <= 8)
+        or plan.prefix[0] == "0"
+    ):
+        raise PlanError(f"--prefix: {plan.prefix!r} is not 1 to 8 digits of which the first is not 0")
+    if plan.transport not in plan.protocol.transports:
+        spoken = ", ".join(plan.protocol.transports)
+        raise PlanError(
+            f"--transport: {plan.protocol.name} is not spoken over {plan.transport}; it is over {spoken}"
+        )
+    last = plan.start + timedelta(seconds=plan.interval_s * max(0, plan.fixes - 1))
+    if last > now:
+        raise PlanError(
+            f"--start: the last fix would be of {last:%Y-%m-%dT%H:%M:%SZ}, which is in the future; "
+            "start earlier, or lessen --interval or --fixes"
+        )
+    if plan.start.year < 2000:
+        raise PlanError(f"--start: {plan.start:%Y-%m-%dT%H:%M:%SZ} is before 2000; start later")
+    return plan

@@ -1,0 +1,106 @@
+"""What one device will say and must hear, as bytes made ready: two runs of bytes and where each packet ends."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from itertools import islice
+
+from tracker_protocols.model import Fix, HttpRequest
+from tracker_protocols.protocol import Transport
+from tracker_protocols.wire.device import HttpDevice
+from tracker_server.simulator.identity import unique_id
+from tracker_server.simulator.plan import Plan
+from tracker_server.simulator.routes import Journey
+
+BYTES_MAX = (
+    512 * 1024 * 1024
+)  # made ready before the clock starts; of a longer run the rest follows in pieces
+BYTES_PER_FIX = (
+    160  # what a fix needs at most in the languages we speak: an HTTP request with its headers is more
+)
+BYTES_PER_PACKET = 240
+
+
+class Script:
+    """The packets of one device, numbered from 0. Held are those from ``first`` up to ``ready``.
+
+    ``data`` and ``answers`` are the bytes of the packets held, one after another; ``data_ends`` and
+    ``answer_ends`` tell where each ends. Over HTTP an answer is the status, in three digits.
+    """
+
+    __slots__ = (
+        "_device", "_fixes", "_fixes_left", "_journey", "_plan", "answer_ends", "answers", "data", "data_ends",
+        "first", "login", "login_answer", "ready", "unique_id",
+    )  # fmt: skip
+
+    def __init__(self, plan: Plan, number: int) -> None:
+        self._plan = plan
+        self.unique_id = unique_id(plan.prefix, plan.seed, number)
+        self._device = plan.protocol.device(self.unique_id)
+        self._journey = Journey(plan.seed, number, plan.start, plan.interval_s)
+        self._fixes: Iterator[Fix] = iter(self._journey)
+        self._fixes_left = plan.fixes
+        opening = None
+        if not isinstance(self._device, HttpDevice) and plan.transport is not Transport.UDP:
+            opening = self._device.login()
+        self.login = opening.data if opening else b""
+        self.login_answer = opening.answer if opening else b""
+        self.first = self.ready = 0
+        self.data = self.answers = b""
+        self.data_ends = array("Q")
+        self.answer_ends = array("Q")
+
+    def prepare(self, packets: int, done: int) -> None:
+        """Make at most ``packets`` more ready, and forget those before ``done``."""
+        forgotten = done - self.first
+        datas, answers = [self.data], [self.answers]
+        if forgotten:
+            datas = [self.data[self.data_ends[forgotten - 1] :]]
+            answers = [self.answers[self.answer_ends[forgotten - 1] :]]
+        shift, answer_shift = len(self.data) - len(datas[0]), len(self.answers) - len(answers[0])
+        data_ends = array("Q", [end - shift for end in self.data_ends[forgotten:]])
+        answer_ends = array("Q", [end - answer_shift for end in self.answer_ends[forgotten:]])
+        at, answer_at = len(datas[0]), len(answers[0])
+        for _ in range(packets):
+            if not self._fixes_left:
+                break
+            data, answer = self._packet()
+            datas.append(data)
+            answers.append(answer)
+            at += len(data)
+            answer_at += len(answer)
+            data_ends.append(at)
+            answer_ends.append(answer_at)
+        self.first = done
+        self.ready = done + len(data_ends)
+        self.data, self.answers = b"".join(datas), b"".join(answers)
+        self.data_ends, self.answer_ends = data_ends, answer_ends
+
+    def _packet(self) -> tuple[bytes, bytes]:
+        fixes = list(islice(self._fixes, min(self._plan.packet, self._fixes_left)))
+        self._fixes_left -= len(fixes)
+        device, attributes = self._device, self._journey.attributes
+        if isinstance(device, HttpDevice):
+            asked = device.report(fixes, attributes)
+            return http_bytes(asked.request), b"%d" % asked.status
+        if self._plan.transport is Transport.UDP:
+            outgoing = device.datagram(fixes, attributes)
+        else:
+            outgoing = device.report(fixes, attributes)
+        return outgoing.data, outgoing.answer
+
+
+def http_bytes(request: HttpRequest) -> bytes:
+    """A request of HTTP/1.1 on a connection that stays open."""
+    head = [f"{request.method} {request.target} HTTP/1.1"]
+    head += [f"{name}: {value}" for name, value in request.headers.items()]
+    if request.body:
+        head.append(f"content-length: {len(request.body)}")
+    return "\r\n".join([*head, "", ""]).encode("latin-1") + request.body
+
+
+def packets_at_once(plan: Plan) -> int:
+    """How many packets of each device are made ready together, so that all stay within ``BYTES_MAX``."""
+    size = BYTES_PER_PACKET + BYTES_PER_FIX * plan.packet
+    return max(plan.window + 1, min(plan.packets, BYTES_MAX // (size * plan.devices)))
