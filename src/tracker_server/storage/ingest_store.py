@@ -179,15 +179,21 @@ class IngestStore:
     async def _connected(self) -> AsyncConnection[Any]:
         if self._connection is None or self._connection.closed:
             connection = await self._database.connect(Role.CORE)
-            register(connection.adapters)
-            await connection.execute(CREATE_STAGING)
-            native = await (
-                await connection.execute("SELECT bool_or(native) FROM core.time_tables")
-            ).fetchone()
-            self._native = bool(native and native[0])
-            self._days.clear()
+            try:
+                await self._greet(connection)
+            except BaseException:
+                await connection.close()
+                raise
             self._connection = connection
         return self._connection
+
+    async def _greet(self, connection: AsyncConnection[Any]) -> None:
+        """What a new connection needs before its first batch."""
+        register(connection.adapters)
+        await connection.execute(CREATE_STAGING)
+        native = await (await connection.execute("SELECT bool_or(native) FROM core.time_tables")).fetchone()
+        self._native = bool(native and native[0])
+        self._days.clear()
 
     # ------------------------------------------------------------------ writing
 
@@ -211,42 +217,45 @@ class IngestStore:
         if lost:
             raise psycopg.ProgrammingError(f"devices.unknown_account: there is no account named {account!r}")
 
-    async def _write(self, part: _Part) -> Stored:
+    async def _write(self, part: _Part, *, days_are_there: bool = False) -> Stored:
         await self._ensure_days(part)
+        fresh, late = self._fresh_and_late(part)
         try:
-            return await self._transaction(part, *self._fresh_and_late(part))
-        except errors.UniqueViolation:
-            log.debug("another process stored some of these; writing through staging")
-        except (psycopg.DataError, psycopg.IntegrityError) as error:
-            return await self._write_in_parts(part, error)
-        try:
+            try:
+                return await self._transaction(part, fresh, late)
+            except errors.UniqueViolation:
+                log.debug("another process stored some of these; writing through staging")
             return await self._transaction(part, [], part.positions)
+        except errors.CheckViolation as error:
+            if days_are_there:
+                return await self._write_in_parts(part, error)
+            self._days.clear()  # retention, or somebody, may have dropped a partition that we made
+            return await self._write(part, days_are_there=True)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             return await self._write_in_parts(part, error)
 
     async def _write_in_parts(self, part: _Part, error: psycopg.Error) -> Stored:
         """The database refused a row: find it by halving, so that it costs itself and not its batch."""
-        self._days.clear()  # if it was a partition that somebody dropped, it is made again
         rows = part.rows
         if len(rows) > 1:
-            first, second = [await self._write(half) for half in part.halves()]
+            first, second = [await self._write(half, days_are_there=True) for half in part.halves()]
             return Stored(
                 first.fixes + second.fixes,
                 first.repeated + second.repeated,
-                first.refused_by_database + second.refused_by_database,
+                first.refused + second.refused,
             )
         row = rows[0]
         if isinstance(row, QuarantineRow):
             log.error("a quarantined frame cannot be stored", frame=row.ticket.frame.hex(), error=str(error))
             row.ticket.refused = True
-            return Stored(refused_by_database=1)
+            return Stored(refused=(row.ticket,))
         detail = f"{error.sqlstate}: {str(error).strip()}"[:DETAIL_CHARACTERS_MAX]
         log.warning("the database refused a report", device=row.tracker.unique_id, error=detail)
         refused = QuarantineRow(
             row.tracker.unique_id, row.tracker, QuarantineReason.REFUSED, detail, 1, row.ticket
         )
         await self._write(_Part(quarantine=[refused]))
-        return Stored(refused_by_database=1)
+        return Stored(refused=(row.ticket,))
 
     def _fresh_and_late(self, part: _Part) -> tuple[list[PositionRow], list[PositionRow]]:
         """Those known to be new, in order of time, and those that must be looked for."""

@@ -69,7 +69,7 @@ async def migrate(
             "CREATE TABLE IF NOT EXISTS public.tracker_migrations (number integer PRIMARY KEY, name text NOT NULL,"
             " checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())"
         )
-        missing = _missing(migrations, await applied(connection))
+        missing = missing_of(migrations, await applied(connection))
         if missing and missing[0].number == 1 and timescaledb:
             await _create_timescaledb(connection)
         for migration in missing:
@@ -90,7 +90,8 @@ async def applied(connection: AsyncConnection[Any]) -> dict[int, tuple[str, str]
     return {number: (name, checksum) for number, name, checksum in await rows.fetchall()}
 
 
-def _missing(migrations: list[Migration], done: dict[int, tuple[str, str]]) -> list[Migration]:
+def missing_of(migrations: list[Migration], done: dict[int, tuple[str, str]]) -> list[Migration]:
+    """Those not applied yet, in order. Raises MigrationError for a database that does not fit."""
     known = {migration.number: migration for migration in migrations}
     if done and max(done) > max(known):
         raise MigrationError(

@@ -42,6 +42,12 @@ async def read_some(connection: AsyncConnection[Any], ids: Iterable[int]) -> dic
     return found
 
 
+async def read_named(connection: AsyncConnection[Any], names: Iterable[str]) -> dict[str, Tracker]:
+    """Those of these names that are known, by name."""
+    rows = await connection.execute(f"{SELECT} AND d.unique_id = ANY(%s)", [list(names)])
+    return {row[1]: _tracker(*row) for row in await rows.fetchall()}
+
+
 def _tracker(
     tracker_id: int,
     unique_id: str,
