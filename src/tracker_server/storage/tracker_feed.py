@@ -20,7 +20,7 @@ from tracker_server.storage.tracker_rows import CHANNEL, read_all, read_some
 log = structlog.get_logger(__name__)
 
 RETRY_S = 0.5
-GATHER_S = 0.02  # an import of many trackers tells of each; they are read together
+GATHER_S = 0.005  # an import of many trackers tells of each; they are read together
 COUNT_EVERY_S = 15.0  # blocks begin and end by time, too
 
 

@@ -1,0 +1,1 @@
+"""The whole server from outside: real sockets, a real process, a real database, real kills."""
