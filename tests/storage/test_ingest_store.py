@@ -147,7 +147,7 @@ async def test_a_row_that_the_database_refuses_costs_that_row(home_dsn: str, pla
     rows[place] = position(tracker, NOON + place * SECOND, b"poison", text="a\0b")
     async with store_of(home_dsn) as store:
         stored = await store.commit(batch(*rows), "default")
-    assert stored == Stored(99, 0, 1)
+    assert stored == Stored(99, 0, (rows[place].ticket,))
     assert count(home_dsn, "core.positions") == 99
     (kept,) = query(home_dsn, "SELECT * FROM core.quarantine")
     assert kept["reason"] == QuarantineReason.REFUSED
@@ -162,7 +162,7 @@ async def test_a_refused_row_without_a_place_costs_that_row(home_dsn: str) -> No
     rows = [telemetry(tracker, NOON, b"good", sat=1), telemetry(tracker, NOON, b"bad", text="\0")]
     async with store_of(home_dsn) as store:
         stored = await store.commit(batch(*rows, position(tracker, NOON)), "default")
-    assert stored.refused_by_database == 1
+    assert len(stored.refused) == 1
     assert count(home_dsn, "core.telemetry") == 1
     assert count(home_dsn, "core.positions") == 1
     assert count(home_dsn, "core.quarantine") == 1

@@ -75,11 +75,13 @@ class Batch(Struct):
 
 
 class Stored(Struct, frozen=True):
-    """What became of a batch. ``repeated`` reports were there already."""
+    """What became of a batch. ``repeated`` reports were there already; the database would not have those of
+    the ``refused`` tickets, one for each report, which went to quarantine.
+    """
 
     fixes: int = 0
     repeated: int = 0
-    refused_by_database: int = 0
+    refused: tuple[Ticket, ...] = ()
 
 
 class StoreAwayError(Exception):

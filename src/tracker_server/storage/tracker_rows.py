@@ -14,6 +14,7 @@ from tracker_server.pipeline.trackers import Tracker
 
 CHANNEL = "tracker_devices"
 
+# to be read in binary format: the text form of a record does not tell the types of its fields
 SELECT = """
 SELECT d.id, d.unique_id, d.account_id, s.newest_fixed_at, s.contact_at, b.blocks
 FROM core.devices d
@@ -27,14 +28,14 @@ WHERE d.removed_at IS NULL
 
 async def read_all(connection: AsyncConnection[Any]) -> list[Tracker]:
     """Every tracker there is."""
-    return [_tracker(*row) async for row in connection.cursor().stream(SELECT)]
+    return [_tracker(*row) async for row in connection.cursor(binary=True).stream(SELECT)]
 
 
 async def read_some(connection: AsyncConnection[Any], ids: Iterable[int]) -> dict[int, Tracker | None]:
     """These trackers; None for one that is removed."""
     wanted = list(ids)
     found: dict[int, Tracker | None] = dict.fromkeys(wanted)
-    rows = await connection.execute(f"{SELECT} AND d.id = ANY(%s)", [wanted])
+    rows = await connection.execute(f"{SELECT} AND d.id = ANY(%s)", [wanted], binary=True)
     for row in await rows.fetchall():
         tracker = _tracker(*row)
         assert tracker.id is not None
@@ -44,7 +45,7 @@ async def read_some(connection: AsyncConnection[Any], ids: Iterable[int]) -> dic
 
 async def read_named(connection: AsyncConnection[Any], names: Iterable[str]) -> dict[str, Tracker]:
     """Those of these names that are known, by name."""
-    rows = await connection.execute(f"{SELECT} AND d.unique_id = ANY(%s)", [list(names)])
+    rows = await connection.execute(f"{SELECT} AND d.unique_id = ANY(%s)", [list(names)], binary=True)
     return {row[1]: _tracker(*row) for row in await rows.fetchall()}
 
 
