@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import assert_never
 
 import structlog
 
-from tracker_protocols.model import (
-    CommandResult,
-    DeviceKey,
-    Frame,
-    Heartbeat,
-    Login,
-    Message,
-    Report,
-    Undecoded,
-)
-from tracker_protocols.wire.checksums import record_digest
+from tracker_protocols.model import DeviceKey, Frame, Heartbeat, Login, Message, Undecoded
 from tracker_server.pipeline.batch import PositionRow, QuarantineRow, TelemetryRow, micros
 from tracker_server.pipeline.batcher import Batcher
 from tracker_server.pipeline.quarantine import QuarantineReason, Room
+from tracker_server.pipeline.rows import Misdated, carries_nothing, row_of, undecoded_detail
 from tracker_server.pipeline.session import Session, Ticket
 from tracker_server.pipeline.trackers import Tracker, Trackers
 
 log = structlog.get_logger(__name__)
 
-YEAR_2000_US = 0  # GPS receivers fall back to 1980 or 1970 when they have lost their clock
 CONTACT_EVERY_US = 60_000_000  # how coarsely a sign of life is stored when nothing else is
 
 
@@ -97,9 +87,7 @@ class Ingest:
     def _take(self, message: Message, key: DeviceKey | None, ticket: Ticket) -> None:
         """Put one message that carries something into the batch."""
         if isinstance(message, Undecoded):
-            self._keep(
-                QuarantineReason.UNDECODED, f"{message.reason.value}: {message.detail}", key or "", ticket
-            )
+            self._keep(QuarantineReason.UNDECODED, undecoded_detail(message), key or "", ticket)
             return
         assert not isinstance(message, Login)
         ticket.reports += 1
@@ -109,33 +97,16 @@ class Ingest:
             self._keep(reason, "", key or "", ticket)
             return
         tracker.contact_us = received_us = ticket.received_us
-        fix = message.fix if isinstance(message, Report) else None
-        told = message.sent_at if isinstance(message, Report | CommandResult) else None
-        moment_us = micros(fix.fixed_at) if fix else micros(told) if told else received_us
-        digest = record_digest(message.record)
-        if moment_us > received_us + self._future_max_us:
-            ahead = timedelta(microseconds=moment_us - received_us)
-            self._keep(
-                QuarantineReason.FUTURE,
-                f"{ahead} ahead of the server's clock",
-                tracker.unique_id,
-                ticket,
-                tracker,
-            )
-        elif moment_us < YEAR_2000_US:
-            self._keep(QuarantineReason.PAST, "before 2000", tracker.unique_id, ticket, tracker)
-        elif fix is not None:
-            assert isinstance(message, Report)
-            self._batcher.gathering.positions.append(
-                PositionRow(tracker, moment_us, digest, fix, message.attributes, message.network, ticket)
-            )
-        else:
-            network = message.network if isinstance(message, Report) else None
-            self._batcher.gathering.telemetry.append(
-                TelemetryRow(
-                    tracker, moment_us, digest, kind_of(message), message.attributes, network, ticket
-                )
-            )
+        row = row_of(message, tracker, ticket, received_us + self._future_max_us)
+        match row:
+            case PositionRow():
+                self._batcher.gathering.positions.append(row)
+            case TelemetryRow():
+                self._batcher.gathering.telemetry.append(row)
+            case Misdated():
+                self._keep(row.reason, row.detail, tracker.unique_id, ticket, tracker)
+            case _:
+                assert_never(row)
 
     def _tracker(self, key: DeviceKey | None) -> Tracker | None:
         if key is None:
@@ -187,21 +158,3 @@ class Ingest:
         tracker.contact_us = received_us
         if received_us - tracker.contact_stored_us >= CONTACT_EVERY_US and tracker.id is not None:
             self._batcher.touch(tracker)
-
-
-def carries_nothing(message: Message) -> bool:
-    """Whether there is nothing in it to store."""
-    return isinstance(message, Login) or (isinstance(message, Heartbeat) and not message.attributes)
-
-
-def kind_of(message: Report | Heartbeat | CommandResult) -> str:
-    """As ``core.telemetry.kind`` has it."""
-    match message:
-        case Report():
-            return "report"
-        case Heartbeat():
-            return "heartbeat"
-        case CommandResult():
-            return "command_result"
-        case _:
-            assert_never(message)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct
 
 from tracker_protocols.model import DeviceKey
 from tracker_server.metrics import Metrics
@@ -17,6 +20,19 @@ class QuarantineReason(StrEnum):
     FUTURE = "future"
     PAST = "past"
     REFUSED = "refused by the database"
+
+
+class KeptFrame(Struct, frozen=True):
+    """A frame as it came, and why it was kept. ``unique_id`` is empty where nobody named himself."""
+
+    id: int
+    received_at: datetime
+    unique_id: DeviceKey
+    protocol: str
+    transport: str
+    remote: str
+    reason: str
+    frame: bytes
 
 
 class Room:
