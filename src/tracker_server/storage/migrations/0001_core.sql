@@ -122,7 +122,8 @@ BEGIN
             part := format('%s_%s', grown.name, to_char(bound.lower_day, 'YYYYMMDD'));
             CONTINUE WHEN to_regclass('core.' || quote_ident(part)) IS NOT NULL;
             PERFORM pg_advisory_xact_lock(hashtext('core.ensure_days'));
-            CONTINUE WHEN to_regclass('core.' || quote_ident(part)) IS NOT NULL;
+            -- asked of the table, not of to_regclass: that remembers that there was none before we waited
+            CONTINUE WHEN EXISTS (SELECT FROM pg_class WHERE relnamespace = 'core'::regnamespace AND relname = part);
             -- LIKE and ATTACH: unlike PARTITION OF, this does not lock out readers and writers of other days
             EXECUTE format('CREATE TABLE core.%I (LIKE core.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)',
                            part, grown.name);
