@@ -1,26 +1,64 @@
-"""``tracker-server``: where the commands are put together."""
+"""``tracker-server``: where the commands are put together.
+
+A command's module imports what it needs inside its functions, so that none pays for the others.
+"""
 
 from __future__ import annotations
+
+import os
+import sys
 
 from cyclopts import App
 
 from tracker_server import __version__
+from tracker_server.cli.account import app as account
 from tracker_server.cli.billing import billing
+from tracker_server.cli.db import app as db
 from tracker_server.cli.decode import decode
+from tracker_server.cli.device import app as device
+from tracker_server.cli.positions import positions
 from tracker_server.cli.protocols import protocols
+from tracker_server.cli.quarantine import app as quarantine
 from tracker_server.cli.serve import serve
+from tracker_server.cli.simulate import simulate
+
+INTERRUPTED = 130  # as a shell has it for a program that SIGINT ended
+NOBODY_READS = 141  # and for one that SIGPIPE did
 
 app = App(
     name="tracker-server",
     help="GPS telemetry server with billing-aware device gating: unpaid means hidden, never deaf.",
+    help_format="plaintext",
     version=__version__,
 )
 app.command(serve)
+app.command(account)
+app.command(device)
+app.command(positions)
+app.command(quarantine)
 app.command(billing)
-app.command(decode)
+app.command(db)
 app.command(protocols)
+app.command(decode)
+app.command(simulate)
+
+
+@app.command
+def version() -> None:
+    """Say which version this is.
+
+    Example: tracker-server version
+    """
+    print(__version__)  # noqa: T201
 
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    try:
+        app()
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+    except BrokenPipeError:
+        # the reader of our output has seen enough (`… | head`); nothing is wrong
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(NOBODY_READS) from None

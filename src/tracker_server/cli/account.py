@@ -1,0 +1,150 @@
+"""``tracker-server account``: the customers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
+from tracker_server.cli.output import Format, write_object, write_rows
+from tracker_server.cli.values import line_of_text
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+    from tracker_server.storage.accounts import Tariff
+
+app = App(name="account", help="Customers: who owns trackers and pays for them.")
+
+
+@app.command
+def add(
+    name: str,
+    *,
+    zone: str | None = None,
+    currency: str | None = None,
+    tariff: str = "Free",
+    where: Where = HERE,
+) -> None:
+    """Add a customer.
+
+    Example: tracker-server account add "Northern Cargo" --zone Europe/Madrid --currency EUR --tariff Free
+
+    Parameters
+    ----------
+    name
+        What the account is called; every account has a name of its own.
+    zone
+        IANA time zone in which its days begin. Default: the setting billing.zone.
+    currency
+        ISO 4217 code of its balance. Default: the setting billing.currency.
+    tariff
+        Name of the tariff that it is on.
+    """
+    from tracker_server.storage.accounts import AccountExistsError, add_account
+    from tracker_server.storage.database import Role
+
+    name = line_of_text("NAME", name, 200)
+    loaded = where.load()
+    zone = zone if zone is not None else loaded.settings.billing.zone
+    currency = currency if currency is not None else loaded.settings.billing.currency
+    _check(zone, currency)
+
+    async def main() -> None:
+        async with database(loaded) as home, await home.connect(Role.CORE) as connection:
+            try:
+                account_id = await add_account(
+                    connection,
+                    name,
+                    zone=zone,
+                    currency=currency,
+                    tariff=await _tariff(connection, tariff, currency),
+                )
+            except AccountExistsError:
+                refused(
+                    f"NAME: there is an account named {name!r} already; `tracker-server account show` tells"
+                )
+        tell(f"account {name!r} added (id {account_id}): {zone}, {currency}, tariff {tariff}")
+
+    run(main)
+
+
+def _check(zone: str, currency: str) -> None:
+    from tracker_server.config import ConfigError, check_zone
+    from tracker_server.model.money import InvalidValueError
+    from tracker_server.model.money import currency as currency_of
+
+    try:
+        check_zone("--zone", zone)
+        currency_of(currency, "--currency")
+    except (ConfigError, InvalidValueError) as error:
+        wrong(str(error))
+
+
+async def _tariff(connection: AsyncConnection[Any], name: str, currency: str) -> Tariff:
+    from tracker_server.storage.accounts import tariff_named, tariff_names
+
+    tariff = await tariff_named(connection, name)
+    if tariff is None:
+        known = ", ".join(await tariff_names(connection))
+        refused(f"--tariff: there is no tariff named {name!r}; there are: {known}")
+    if tariff.currency != currency and tariff.monthly_minor:
+        refused(
+            f"--tariff: {name} has its price in {tariff.currency}, and the account would be in {currency}; "
+            f"choose a tariff in {currency}, or --currency {tariff.currency}"
+        )
+    return tariff
+
+
+@app.command(name="list")
+def list_(*, form: Annotated[Format, Parameter(name="--format")] = "table", where: Where = HERE) -> None:
+    """List all customers.
+
+    Example: tracker-server account list --format json
+
+    Parameters
+    ----------
+    form
+        Table for people, JSON (one array) or CSV for programs.
+    """
+    from tracker_server.storage.accounts import COLUMNS, accounts
+    from tracker_server.storage.database import Role
+
+    loaded = where.load()
+
+    async def main() -> None:
+        async with database(loaded) as home, await home.connect(Role.CORE) as connection:
+            await write_rows(accounts(connection), COLUMNS, form)
+
+    run(main)
+
+
+@app.command
+def show(
+    name: str, *, form: Annotated[Format, Parameter(name="--format")] = "table", where: Where = HERE
+) -> None:
+    """Show one customer.
+
+    Example: tracker-server account show default
+
+    Parameters
+    ----------
+    name
+        The account's name.
+    form
+        Lines for people, JSON (one object) or CSV for programs.
+    """
+    from tracker_server.storage.accounts import accounts
+    from tracker_server.storage.database import Role
+
+    loaded = where.load()
+
+    async def main() -> None:
+        async with database(loaded) as home, await home.connect(Role.CORE) as connection:
+            found = [row async for row in accounts(connection, name)]
+        if not found:
+            refused(f"NAME: there is no account named {name!r}; `tracker-server account list` tells them all")
+        write_object(found[0], form)
+
+    run(main)

@@ -1,0 +1,131 @@
+"""``tracker-server positions``: a tracker's history, as its customer may see it or all of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from tracker_server.cli.common import HERE, Where, database, refused, run, say
+from tracker_server.cli.output import iso, write_rows
+from tracker_server.cli.values import period_of, unique_id_of
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+    from tracker_server.storage.devices import DeviceRow
+
+HistoryFormat = Literal["table", "json", "csv", "geojson", "gpx", "kml"]
+TABLE_COLUMNS = (
+    "fixed_at", "latitude", "longitude", "speed_mps", "course_deg", "altitude_m", "valid", "attributes",
+)  # fmt: skip
+
+
+def positions(
+    unique_id: str,
+    *,
+    since: Annotated[str | None, Parameter(name="--from")] = None,
+    until: Annotated[str | None, Parameter(name="--to")] = None,
+    viewer: Annotated[Literal["customer", "operator"], Parameter(name="--as")] = "customer",
+    form: Annotated[HistoryFormat, Parameter(name="--format")] = "table",
+    where: Where = HERE,
+) -> None:
+    """Show a tracker's history, by the time of its fixes.
+
+    As its customer may see it: nothing while the tracker is blocked. The operator sees all of it, that of
+    former owners and removed trackers too. Times are ISO 8601; without a zone they are UTC, a date alone
+    is its beginning.
+
+    Example: tracker-server positions 356307042441013 --from 2026-01-31 --to 2026-02-01 --format gpx > day.gpx
+
+    Parameters
+    ----------
+    unique_id
+        The tracker's identifier.
+    since
+        The first fix at this moment or later.
+    until
+        The last fix before this moment.
+    viewer
+        Whose eyes: the customer's, through the gate, or the operator's.
+    form
+        Table for people; JSON (one array), CSV, GeoJSON, GPX 1.1 or KML 2.2 for programs.
+    """
+    unique_id = unique_id_of("UNIQUE_ID", unique_id)
+    begins, ends = period_of(since, until)
+    loaded = where.load()
+
+    async def main() -> None:
+        from tracker_server.storage.database import Role
+        from tracker_server.storage.devices import rows_of
+        from tracker_server.storage.history import (
+            COLUMNS,
+            OPERATOR_COLUMNS,
+            all_positions,
+            displayed_positions,
+        )
+
+        async with database(loaded) as home:
+            async with await home.connect(Role.CORE) as connection:
+                devices = await rows_of(connection, unique_id)
+                if viewer == "customer":
+                    await _tell_state(connection, unique_id, devices)
+                elif not devices:
+                    await _refuse_unknown(connection, unique_id)
+                else:
+                    found = all_positions(connection, [d.id for d in devices], begins, ends)
+                    await _write(found, unique_id, OPERATOR_COLUMNS, form)
+                    return
+            async with await home.connect(Role.DISPLAY) as connection:
+                found = displayed_positions(connection, devices[-1].id, begins, ends)
+                await _write(found, unique_id, COLUMNS, form)
+
+    run(main)
+
+
+async def _refuse_unknown(connection: AsyncConnection[Any], unique_id: str) -> None:
+    from tracker_server.storage.quarantine_rows import count_frames
+
+    frames = await count_frames(connection, unique_id)
+    hint = (
+        f"{frames} frames of it wait in quarantine; `tracker-server device add {unique_id}`" if frames else ""
+    )
+    refused(
+        f"UNIQUE_ID: there is no tracker {unique_id!r}; {hint or '`tracker-server device list` tells them all'}"
+    )
+
+
+async def _tell_state(connection: AsyncConnection[Any], unique_id: str, devices: list[DeviceRow]) -> None:
+    """Why a customer sees nothing: unknown and removed trackers are a refusal, a blocked one is told of."""
+    if not devices:
+        await _refuse_unknown(connection, unique_id)
+    device = devices[-1]
+    if device.removed_at is not None:
+        refused(
+            f"UNIQUE_ID: tracker {unique_id!r} was removed at {iso(device.removed_at)}; "
+            "--as operator shows what it sent"
+        )
+    if device.hidden:
+        for block in device.hidden.blocks:
+            note = f" ({block.note})" if block.note else ""
+            say(
+                f"tracker-server: tracker {unique_id!r} is blocked: {block.reason}{note} since {iso(block.since)}; "
+                "its customer sees nothing. What it sends is stored all the same"
+            )
+
+
+async def _write(
+    rows: AsyncIterator[dict[str, Any]], unique_id: str, columns: tuple[str, ...], form: HistoryFormat
+) -> None:
+    from tracker_server.cli import tracks
+
+    match form:
+        case "table" | "json" | "csv":
+            await write_rows(rows, columns, form, TABLE_COLUMNS)
+        case "geojson":
+            await tracks.write_geojson(rows, columns)
+        case "gpx":
+            await tracks.write_gpx(rows, unique_id)
+        case "kml":
+            await tracks.write_kml(rows, unique_id)
