@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import os
 import resource
+import socket
 import time
 from collections.abc import Callable
 
@@ -40,6 +43,8 @@ class Fleet:
         self.prepare_s = self.connect_s = self.run_s = self.cpu_s = 0.0
         self._batch = packets_at_once(plan)
         self._scripts: list[Script] = []
+        self._stopped = asyncio.Event()
+        self._all_over = asyncio.Event()
 
     def prepare(self, told: Callable[[int], None]) -> None:
         """Make the packets of all devices ready. ``told`` hears after each device how many are."""
@@ -56,6 +61,7 @@ class Fleet:
     def stop(self) -> None:
         """End the run early."""
         self.score.interrupted = True
+        self._stopped.set()
         for conversation in self.conversations:
             conversation.give_up("interrupted")
 
@@ -67,7 +73,6 @@ class Fleet:
         ]
         begun = now_s()
         connecting = asyncio.Semaphore(CONNECTING_MAX)
-        self._all_over = asyncio.Event()
         try:
             async with asyncio.TaskGroup() as tasks:
                 beside = [tasks.create_task(self._look())]
@@ -77,7 +82,7 @@ class Fleet:
                 await asyncio.wait([one.started for one in self.conversations])
                 self.connect_s = now_s() - begun
                 await self._send_all(tasks)
-                await asyncio.sleep(self.plan.hold_s if not score.interrupted else 0)
+                await self._hold()
                 self._all_over.set()
                 await asyncio.wait(lives)
                 self.run_s = score.last_at - score.zero
@@ -92,7 +97,7 @@ class Fleet:
         score = self.score
         score.zero = score.last_at = now_s()
         pace = None
-        if score.packet_rate is None:
+        if score.packet_rate is None or not self.plan.fixes:
             for one in self.conversations:
                 one.allowed = one.total
                 one.pump()
@@ -102,6 +107,10 @@ class Fleet:
         if pace is not None:
             pace.cancel()
         self.cpu_s = time.process_time() - cpu
+
+    async def _hold(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), self.plan.hold_s)
 
     async def _pace(self, packet_rate: float) -> None:
         """Open loop: the ``n``-th packet of all is due at ``n / packet_rate``, whatever was answered until then."""
@@ -157,7 +166,7 @@ class Fleet:
         except TimeoutError:
             self.score.errors[f"cannot connect: no answer within {plan.timeout_s:g} s"] += 1
         except OSError as error:
-            self.score.errors[f"cannot connect: {error.strerror or error}"] += 1
+            self.score.errors[f"cannot connect: {_why(error)}"] += 1
 
     async def _until_broken_or_over(self, one: Conversation) -> None:
         await asyncio.wait([one.ended, one.over], return_when=asyncio.FIRST_COMPLETED)
@@ -191,6 +200,13 @@ class Fleet:
         while True:
             await asyncio.sleep(ledger.FLUSH_S)
             ledger.flush()
+
+
+def _why(error: OSError) -> str:
+    """The system's own words, without the address that some loops put before them."""
+    if error.errno is None or isinstance(error, socket.gaierror):
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 def allow_connections(devices: int) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import math
+import re
 from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
 
+from tracker_protocols.model import Fix
 from tracker_protocols.protocol import Protocol, Transport
+from tracker_protocols.wire.device import Device
 
 DEVICES_MAX = 1_000_000  # six digits of an identifier count them
 WINDOW_MAX = 10_000  # packets in flight of one device; a sliding window beyond that hides every delay
 REPEAT_MAX = 1_000
+FIXES_MAX = 100_000_000
+RATE_MAX = 10_000_000.0
+PREFIX = re.compile(r"[1-9][0-9]{0,7}")
+EARLIEST = datetime(
+    2001, 1, 1, tzinfo=UTC
+)  # servers doubt clocks that stand at the beginning of their epochs
 DAYS_MAX = 9_000  # a history longer than GPS receivers have had clocks that can be trusted
 
 
@@ -61,17 +69,39 @@ class Plan(Struct, frozen=True, kw_only=True):
 def default_start(fixes: int, interval_s: int, now: datetime) -> datetime:
     """The last midnight in UTC from which all fixes lie before today: the same bytes all day, none in the future."""
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    days = math.ceil(fixes * interval_s / 86_400)
+    days = -(-fixes * interval_s // 86_400)
     return midnight - timedelta(days=min(max(1, days), DAYS_MAX))
 
 
 def check(plan: Plan, now: datetime) -> Plan:
     """The plan itself, or PlanError."""
-    device = plan.protocol.device
+    _check_numbers(plan)
+    if not PREFIX.fullmatch(plan.prefix):
+        raise PlanError(f"--prefix: {plan.prefix!r} is not 1 to 8 digits of which the first is not 0")
+    if plan.transport not in plan.protocol.transports:
+        spoken = ", ".join(plan.protocol.transports)
+        raise PlanError(
+            f"--transport: {plan.protocol.name} is not spoken over {plan.transport}; it is over {spoken}"
+        )
+    if plan.transport is Transport.UDP:
+        _check_udp(plan)
+    last = plan.start + timedelta(seconds=plan.interval_s * max(0, plan.fixes - 1))
+    if last > now:
+        raise PlanError(
+            f"--start: the last fix would be of {last:%Y-%m-%dT%H:%M:%SZ}, which is in the future; "
+            "start earlier, or lessen --interval or --fixes"
+        )
+    if plan.start < EARLIEST:
+        raise PlanError(f"--start: {plan.start:%Y-%m-%dT%H:%M:%SZ} is before 2001; start later")
+    return plan
+
+
+def _check_numbers(plan: Plan) -> None:
+    packet_max = plan.protocol.device.fixes_in_packet_max
     bounds: tuple[tuple[str, float, float, float, str], ...] = (
         ("--devices", plan.devices, 1, DEVICES_MAX, ""),
-        ("--fixes", plan.fixes, 0, 100_000_000, " (0: connect only)"),
-        ("--packet", plan.packet, 1, device.fixes_in_packet_max, f" for {plan.protocol.name}"),
+        ("--fixes", plan.fixes, 0, FIXES_MAX, " (0: connect only)"),
+        ("--packet", plan.packet, 1, packet_max, f", the most that a packet of {plan.protocol.name} takes"),
         ("--window", plan.window, 1, WINDOW_MAX, ""),
         ("--repeat", plan.repeat, 1, REPEAT_MAX, ""),
         ("--interval", plan.interval_s, 1, 86_400, " seconds; some languages tell no fraction of a second"),
@@ -83,24 +113,22 @@ def check(plan: Plan, now: datetime) -> Plan:
     for flag, value, least, most, note in bounds:
         if not least <= value <= most:
             raise PlanError(f"{flag}: {value:g} is not from {least:g} to {most:g}{note}")
-    if plan.rate is not None and not 0 < plan.rate <= 10_000_000:
-        raise PlanError(f"--rate: {plan.rate:g} is not above 0; leave it out to send as fast as answers come")
-    if (
-        not (plan.prefix.isascii() and plan.prefix.isdigit() and len(plan.prefix) <= 8)
-        or plan.prefix[0] == "0"
-    ):
-        raise PlanError(f"--prefix: {plan.prefix!r} is not 1 to 8 digits of which the first is not 0")
-    if plan.transport not in plan.protocol.transports:
-        spoken = ", ".join(plan.protocol.transports)
+    if plan.rate is not None and not 0 < plan.rate <= RATE_MAX:
         raise PlanError(
-            f"--transport: {plan.protocol.name} is not spoken over {plan.transport}; it is over {spoken}"
+            f"--rate: {plan.rate:g} is not above 0 and at most {RATE_MAX:g}; "
+            "leave it out to send as fast as answers come"
         )
-    last = plan.start + timedelta(seconds=plan.interval_s * max(0, plan.fixes - 1))
-    if last > now:
+
+
+def _check_udp(plan: Plan) -> None:
+    """Datagrams have no back-pressure and may overtake each other."""
+    if plan.window > 1:
         raise PlanError(
-            f"--start: the last fix would be of {last:%Y-%m-%dT%H:%M:%SZ}, which is in the future; "
-            "start earlier, or lessen --interval or --fixes"
+            "--window: over UDP a device has one packet in flight; leave it out, or use more devices"
         )
-    if plan.start.year < 2000:
-        raise PlanError(f"--start: {plan.start:%Y-%m-%dT%H:%M:%SZ} is before 2000; start later")
-    return plan
+    device = plan.protocol.device("1" * 15)
+    assert isinstance(device, Device)
+    if plan.rate is None and not device.datagram([Fix(plan.start, 0.0, 0.0)]).answer:
+        raise PlanError(
+            f"--rate: {plan.protocol.name} answers nothing over UDP; say how many fixes a second to send"
+        )

@@ -35,12 +35,12 @@ class FrameConversation(Conversation):
         while at < size and self.ready:
             if self.done == self.sent:
                 self.score.unasked_for(self.script.unique_id, data[at:])
-                return
+                break
             expected = self.expected()
             end = at + len(expected)
             if end > size:
                 self._rest = data[at:]
-                return
+                break
             right = data == expected if end - at == size else data.startswith(expected, at)
             if not right:
                 self._wrong(expected, data[at:end])
