@@ -1,0 +1,1 @@
+"""The track engine: fixes become motion, trips, visits and events. Pure: no clock, no I/O, no database."""

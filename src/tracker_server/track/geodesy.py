@@ -1,0 +1,60 @@
+"""Distances on the WGS 84 ellipsoid, and the conformal map in which nearness is looked up.
+
+Exact distances are geodesics (PROJ). For *which edge is nearest* the ellipsoidal Mercator map is used: it
+keeps angles, so within some kilometres a distance on the map is the distance on the ground times one
+factor that depends on the latitude alone.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import pyproj
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+GEOD: Final = pyproj.Geod(ellps="WGS84")
+EQUATOR_RADIUS_M: Final = 6_378_137.0
+_ECCENTRICITY: Final = float(np.sqrt(0.0066943799901413165))
+# The map ends before the poles, where its factor has no limit; 11 m from the pole nobody drives along an edge.
+LATITUDE_MAX: Final = 89.9999
+
+
+def distance_m(latitude: float, longitude: float, other_latitude: float, other_longitude: float) -> float:
+    """Metres along the geodesic between two places in degrees."""
+    return GEOD.inv(longitude, latitude, other_longitude, other_latitude)[2]
+
+
+def distances_m(
+    latitude: Floats, longitude: Floats, other_latitude: Floats, other_longitude: Floats
+) -> Floats:
+    """As ``distance_m``, pair by pair over arrays of one length."""
+    if not len(latitude):
+        return np.zeros(0)
+    _, _, metres = GEOD.inv(longitude, latitude, other_longitude, other_latitude)
+    return np.asarray(metres, dtype=np.float64)
+
+
+def mercator(longitude: Floats, latitude: Floats) -> tuple[Floats, Floats]:
+    """Map metres (true to scale on the equator) of degrees. Longitudes may run on past 180."""
+    sine = np.sin(np.radians(np.clip(latitude, -LATITUDE_MAX, LATITUDE_MAX)))
+    y = np.arctanh(sine) - _ECCENTRICITY * np.arctanh(_ECCENTRICITY * sine)
+    return EQUATOR_RADIUS_M * np.radians(longitude), EQUATOR_RADIUS_M * y
+
+
+def mercator_inverse(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Longitude and latitude in degrees of map metres."""
+    isometric = y / EQUATOR_RADIUS_M
+    sine = np.tanh(isometric)
+    # Each round shrinks the error by the eccentricity squared (1/150): six reach the last bits.
+    for _ in range(6):
+        sine = np.tanh(isometric + _ECCENTRICITY * np.arctanh(_ECCENTRICITY * sine))
+    return np.degrees(x / EQUATOR_RADIUS_M), np.degrees(np.arcsin(sine))
+
+
+def mercator_factor(latitude: Floats) -> Floats:
+    """Map metres for one metre on the ground."""
+    radians = np.radians(np.clip(latitude, -LATITUDE_MAX, LATITUDE_MAX))
+    return np.sqrt(1 - (_ECCENTRICITY * np.sin(radians)) ** 2) / np.cos(radians)
