@@ -85,10 +85,10 @@ def check(plan: Plan, now: datetime) -> Plan:
         )
     if plan.transport is Transport.UDP:
         _check_udp(plan)
-    last = plan.start + timedelta(seconds=plan.interval_s * max(0, plan.fixes - 1))
-    if last > now:
+    ahead_s = plan.interval_s * max(0, plan.fixes - 1) - (now - plan.start).total_seconds()
+    if ahead_s > 0:
         raise PlanError(
-            f"--start: the last fix would be of {last:%Y-%m-%dT%H:%M:%SZ}, which is in the future; "
+            f"--start: the last fix would lie {ahead_s:.0f} s in the future; "
             "start earlier, or lessen --interval or --fixes"
         )
     if plan.start < EARLIEST:
