@@ -12,7 +12,7 @@ billing = App(name="billing", help="Money: balances, charges, and what they woul
 
 
 @billing.command(name="what-if")
-def what_if(file: Annotated[Path, Parameter(name="FILE.json")]) -> None:
+def what_if(file: Annotated[Path, Parameter(name="FILE.json", allow_leading_hyphen=True)]) -> None:
     """Run the billing engine on an imagined history and print its ledger as JSON.
 
     The file names a currency, a zone, tariffs, a time to start and to end, and dated actions. Nothing

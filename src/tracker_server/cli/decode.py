@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any, NoReturn, assert_never
+from typing import TYPE_CHECKING, Annotated, Any, Literal, assert_never
 
-import msgspec
 from cyclopts import Parameter
-from rich.console import Console
 
-from tracker_protocols import BY_NAME
-from tracker_protocols.model import (
-    CommandResult,
-    Frame,
-    Heartbeat,
-    HttpRequest,
-    Login,
-    Message,
-    Report,
-    Undecoded,
-)
-from tracker_protocols.protocol import Protocol
-from tracker_protocols.wire.decoder import Decoder, HttpDecoder, StreamDecoder
+from tracker_server.cli.common import say, tell, wrong
+from tracker_server.cli.output import iso, json_bytes, table_cell, visible
 
-encode = msgspec.json.Encoder(enc_hook=str).encode
+if TYPE_CHECKING:
+    from tracker_protocols.model import Frame, Message
+    from tracker_protocols.protocol import Protocol
+    from tracker_protocols.wire.decoder import Decoder
 
 
 def decode(
     protocol: str,
     frames: Annotated[list[str] | None, Parameter(name="HEX")] = None,
     *,
-    jsonl: bool = False,
+    jsonl: Annotated[bool, Parameter(negative="")] = False,
+    text: Annotated[bool, Parameter(negative="")] = False,
+    udp: Annotated[bool, Parameter(negative="")] = False,
+    form: Annotated[Literal["table", "json"], Parameter(name="--format")] = "table",
 ) -> None:
     """Decode frames of one conversation: messages and the replies owed.
 
@@ -49,22 +43,50 @@ def decode(
         Bytes in hexadecimal; white space within is ignored.
     jsonl
         Read JSON lines from standard input instead.
+    text
+        HEX is not hexadecimal but text as the tracker sends it, with its line ends as backslash r and n.
+    udp
+        Each HEX is a datagram of its own, not a part of a stream.
+    form
+        Lines for people, or JSON: one array of frames.
     """
+    from tracker_protocols import BY_NAME
+
     spoken = BY_NAME.get(protocol)
     if spoken is None:
-        fail(f"protocol: no protocol is named {protocol!r}; `tracker-server protocols` lists them")
+        from difflib import get_close_matches
+
+        near = get_close_matches(protocol, BY_NAME, 1)
+        hint = f"did you mean {near[0]!r}?" if near else "`tracker-server protocols` lists them"
+        wrong(f"PROTOCOL: no protocol is named {protocol!r}; {hint}")
     if jsonl:
+        if frames:
+            wrong("--jsonl: the frames come from standard input; leave HEX away, or --jsonl")
         decode_lines(spoken)
     elif frames:
-        decode_hex(spoken, frames)
+        decode_frames(spoken, [bytes_of(frame, text=text) for frame in frames], udp=udp, form=form)
     else:
-        fail("HEX: nothing to decode; give frames in hexadecimal, or --jsonl and lines on standard input")
+        wrong("HEX: nothing to decode; give frames in hexadecimal, or --jsonl and lines on standard input")
 
 
-def fail(sentence: str) -> NoReturn:
-    """Wrong use: say it on stderr, exit 2."""
-    print(f"tracker-server: {sentence}", file=sys.stderr)  # noqa: T201
-    raise SystemExit(2)
+def bytes_of(frame: str, *, text: bool) -> bytes:
+    """The bytes that an argument means, or exit 2."""
+    try:
+        if text:
+            return frame.replace("\\r", "\r").replace("\\n", "\n").encode("latin-1")
+        return bytes.fromhex(frame)
+    except UnicodeEncodeError:
+        wrong(
+            f"HEX: {frame[:40]!r} holds characters that are no bytes of ISO 8859-1; write it in hexadecimal"
+        )
+    except ValueError:
+        wrong(
+            f"HEX: {frame[:40]!r} is not hexadecimal; write two digits of 0-9 and a-f for each byte, "
+            "or --text before a frame of text"
+        )
+
+
+# ---------------------------------------------------------------------- JSON lines
 
 
 def decode_lines(protocol: Protocol) -> None:
@@ -79,14 +101,17 @@ def decode_lines(protocol: Protocol) -> None:
             if row.get("sequence") != sequence:
                 sequence, decoder = row.get("sequence"), protocol.decoder()
             answer = as_json(read(decoder, frame))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             answer = {"messages": [], "replies": [], "error": f"this line cannot be read: {error!r}"}
-        sys.stdout.buffer.write(encode(answer) + b"\n")
+        sys.stdout.buffer.write(json_bytes(answer) + b"\n")
         sys.stdout.buffer.flush()
 
 
 def read(decoder: Decoder, frame: dict[str, Any]) -> Frame:
-    """One frame as the golden rows write it: binary, text, http."""
+    """One frame as a JSON line has it: ``kind`` is binary, text or http. Raises ValueError and KeyError."""
+    from tracker_protocols.model import HttpRequest
+    from tracker_protocols.wire.decoder import HttpDecoder
+
     now = datetime.now(UTC)
     match frame["kind"]:
         case "text":
@@ -103,24 +128,61 @@ def read(decoder: Decoder, frame: dict[str, Any]) -> Frame:
             raise ValueError(f"frame.kind {kind!r} is not one of binary, text, http")
 
 
-def decode_hex(protocol: Protocol, frames: list[str]) -> None:
-    """Decode one connection's bytes; a table for people on a terminal, else JSON."""
+# ---------------------------------------------------------------------- arguments
+
+
+def decode_frames(protocol: Protocol, pieces: list[bytes], *, udp: bool, form: str) -> None:
+    """Decode one connection's bytes, or some datagrams, and print them."""
+    from tracker_protocols.wire.decoder import StreamDecoder
+
     decoder = protocol.decoder()
-    console = Console()
-    for text in frames:
-        try:
-            data = bytes.fromhex(text)
-        except ValueError as error:
-            fail(f"HEX: {text[:40]!r} is not hexadecimal: {error}")
-        now = datetime.now(UTC)
-        if isinstance(decoder, StreamDecoder):
-            found = decoder.receive_data(data, now)
-            if decoder.waiting_bytes:
-                console.print(f"[yellow]{decoder.waiting_bytes} bytes of an unfinished frame wait[/]")
+    found: list[Frame] = []
+    now = datetime.now(UTC)
+    for piece in pieces:
+        if isinstance(decoder, StreamDecoder) and not udp:
+            found += decoder.receive_data(piece, now)
         else:
-            found = decoder.receive_datagram(data, now)
-        for frame in found:
-            console.print_json(encode(as_json(frame)).decode())
+            found += decoder.receive_datagram(piece, now)
+    if form == "json":
+        frames = [{"frame": frame.data.hex(), **as_json(frame)} for frame in found]
+        tell(json_bytes(frames).decode())
+    else:
+        for number, frame in enumerate(found, 1):
+            for line in lines_of(number, frame):
+                tell(line)
+    if decoder.noise_bytes:
+        say(f"tracker-server: {decoder.noise_bytes} bytes belong to no frame of {protocol.name}")
+    if isinstance(decoder, StreamDecoder) and decoder.waiting_bytes:
+        say(f"tracker-server: {decoder.waiting_bytes} bytes are the beginning of a frame that is not whole")
+
+
+def lines_of(number: int, frame: Frame) -> Iterator[str]:
+    """A frame as people read it: its bytes, what it says, what it is answered."""
+    yield f"frame {number}, {len(frame.data)} bytes: {frame.data.hex()}"
+    for message in frame.messages:
+        row = message_json(message)
+        yield f"  {row.pop('type')}"
+        fix = row.pop("fix", None)
+        if fix is not None:
+            row |= {name: getattr(fix, name) for name in fix.__struct_fields__}
+        attributes = row.pop("attributes", None) or {}
+        for name, value in {**row, **attributes}.items():
+            if value is not None:
+                yield f"    {visible(name):<14} {value_of(value)}"
+        if message.reply is not None and message.reply.data:
+            yield f"    {'reply':<14} {message.reply.data.hex()}"
+    yield ""
+
+
+def value_of(value: Any) -> str:
+    """A field's value in one line, as precise as it is."""
+    if isinstance(value, datetime) and value.microsecond:
+        return visible(json_bytes(value).decode().strip('"'))
+    return (
+        table_cell(value)
+        if isinstance(value, datetime | str | float | bool | int)
+        else json_bytes(value).decode()
+    )
 
 
 def as_json(frame: Frame) -> dict[str, Any]:
@@ -133,6 +195,8 @@ def as_json(frame: Frame) -> dict[str, Any]:
 
 def message_json(message: Message) -> dict[str, Any]:
     """One message by its type's name, with the fields that the type has."""
+    from tracker_protocols.model import CommandResult, Heartbeat, Login, Report, Undecoded
+
     row: dict[str, Any] = {"device_id": message.device}
     match message:
         case Login():

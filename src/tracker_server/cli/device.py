@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
+from tracker_server.cli.device_import import import_
 from tracker_server.cli.output import Format, iso, write_object, write_rows
 from tracker_server.cli.values import (
     NAME_CHARACTERS_MAX,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tracker_server.storage.devices import DeviceRow
 
 app = App(name="device", help="Trackers: who has which, and which are held.")
+app.command(import_, name="import")
 
 COLUMNS = (
     "id", "unique_id", "name", "account", "priority", "test", "state", "reason", "since",

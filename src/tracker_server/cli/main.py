@@ -28,7 +28,6 @@ NOBODY_READS = 141  # and for one that SIGPIPE did
 app = App(
     name="tracker-server",
     help="GPS telemetry server with billing-aware device gating: unpaid means hidden, never deaf.",
-    help_format="plaintext",
     version=__version__,
 )
 app.command(serve)
