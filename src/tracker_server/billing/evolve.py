@@ -156,7 +156,9 @@ def switched(state: State, at: datetime, name: str) -> State:
             changed = replace(device, entered=False, window_until=None)
         elif before is Mode.FREE and not device.test:
             state = replace(state, episodes=state.episodes + 1)
-            changed = replace(device, episode=state.episodes)
+            # A term that still runs is paid for; nothing else is kept.
+            kept = after is Mode.TERM and device.term is not None and device.term.end > state.date_at(at)
+            changed = replace(device, episode=state.episodes, entered=kept)
         elif after is Mode.TERM and device.entered:
             changed = replace(device, term=first_term(state, device, at))
         devices[device.id] = changed

@@ -98,6 +98,7 @@ def _moves() -> dict[tuple[Standing, Standing], str]:
         (one.IN_TERM, one.WAIVED): "term over, day waived",
         (one.IN_TERM, one.OVERDUE): "term over",
         (one.TEST, one.TEST_EXPIRED): "test time over",
+        (one.TEST_EXPIRED, one.TEST): "zone changed, yesterday again",
     }
     for test in (one.TEST, one.TEST_EXPIRED):
         moves |= {
@@ -194,7 +195,7 @@ def next_term(device: Device, today: date) -> Term:
     """The term that the next months are added to: they begin where the last ended, the gap included
     (R91, D6), and today where there was none.
     """
-    if device.term is not None and (device.entered or device.term.end > today):
+    if device.term is not None and device.entered:
         return device.term
     return Term(today, 0)
 
