@@ -55,7 +55,7 @@ class Listener(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     port: Annotated[Port, Meta(description="0 switches the protocol off")]
     host: Annotated[
         str, Meta(description="address, or several separated by commas: 0.0.0.0,:: is IPv4 and IPv6")
-    ] = "0.0.0.0"
+    ] = "0.0.0.0"  # noqa: S104  (devices call from everywhere)
     tls_cert: Annotated[str, Meta(description="PEM file with the certificate chain: TLS for TCP or HTTP")] = (
         ""
     )
@@ -68,7 +68,7 @@ class Listener(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Api(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """REST, socket, page, /metrics, /healthz, /readyz."""
 
-    host: Annotated[str, Meta(description="address to listen on")] = "0.0.0.0"
+    host: Annotated[str, Meta(description="address to listen on")] = "0.0.0.0"  # noqa: S104
     port: Annotated[Port, Meta(description="0 switches it off")] = 8082
     tls_cert: Annotated[str, Meta(description="PEM file with the certificate chain")] = ""
     tls_key: Annotated[str, Meta(description="PEM file with the private key")] = ""
@@ -104,7 +104,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Positive, Meta(description="bytes of one connection read but not yet committed")
     ] = 262_144
     noise_bytes_max: Annotated[
-        Positive, Meta(description="bytes that belong to no frame before the connection is closed")
+        Positive, Meta(description="bytes in a row that belong to no frame before the connection is closed")
     ] = 65_536
     idle_s: Annotated[Seconds, Meta(description="seconds of silence before a connection is closed")] = 1_800.0
     login_s: Annotated[

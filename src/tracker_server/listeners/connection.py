@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 RATE_WINDOW_S = 1.0
+RATE_PAUSE_S_MAX = 10.0
+SLICE_BYTES = 16_384  # what hostile bytes cost at most before others are served, in decoding
 FRAME_IN_LOG_BYTES_MAX = 2_048
 
 
@@ -37,6 +39,7 @@ class Connection(asyncio.Protocol):
         self._paused = Pause(0)
         self._finishing = ""
         self._proxy = b"" if shared.proxy_protocol else None
+        self._noise = 0  # since the last frame
         self._window_begun = 0.0
         self._window_frames = 0
 
@@ -81,6 +84,13 @@ class Connection(asyncio.Protocol):
             data = self._read_proxy_header(data)
             if not data:
                 return
+        for at in range(0, len(data), SLICE_BYTES):
+            if not self._read(session, data[at : at + SLICE_BYTES], now):
+                return
+
+    def _read(self, session: Session, data: bytes, now: float) -> bool:
+        """Take in a piece that is small enough not to hold up other devices; False: the connection is over."""
+        shared = self.shared
         noise = self.noise_bytes
         try:
             frames = self.frames_of(data, received_at := datetime.now(UTC))
@@ -89,13 +99,15 @@ class Connection(asyncio.Protocol):
                 shared.ingest.receive(session, frames, received_at)
         except Exception:  # noqa: BLE001  (a defect of ours costs one connection)
             self._fault(data)
-            return
+            return False
         if self.noise_bytes != noise:
             shared.metrics.noise_bytes.inc(self.noise_bytes - noise)
-            if self.noise_bytes > shared.limits.noise_bytes_max:
+            self._noise = self._noise + self.noise_bytes - noise if not frames else 0
+            if self._noise > shared.limits.noise_bytes_max:
                 self.close("noise")
-                return
+                return False
         self._meter(now, len(frames))
+        return True
 
     def eof_received(self) -> bool:
         """The device has said all that it wants to say; it may still wait for answers."""
@@ -170,7 +182,8 @@ class Connection(asyncio.Protocol):
         if self._window_frames > self.shared.limits.messages_per_second_max and not self._paused & Pause.RATE:
             seconds = self._window_frames / self.shared.limits.messages_per_second_max * RATE_WINDOW_S
             self.pause(Pause.RATE)
-            self.shared.loop.call_at(self._window_begun + seconds, self.resume, Pause.RATE)
+            at = self._window_begun + min(seconds, RATE_PAUSE_S_MAX)
+            self.shared.loop.call_at(at, self.resume, Pause.RATE)
 
     def sweep(self, now: float) -> None:
         """Close what has been silent for too long. A paused connection is silent by our doing."""

@@ -166,34 +166,28 @@ class Embedded:
         conf = self.cluster / "tracker.conf"
         conf.write_text(settings)
         conf.chmod(0o644)
-        until = time.monotonic() + STALE_S_MAX
-        while True:
-            try:
-                self._run(
-                    "pg_ctl", "start", "-D", self.cluster, "-w", "-t", str(START_S_MAX), "-l", self.log_file,
-                    "-o", f"-k {self.socket_dir}",
-                )  # fmt: skip
-            except EmbeddedError:
-                # after a kill -9 of the postmaster its children need a moment to see it and go
-                self._forget_dead_postmaster()
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.1)
-            else:
-                return
+        self._bury()
+        self._run(
+            "pg_ctl", "start", "-D", self.cluster, "-w", "-t", str(START_S_MAX), "-l", self.log_file,
+            "-o", f"-k {self.socket_dir}",
+        )  # fmt: skip
 
-    def _forget_dead_postmaster(self) -> None:
-        """A killed postmaster that nobody has reaped looks alive to PostgreSQL; when it is dead and the
-        last of its children gone, take its lock file away.
+    def _bury(self) -> None:
+        """After a kill -9 of the postmaster its children need a moment to see it and go; and a postmaster
+        that nobody has reaped looks alive to PostgreSQL. Wait for the ones, take the other's lock file away.
         """
         lock = self.cluster / "postmaster.pid"
         try:
             pid = int(lock.read_text().split()[0])
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         except (OSError, ValueError, IndexError):
             return
-        if state == "Z" and not _processes_in(self.cluster):
-            lock.unlink(missing_ok=True)
+        if not Path("/proc/self").exists() or pid in _processes_in(self.cluster):
+            return  # it lives, or nobody can tell
+        until = time.monotonic() + STALE_S_MAX
+        while _processes_in(self.cluster) and time.monotonic() < until:
+            time.sleep(0.01)
+        lock.unlink(missing_ok=True)
+        (self.socket_dir / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
 
     def _create_database(self) -> None:
         import psycopg
