@@ -59,6 +59,10 @@ bench: $(VENV)/.dev ## the short set of benchmarks; results go to benchmarks/res
 timescaledb: ## a TimescaleDB for the tests in .cache (needs root and debootstrap)
 	scripts/timescaledb install
 
+.PHONY: tables
+tables: $(VENV)/.dev ## write ports and tables from the registry of protocols into Dockerfile, compose file and README
+	$(BIN)/python scripts/tables.py
+
 .PHONY: lock
 lock: $(VENV)/.made ## take the newest versions that pyproject.toml allows
 	$(UV) pip compile pyproject.toml --group dev --generate-hashes --python-version 3.11 --upgrade -q -o $(LOCK)
