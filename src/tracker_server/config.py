@@ -10,16 +10,22 @@ import os
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
 
 from tracker_protocols import ALL
+from tracker_server.config_keys import SECRET, Section, keys_of, sections_in, summary
+from tracker_server.model import money
+
+Kind = TypeVar("Kind")
 
 PREFIX = "TRACKER_"
 FILE_VARIABLE = "TRACKER_CONFIG"
+OTHER_VARIABLES = (FILE_VARIABLE, "TRACKER_TEST_", "TRACKER_GOLDEN_DIR")  # ours, but no settings
 DEFAULT_FILE = Path("config/tracker-server.toml")
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -35,7 +41,9 @@ class ConfigError(Exception):
 class Storage(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where fixes live. ``dsn`` empty: an embedded PostgreSQL in ``data_dir``."""
 
-    dsn: Annotated[str, Meta(description="PostgreSQL 15 or later; empty: embedded, in data_dir")] = ""
+    dsn: Annotated[
+        str, Meta(description="PostgreSQL 15 or later; empty: embedded, in data_dir", extra={SECRET: True})
+    ] = ""
     timescaledb: Annotated[
         Literal["auto", "off"],
         Meta(description="auto: hypertables where the extension is to be had; off: native daily partitions"),
@@ -141,7 +149,7 @@ class Quarantine(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Billing(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Of the account `default`, and where an account names none."""
 
-    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217")] = "EUR"
+    currency: Annotated[str, Meta(description="ISO 4217 code")] = "EUR"
     zone: Annotated[str, Meta(description="IANA time zone")] = "UTC"
 
 
@@ -202,12 +210,31 @@ def load(
     origin: dict[str, str] = {}
     for source in sources:
         _merge(tree, source.values, source.name, origin, "")
-    try:
-        settings = msgspec.convert(tree, Settings, strict=False, dec_hook=_path)
-    except msgspec.ValidationError as error:
-        raise ConfigError(explain(str(error), origin)) from None
+    listeners = tree["listeners"]
+    if isinstance(listeners, dict):
+        for name, values in listeners.items():
+            _check_protocol(name, origin)
+            _convert(values, Listener, f"listeners.{name}", origin)  # so that an error names the protocol
+    settings = _convert(tree, Settings, "", origin)
     _check(settings, origin)
     return Loaded(settings, origin)
+
+
+def _convert(tree: Any, kind: type[Kind], prefix: str, origin: Mapping[str, str]) -> Kind:
+    try:
+        return msgspec.convert(tree, kind, strict=False, dec_hook=_path)
+    except msgspec.ValidationError as error:
+        raise ConfigError(explain(str(error), prefix, tree, origin)) from None
+
+
+def _check_protocol(name: str, origin: Mapping[str, str]) -> None:
+    names = [p.name for p in ALL]
+    if name not in names:
+        near = get_close_matches(name, names, 1)
+        hint = f"did you mean {near[0]!r}?" if near else "`tracker-server protocols` lists them"
+        raise ConfigError(
+            f"listeners.{name} ({_where(f'listeners.{name}', origin)}): no such protocol; {hint}"
+        )
 
 
 def _path(kind: type, value: Any) -> Any:
@@ -230,14 +257,23 @@ def _file(config: Path | None, environment: Mapping[str, str]) -> list[Source]:
 
 
 def _environment(environment: Mapping[str, str]) -> Source:
+    """Every variable of ours is a setting, or is refused by its name: a misspelt one must not do nothing."""
+    known = {variable_of(key.name): key.name for section in sections() for key in section.keys}
     found: dict[str, str] = {}
     for variable, value in environment.items():
-        if not variable.startswith(PREFIX):
+        if not variable.startswith(PREFIX) or variable.startswith(OTHER_VARIABLES):
             continue
-        key = variable.removeprefix(PREFIX).lower().replace("__", ".")
-        if "." in key or key in Settings.__struct_fields__:
-            found[key] = value
+        if variable not in known:
+            near = get_close_matches(variable, known, 1, 0.75)
+            hint = f"did you mean {near[0]}?" if near else "`tracker-server config show` lists all settings"
+            raise ConfigError(f"{variable} (from environment): there is no such setting; {hint}")
+        found[known[variable]] = value
     return Source("environment", nested(found))
+
+
+def variable_of(key: str) -> str:
+    """The environment variable of a setting: ``api.port`` is ``TRACKER_API__PORT``."""
+    return PREFIX + key.upper().replace(".", "__")
 
 
 def nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
@@ -264,18 +300,27 @@ def _merge(
             origin[dotted] = source
 
 
-def explain(problem: str, origin: Mapping[str, str]) -> str:
-    """Msgspec's finding as a sentence that names the key, its source and what would do."""
+def explain(problem: str, prefix: str, tree: Any, origin: Mapping[str, str]) -> str:
+    """Msgspec's finding about ``tree`` as a sentence that names the key, its source, the value and the cure."""
     text, _, path = problem.partition(" - at `$")
-    key = path.rstrip("`").lstrip(".").replace("[...]", "")
+    below = path.rstrip("`").lstrip(".")
+    key = ".".join(filter(None, (prefix, below)))
     if "unknown field" in text:
         unknown = text.split("`")[1]
         key = f"{key}.{unknown}".lstrip(".")
-        known = keys_below(key.rpartition(".")[0])
+        known = names_below(key.rpartition(".")[0])
         near = get_close_matches(unknown, known, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
         return f"{key} ({_where(key, origin)}): there is no such setting; {hint}"
-    return f"{key} ({_where(key, origin)}): {text[:1].lower()}{text[1:]}"
+    value = tree
+    for name in filter(None, below.split(".")):
+        value = value.get(name) if isinstance(value, dict) else None
+    known_keys = {known.name: known for section in sections() for known in section.keys}
+    if key in known_keys:
+        shown = "this value" if known_keys[key].secret else repr(value)
+        return f"{key} ({_where(key, origin)}): {shown} does not fit; write {known_keys[key].takes}"
+    known = ", ".join(names_below(key))
+    return f"{key} ({_where(key, origin)}): {value!r} stands where a section should; known there: {known}"
 
 
 def _where(key: str, origin: Mapping[str, str]) -> str:
@@ -283,29 +328,41 @@ def _where(key: str, origin: Mapping[str, str]) -> str:
     return f"from {exact[0]}" if exact else "default"
 
 
-def keys_below(section: str) -> list[str]:
-    """The names of the settings in a section (dotted; empty: the top)."""
-    if not section:
-        return list(Settings.__struct_fields__)
-    top, _, rest = section.partition(".")
-    if top == "listeners":
-        return list(Listener.__struct_fields__) if rest else [p.name for p in ALL]
-    kinds: dict[str, type[Struct]] = {f.name: f.type for f in msgspec.structs.fields(Settings)}
-    kind = kinds.get(top)
-    return list(kind.__struct_fields__) if isinstance(kind, type) and issubclass(kind, Struct) else []
+@cache
+def sections() -> tuple[Section, ...]:
+    """All settings, section by section, each listener with its protocol's port."""
+    found: list[Section] = []
+    for name, kind in (("", Settings), *sections_in(Settings)):
+        prefix = f"{name}." if name else ""
+        found.append(Section(name, summary(kind), keys_of(kind, prefix)))
+    each = keys_of(Listener)
+    for protocol in ALL:
+        keys = [msgspec.structs.replace(key, name=f"listeners.{protocol.name}.{key.name}") for key in each]
+        keys[0] = msgspec.structs.replace(keys[0], default=protocol.port)
+        found.append(Section(f"listeners.{protocol.name}", protocol.title, tuple(keys)))
+    return tuple(found)
+
+
+def names_below(section: str) -> list[str]:
+    """The names of the settings and sections right below a section (empty: the top)."""
+    prefix = f"{section}." if section else ""
+    names = [key.name for one in sections() for key in one.keys] + [one.name for one in sections()]
+    found = (
+        name.removeprefix(prefix).partition(".")[0] for name in names if name.startswith(prefix) and name
+    )
+    return list(dict.fromkeys(found))
 
 
 def _check(settings: Settings, origin: Mapping[str, str]) -> None:
     """What types cannot say."""
-    names = [p.name for p in ALL]
     for name, listener in settings.listeners.items():
-        if name not in names:
-            near = get_close_matches(name, names, 1)
-            hint = f"did you mean {near[0]!r}?" if near else "`tracker-server protocols` lists them"
-            raise ConfigError(
-                f"listeners.{name} ({_where(f'listeners.{name}', origin)}): no such protocol; {hint}"
-            )
         _check_tls(f"listeners.{name}", listener.tls_cert, listener.tls_key)
+        if listener.proxy_protocol and listener.tls_cert:
+            raise ConfigError(
+                f"listeners.{name}.proxy_protocol ({_where(f'listeners.{name}.proxy_protocol', origin)}): goes not "
+                "together with tls_cert: the PROXY header comes before the TLS handshake; let the proxy speak TLS, "
+                "or switch one of the two off"
+            )
     _check_tls("api", settings.api.tls_cert, settings.api.tls_key)
     taken: dict[int, str] = {}
     ports = [(f"listeners.{n}.port", item.port) for n, item in settings.listeners.items()]
@@ -316,6 +373,10 @@ def _check(settings: Settings, origin: Mapping[str, str]) -> None:
             )
         taken[port] = key
     check_zone("billing.zone", settings.billing.zone)
+    try:
+        money.currency(settings.billing.currency, "billing.currency")
+    except money.InvalidValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _check_tls(section: str, cert: str, key: str) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def decode(
     protocol: str,
-    frames: Annotated[list[str] | None, Parameter(name="HEX")] = None,
+    frames: Annotated[list[str] | None, Parameter(name="HEX", negative="")] = None,
     *,
     jsonl: Annotated[bool, Parameter(negative="")] = False,
     text: Annotated[bool, Parameter(negative="")] = False,
@@ -176,13 +176,13 @@ def lines_of(number: int, frame: Frame) -> Iterator[str]:
 
 def value_of(value: Any) -> str:
     """A field's value in one line, as precise as it is."""
-    if isinstance(value, datetime) and value.microsecond:
-        return visible(json_bytes(value).decode().strip('"'))
-    return (
-        table_cell(value)
-        if isinstance(value, datetime | str | float | bool | int)
-        else json_bytes(value).decode()
-    )
+    match value:
+        case datetime():
+            return iso(value)
+        case str() | bool():
+            return table_cell(value)
+        case _:
+            return visible(json_bytes(value).decode())
 
 
 def as_json(frame: Frame) -> dict[str, Any]:
