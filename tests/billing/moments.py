@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 
+from hypothesis import Phase
 from hypothesis import strategies as st
+
+# Whoever only asks whether a test fails (the mutants) need not wait for the smallest example.
+PHASES = (
+    (Phase.generate,)
+    if os.environ.get("HYPOTHESIS_NO_SHRINK")
+    else (Phase.reuse, Phase.generate, Phase.shrink)
+)
 
 ZONES = ("Europe/Moscow", "Europe/Tallinn", "America/Santiago", "America/Havana", "Pacific/Apia", "UTC")
 

@@ -122,7 +122,8 @@ class Story:
         self.check(before)
 
     def act(self, command: ask.AnyCommand, at: datetime) -> None:
-        self.settle(at)  # so that each step that time takes is held to the table by itself
+        if not isinstance(command, ask.Waive):  # which is asked before anything is settled
+            self.settle(at)  # so that each step that time takes is held to the table by itself
         before = self.state
         outcome = act(self.state, command, at)
         self.state, self.answer = outcome.state, outcome.answer

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.billing.ledger_by_hand import Hand
-from tests.billing.moments import ZONES, starts, steps
+from tests.billing.moments import PHASES, ZONES, starts, steps
 from tracker_server.billing.what_if import what_if
 
 MONTHLY = {"Std": 31000, "Pro": 99999, "Odd": 7, "Free": 0}
@@ -57,7 +57,10 @@ def histories(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+    max_examples=150,
+    deadline=None,
+    phases=PHASES,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 @given(histories())
 def test_the_calculator_agrees_with_the_rules_written_twice(history: dict[str, Any]) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec.structs import replace
 
-from tests.billing.moments import ZONES, starts, steps
+from tests.billing.moments import PHASES, ZONES, starts, steps
 from tests.billing.stories import tariff
 from tracker_server.billing import commands as ask
 from tracker_server.billing.agenda import next_due
@@ -334,7 +334,7 @@ Billing.TestCase.settings = settings(
     max_examples=70,
     stateful_step_count=40,
     deadline=None,
-    phases=(Phase.generate, Phase.shrink),
+    phases=PHASES,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     print_blob=True,
 )

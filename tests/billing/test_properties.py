@@ -139,6 +139,8 @@ def test_1_and_8_what_the_book_refuses() -> None:
     assert reposted(book, topup, postings=topup.transfer.postings[:1]) == Refused(Reason.UNBALANCED)
     assert reposted(book, topup, postings=sms.transfer.postings) == Refused(Reason.WRONG_ACCOUNT)
     assert reposted(book, topup, amount_minor=1) == Refused(Reason.UNBALANCED)
+    from_nowhere = (replace(topup.transfer.postings[0], amount_minor=-1), topup.transfer.postings[1])
+    assert reposted(book, topup, postings=from_nowhere) == Refused(Reason.UNBALANCED)
     assert post(book, replace(topup.transfer, amount_minor=1)) == Refused(Reason.ID_REUSED)
     assert post(book, topup.transfer).__class__.__name__ == "AlreadyPosted"
     empty = Book("RUB")

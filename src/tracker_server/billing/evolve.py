@@ -153,7 +153,7 @@ def switched(state: State, at: datetime, name: str) -> State:
     for device in state.by_turn():
         changed = device
         if after is Mode.FREE:
-            changed = replace(device, entered=False, window_until=None)
+            changed = replace(device, window_until=None)
         elif before is Mode.FREE and not device.test:
             state = replace(state, episodes=state.episodes + 1)
             # A term that still runs is paid for; nothing else is kept.
