@@ -60,7 +60,11 @@ timescaledb: ## a TimescaleDB for the tests in .cache (needs root and debootstra
 	scripts/timescaledb install
 
 .PHONY: tables
-tables: $(VENV)/.dev ## write ports and tables from the registry of protocols into Dockerfile, compose file and README
+tables: $(VENV)/.dev ## write what is generated from the code: ports, tables of protocols, the settings file
+	$(BIN)/python -m tracker_protocols.catalogue > protocols/README.md.new
+	mv protocols/README.md.new protocols/README.md
+	env -i $(BIN)/tracker-server config show --as-file --config /dev/null > config/tracker-server.toml.new
+	mv config/tracker-server.toml.new config/tracker-server.toml
 	$(BIN)/python scripts/tables.py
 
 .PHONY: lock
