@@ -21,7 +21,7 @@ from tracker_server.pipeline.trackers import Trackers
 from tracker_server.storage.database import AWAY, Database, Role
 from tracker_server.storage.ingest_store import IngestStore
 from tracker_server.storage.maintenance import Maintenance, set_compression
-from tracker_server.storage.migrate import bootstrap, migrate
+from tracker_server.storage.migrate import Migration, bootstrap, migrate
 from tracker_server.storage.tracker_feed import TrackerFeed
 
 log = structlog.get_logger(__name__)
@@ -31,10 +31,12 @@ PING_S_MAX = 2.0
 DRAIN_S_MAX = 20.0
 
 
-async def prepare(database: Database, settings: Settings) -> None:
-    """A database of today's shape, with what everything may begin with. Raises DatabaseError and psycopg errors."""
+async def prepare(database: Database, settings: Settings) -> list[Migration]:
+    """A database of today's shape, with what everything may begin with; answers the migrations that it took.
+    Raises DatabaseError and psycopg errors.
+    """
     async with await database.connect(Role.OWNER) as owner:
-        await migrate(owner, timescaledb=settings.storage.timescaledb == "auto")
+        done = await migrate(owner, timescaledb=settings.storage.timescaledb == "auto")
         await bootstrap(
             owner,
             currency=settings.billing.currency,
@@ -43,6 +45,7 @@ async def prepare(database: Database, settings: Settings) -> None:
         )
         compression = await set_compression(owner, settings.storage.compress_after_days)
         log.debug("compression", state=compression)
+        return done
 
 
 class Server:

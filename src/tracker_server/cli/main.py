@@ -13,6 +13,7 @@ from cyclopts import App
 from tracker_server import __version__
 from tracker_server.cli.account import app as account
 from tracker_server.cli.billing import billing
+from tracker_server.cli.config import app as config
 from tracker_server.cli.db import app as db
 from tracker_server.cli.decode import decode
 from tracker_server.cli.device import app as device
@@ -37,6 +38,7 @@ app.command(positions)
 app.command(quarantine)
 app.command(billing)
 app.command(db)
+app.command(config)
 app.command(protocols)
 app.command(decode)
 app.command(simulate)

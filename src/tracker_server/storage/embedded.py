@@ -106,6 +106,10 @@ class Embedded:
         """A URI that psql accepts."""
         return f"postgresql://{SUPERUSER}@/{DATABASE}?host={quote(str(self.socket_dir), safe='')}"
 
+    def exists(self) -> bool:
+        """Whether it has been made."""
+        return (self.cluster / "PG_VERSION").exists()
+
     def running(self) -> bool:
         """Whether its postmaster answers."""
         return (self.cluster / "postmaster.pid").exists() and self._ready()
@@ -126,7 +130,7 @@ class Embedded:
         if self.running():
             return
         self._prepare_user()
-        if not (self.cluster / "PG_VERSION").exists():
+        if not self.exists():
             self._initialise()
         self._start()
         self._create_database()
