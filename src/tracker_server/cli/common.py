@@ -56,7 +56,11 @@ class Where:
 
     def load(self) -> Loaded:
         """The settings as these flags have them, or exit 2."""
-        return settings(self.config, {"data_dir": str(self.data_dir) if self.data_dir else None})
+        return settings(self.config, self.flags())
+
+    def flags(self) -> dict[str, Any]:
+        """The settings among them, by their dotted keys; None where the flag is not given."""
+        return {"data_dir": str(self.data_dir) if self.data_dir else None}
 
 
 HERE = Where()

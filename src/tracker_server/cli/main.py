@@ -17,6 +17,7 @@ from tracker_server.cli.config import app as config
 from tracker_server.cli.db import app as db
 from tracker_server.cli.decode import decode
 from tracker_server.cli.device import app as device
+from tracker_server.cli.doctor import doctor
 from tracker_server.cli.positions import positions
 from tracker_server.cli.protocols import protocols
 from tracker_server.cli.quarantine import app as quarantine
@@ -38,6 +39,7 @@ app.command(positions)
 app.command(quarantine)
 app.command(billing)
 app.command(db)
+app.command(doctor)
 app.command(config)
 app.command(protocols)
 app.command(decode)

@@ -106,6 +106,10 @@ class Embedded:
         """A URI that psql accepts."""
         return f"postgresql://{SUPERUSER}@/{DATABASE}?host={quote(str(self.socket_dir), safe='')}"
 
+    def check_platform(self) -> None:
+        """Raises EmbeddedError where there is no embedded PostgreSQL for this machine."""
+        _binaries()
+
     def exists(self) -> bool:
         """Whether it has been made."""
         return (self.cluster / "PG_VERSION").exists()
