@@ -1,0 +1,342 @@
+"""The engine: ``step(state, observations, settings, fences) -> Taken(state, found, retracted)``.
+
+Pure. Observations come in the order of (moment, digest), each once, all of them after what the state has
+already taken; whatever comes late goes through ``replay``. ``step_many`` does the same for many trackers of one
+account, asking the fences once for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from msgspec import Struct
+
+from tracker_server.model.event import SECOND_US, Finding
+from tracker_server.track.fences.index import SEGMENT_MAX_M, FenceIndex
+from tracker_server.track.fences.prepared import MARGIN_MAX_M
+from tracker_server.track.fuel import advance_fuel
+from tracker_server.track.geodesy import Floats, distance_m
+from tracker_server.track.maintenance import advance_maintenance
+from tracker_server.track.motion import MOVING_PHASES, Motion, Step, advance_motion, relocate
+from tracker_server.track.observation import Observation, Use, use_of
+from tracker_server.track.settings import TrackSettings
+from tracker_server.track.sides import WAS_IN, Hit, advance_crossings, advance_sides, fence_limit
+from tracker_server.track.signals import advance_signals
+from tracker_server.track.speed import Speeding, advance_harsh, advance_speed
+from tracker_server.track.state import Held, State, copied
+
+# Longer ways are not asked about: a box around 50 km of road holds a city's fences. About 20 km in degrees.
+_SEGMENT_MAX_DEG: Final = SEGMENT_MAX_M / 111_000
+
+
+class Taken(Struct, frozen=True):
+    """The state after, what was found, and what of earlier findings was wrong: when the second and third fix
+    agree that the very first one was absurd, what it made known is void.
+    """
+
+    state: State
+    found: list[Finding]
+    retracted: tuple[Finding, ...] = ()
+
+
+class Mark(Struct, frozen=True):
+    """What became of one report: why its place counts or not, and how things stood after it was taken."""
+
+    at_us: int
+    digest: int
+    place: str  # "accepted", "held" or a Use
+    moving: bool
+    odometer_mm: int
+    fence_ids: tuple[int, ...]
+
+
+class Job(NamedTuple):
+    """One tracker's share of a batch."""
+
+    state: State
+    observations: Sequence[Observation]
+    settings: TrackSettings
+    marks: list[Mark] | None = None  # where given, one for each observation is put in
+
+
+class Judged(NamedTuple):
+    """The fences' word on one fix, with the fix from which the way was taken."""
+
+    hits: tuple[Hit, ...]
+    crossed: tuple[int, ...]
+    before: Observation | None
+
+
+_NOWHERE: Final = Judged((), (), None)
+
+
+def step(
+    state: State,
+    observations: Sequence[Observation],
+    settings: TrackSettings,
+    fences: FenceIndex,
+    marks: list[Mark] | None = None,
+) -> Taken:
+    """Take these observations after what ``state`` has taken. The state given is not changed; one mark for each
+    observation is put into ``marks``.
+    """
+    return step_many([Job(state, observations, settings, marks)], fences)[0]
+
+
+def step_many(jobs: Sequence[Job], fences: FenceIndex) -> list[Taken]:
+    """``step`` for several trackers of one account, in order."""
+    judged = judge(jobs, fences)
+    return [_take(job, fences, verdicts) for job, verdicts in zip(jobs, judged, strict=True)]
+
+
+# ---------------------------------------------------------------------------------------------------- fences
+
+
+def margin_m(fix: Observation, settings: TrackSettings) -> float:
+    """How far beyond an edge this fix has to be to be surely there."""
+    margin = settings.hysteresis_m
+    if fix.accuracy_m is not None:
+        margin = max(margin, settings.hysteresis_accuracy_factor * fix.accuracy_m)
+    return min(margin, settings.hysteresis_max_m, MARGIN_MAX_M)
+
+
+def judge(jobs: Sequence[Job], fences: FenceIndex) -> list[list[Judged | None]]:
+    """Each observation's sides of the fences; None where its place does not count."""
+    out: list[list[Judged | None]] = []
+    asked: list[tuple[list[Judged | None], int, TrackSettings]] = []
+    rows: list[tuple[float, float, float, float, float]] = []
+    nowhere = not len(fences)
+    for state, observations, settings, _ in jobs:
+        verdicts: list[Judged | None] = []
+        before = state.last
+        for seen in observations:
+            if use_of(seen, settings) is not Use.FIX:
+                verdicts.append(None)
+                continue
+            verdicts.append(_NOWHERE if nowhere else Judged((), (), before))
+            if not nowhere:
+                asked.append((verdicts, len(verdicts) - 1, settings))
+                rows.append(_row(seen, before, settings))
+            before = seen
+        out.append(verdicts)
+    if rows:
+        _fill(asked, np.array(rows, dtype=np.float64), fences)
+    return out
+
+
+_NAN: Final = float("nan")
+
+
+def _row(
+    fix: Observation, before: Observation | None, settings: TrackSettings
+) -> tuple[float, float, float, float, float]:
+    latitude, longitude = fix.latitude, fix.longitude
+    assert latitude is not None
+    assert longitude is not None
+    if (
+        before is None
+        or before.latitude is None
+        or before.longitude is None
+        or fix.at_us - before.at_us > settings.cross_gap_s * SECOND_US
+        or abs(before.latitude - latitude) > _SEGMENT_MAX_DEG
+    ):
+        return latitude, longitude, margin_m(fix, settings), _NAN, _NAN
+    return latitude, longitude, margin_m(fix, settings), before.latitude, before.longitude
+
+
+def _fill(
+    asked: list[tuple[list[Judged | None], int, TrackSettings]], rows: Floats, fences: FenceIndex
+) -> None:
+    latitude, longitude, margin, before_latitude, before_longitude = np.ascontiguousarray(rows.T)
+    found = fences.judge(latitude, longitude, margin, (before_latitude, before_longitude))
+    hits: dict[int, list[Hit]] = {}
+    for row, place, side in zip(found.fix.tolist(), found.fence.tolist(), found.side.tolist(), strict=True):
+        hits.setdefault(row, []).append((place, side))
+    crossed: dict[int, list[int]] = {}
+    for row, place in zip(found.crossed_fix.tolist(), found.crossed_fence.tolist(), strict=True):
+        crossed.setdefault(row, []).append(place)
+    for row in hits.keys() | crossed.keys():
+        verdicts, at, settings = asked[row]
+        old = verdicts[at]
+        assert old is not None
+        places = fences.fences
+        mine = settings.fence_ids
+        verdicts[at] = Judged(
+            tuple(
+                (places[place].id, side)
+                for place, side in hits.get(row, ())
+                if mine is None or places[place].id in mine
+            ),
+            tuple(
+                places[place].id for place in crossed.get(row, ()) if mine is None or places[place].id in mine
+            ),
+            old.before,
+        )
+
+
+# ------------------------------------------------------------------------------------------------- one tracker
+
+
+def _take(job: Job, fences: FenceIndex, verdicts: list[Judged | None]) -> Taken:
+    state, settings = copied(job.state), job.settings
+    found: list[Finding] = []
+    retracted: tuple[Finding, ...] = ()
+    for seen, verdict in zip(job.observations, verdicts, strict=True):
+        at_us = seen.at_us
+        assert state.seen_us is None or (at_us, seen.digest) > (state.seen_us, state.seen_digest), (
+            "observations are taken in order; late ones go through replay"
+        )
+        if verdict is None and use_of(seen, settings) is Use.FUTURE:
+            if job.marks is not None:
+                job.marks.append(_mark(state, seen, settings))
+            continue
+        earlier = (state.seen_us, state.totals.__copy__()) if settings.maintenance else None
+        state.seen_us, state.seen_digest = at_us, seen.digest
+        advance_signals(state.signals, state.totals, seen, settings, found)
+        if seen.attributes:
+            advance_fuel(state.fuel, state.signals, seen, settings, found)
+        if verdict is not None:
+            retracted += _sift(state, seen, verdict, settings, fences, found)
+        if earlier is not None and earlier[0] is not None:
+            advance_maintenance((earlier[0], earlier[1]), state.totals, seen, settings, found)
+        if job.marks is not None:
+            job.marks.append(_mark(state, seen, settings))
+    return Taken(state, found, retracted)
+
+
+def _mark(state: State, seen: Observation, settings: TrackSettings) -> Mark:
+    use = use_of(seen, settings)
+    place = use.value if use is not Use.FIX else "accepted" if state.last is seen else "held"
+    return Mark(
+        seen.at_us,
+        seen.digest,
+        place,
+        state.motion.phase in MOVING_PHASES,
+        state.totals.odometer_mm,
+        tuple(sorted(fence_id for fence_id, side in state.sides.items() if side.position in WAS_IN)),
+    )
+
+
+def apart_m(one: Observation, other: Observation) -> float:
+    """Metres between two fixes."""
+    assert one.latitude is not None
+    assert one.longitude is not None
+    assert other.latitude is not None
+    assert other.longitude is not None
+    return distance_m(one.latitude, one.longitude, other.latitude, other.longitude)
+
+
+def reach_m(one: Observation, other: Observation, settings: TrackSettings) -> float:
+    """How far apart two fixes may be without one of them being a jump."""
+    past_us = abs(other.at_us - one.at_us)
+    return settings.speed_max_mps * past_us / SECOND_US + settings.jump_slack_m
+
+
+def _sift(
+    state: State,
+    fix: Observation,
+    verdict: Judged,
+    settings: TrackSettings,
+    fences: FenceIndex,
+    found: list[Finding],
+) -> tuple[Finding, ...]:
+    """Accept the fix, hold it as suspicious, or find that those held were true. A fix that agrees with the last
+    accepted one is taken at once, and refutes what was held.
+    """
+    last = state.last
+    if last is None:
+        begun = len(found)
+        _accept(state, fix, verdict, 0.0, settings, fences, found)
+        state.first = tuple(found[begun:])
+        return ()
+    way_m = apart_m(last, fix)
+    if way_m <= reach_m(last, fix, settings):
+        if state.held:
+            state.held, state.held_for = (), 0
+        state.first = None
+        _accept(state, fix, verdict, way_m, settings, fences, found)
+        return ()
+    held = state.held
+    if held and apart_m(held[-1].fix, fix) > reach_m(held[-1].fix, fix, settings):
+        held = ()
+    state.held = (*held, Held(fix, verdict.hits))
+    state.held_for += 1
+    needed = 2 if state.first is not None else settings.jump_confirm_fixes
+    if len(state.held) < needed and state.held_for < settings.jump_held_max:
+        return ()
+    return _jump(state, settings, fences, found)
+
+
+def _jump(
+    state: State, settings: TrackSettings, fences: FenceIndex, found: list[Finding]
+) -> tuple[Finding, ...]:
+    """What was held is true. If only the very first fix spoke against it, that one was absurd."""
+    held, first = state.held, state.first
+    state.held, state.held_for, state.first = (), 0, None
+    void: tuple[Finding, ...] = ()
+    jumped = True
+    if first is not None:
+        void = tuple(one for one in first if one not in found)
+        found[:] = [one for one in found if one not in first]
+        state.motion, state.speeding = Motion(), Speeding()
+        state.sides, state.last_near, state.last = {}, (), None
+        jumped = False
+    for one in held:
+        way_m = 0.0 if state.last is None or jumped else apart_m(state.last, one.fix)
+        _accept(state, one.fix, Judged(one.hits, (), None), way_m, settings, fences, found, jumped=jumped)
+        jumped = False
+    return void
+
+
+def _accept(  # noqa: PLR0913  (the one place where a fix meets everything)
+    state: State,
+    fix: Observation,
+    verdict: Judged,
+    way_m: float,
+    settings: TrackSettings,
+    fences: FenceIndex,
+    found: list[Finding],
+    *,
+    jumped: bool = False,
+) -> None:
+    before = state.last
+    one = Step(fix, before, way_m, settings, state.totals, state.signals, found)
+    if jumped:
+        relocate(state.motion, one)
+        at_rest = False
+    else:
+        at_rest = advance_motion(state.motion, one)
+    hits, crossed, judged_from = verdict
+    if len(fences):
+        if judged_from is not before and not jumped:
+            crossed = _crossed(fix, before, settings, fences)
+        if crossed and not at_rest:
+            advance_crossings(state.sides, one, state.last_near, crossed, fences)
+        if hits or state.sides:
+            needed = settings.rest_confirm_fixes if at_rest else 1
+            advance_sides(state.sides, one, hits, fences, needed=needed)
+        state.last_near = tuple([fence_id for fence_id, _ in hits])
+    limit = fence_limit(state.sides, fences) if state.sides else None
+    if limit is not None or state.speeding.since_us is not None or _has_limit(settings):
+        advance_speed(state.speeding, one, limit)
+    if before is not None and not jumped and fix.speed_mps is not None:
+        advance_harsh(one)
+    state.last = fix
+
+
+def _has_limit(settings: TrackSettings) -> bool:
+    return settings.device_speed_limit_mps is not None or settings.account_speed_limit_mps is not None
+
+
+def _crossed(
+    fix: Observation, before: Observation | None, settings: TrackSettings, fences: FenceIndex
+) -> tuple[int, ...]:
+    """The fences on the way from a fix that is not the one before in the batch: one between them was absurd."""
+    if before is None:
+        return ()
+    verdicts: list[Judged | None] = [_NOWHERE]
+    _fill([(verdicts, 0, settings)], np.array([_row(fix, before, settings)]), fences)
+    verdict = verdicts[0]
+    return verdict.crossed if verdict is not None else ()

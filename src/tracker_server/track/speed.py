@@ -1,0 +1,99 @@
+"""Overspeed by the limits of fence, tracker and account; harsh driving from the change of told speeds."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from tracker_server.model.event import SECOND_US, Event, EventType
+from tracker_server.track.motion import Step
+from tracker_server.track.signals import raise_alarm
+
+# Two fixes this close tell the mean speed between them; further apart the way between may have turned.
+COMPUTED_MAX_US = 60 * SECOND_US
+COMPUTED_MIN_US = 5 * SECOND_US  # nearer, the receiver's noise is a speed
+CORNERING_MIN_MPS = 5.0  # slower, the course is noise
+
+
+class Speeding(Struct):
+    """A run of fixes above the limit: its first fix, and whether it was told."""
+
+    since_us: int | None = None
+    digest: int = 0
+    told: bool = False
+
+
+def speed_of(step: Step) -> float | None:
+    """Metres a second as told, else from the way between two fixes, else None."""
+    fix, before = step.fix, step.before
+    if fix.speed_mps is not None:
+        return fix.speed_mps if fix.speed_mps <= step.settings.speed_max_mps else None
+    if before is None:
+        return None
+    past_us = fix.at_us - before.at_us
+    if not COMPUTED_MIN_US <= past_us <= COMPUTED_MAX_US:
+        return None
+    return step.way_m * SECOND_US / past_us
+
+
+def advance_speed(speeding: Speeding, step: Step, fence_limit: tuple[float, int] | None) -> None:
+    """``fence_limit``: the lowest limit (m/s) of the fences that the fix is in, and that fence's id. The fence's
+    limit goes before the tracker's, the tracker's before the account's.
+    """
+    settings = step.settings
+    limit_mps, fence_id = fence_limit or (None, None)
+    if limit_mps is None:
+        limit_mps = settings.device_speed_limit_mps
+    if limit_mps is None:
+        limit_mps = settings.account_speed_limit_mps
+    speed_mps = speed_of(step) if limit_mps is not None else None
+    if limit_mps is None or speed_mps is None or speed_mps <= limit_mps * settings.overspeed_multiplier:
+        if speeding.since_us is not None and (limit_mps is None or speed_mps is not None):
+            speeding.since_us, speeding.digest, speeding.told = None, 0, False
+        return
+    fix = step.fix
+    if speeding.since_us is None:
+        speeding.since_us, speeding.digest = fix.at_us, fix.digest
+    if speeding.told or fix.at_us - speeding.since_us < settings.overspeed_duration_s * SECOND_US:
+        return
+    speeding.told = True
+    step.found.append(
+        Event(
+            EventType.DEVICE_OVERSPEED,
+            speeding.since_us,
+            fix.at_us,
+            fence_id,
+            speeding.digest,
+            {"speed_mps": speed_mps, "limit_mps": limit_mps},
+        )
+    )
+
+
+def advance_harsh(step: Step) -> None:
+    """Compare the told speeds of two fixes that are seconds apart."""
+    fix, before, settings = step.fix, step.before, step.settings
+    if before is None or fix.speed_mps is None or before.speed_mps is None:
+        return
+    past_s = (fix.at_us - before.at_us) / SECOND_US
+    if not 0.5 <= past_s <= settings.harsh_gap_s:
+        return
+    change_mps2 = (fix.speed_mps - before.speed_mps) / past_s
+    kind = None
+    if settings.hard_acceleration_mps2 is not None and change_mps2 >= settings.hard_acceleration_mps2:
+        kind = "hardAcceleration"
+    elif settings.hard_braking_mps2 is not None and -change_mps2 >= settings.hard_braking_mps2:
+        kind = "hardBraking"
+    elif settings.hard_cornering_mps2 is not None and _cornering_mps2(step) >= settings.hard_cornering_mps2:
+        kind = "hardCornering"
+    if kind is not None:
+        raise_alarm(step.signals, kind, fix, fix.at_us, step.found)
+
+
+def _cornering_mps2(step: Step) -> float:
+    fix, before = step.fix, step.before
+    if before is None or fix.course_deg is None or before.course_deg is None:
+        return 0.0
+    slower_mps = min(fix.speed_mps or 0.0, before.speed_mps or 0.0)
+    if slower_mps < CORNERING_MIN_MPS:
+        return 0.0
+    turn_deg = abs((fix.course_deg - before.course_deg + 180.0) % 360.0 - 180.0)
+    return slower_mps * turn_deg * (3.141592653589793 / 180.0) * SECOND_US / (fix.at_us - before.at_us)
