@@ -173,3 +173,13 @@ def test_withdrawal_gives_terms_back_by_what_was_not_used() -> None:
         2025-03-10 10:00  withdraw  -> last refund -520.00, balance 0.00
     """,
     )
+
+
+def test_a_date_that_was_paid_is_not_in_a_first_term_again() -> None:
+    Story("""
+        2025-01-01 10:00  topup 1000.00
+        2025-01-01 10:00  connect T1
+        2025-02-05 10:00  switch Free
+        2025-02-05 11:00  switch Term      -> T1 active, T1 until 2025-02-06 00:00
+        2025-02-05 12:00  pay T1 months=1  -> T1 active, T1 until 2025-03-06 00:00
+    """)

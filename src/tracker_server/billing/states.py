@@ -114,6 +114,7 @@ def _moves() -> dict[tuple[Standing, Standing], str]:
         (one.FREE, one.OWES_CONNECTION): "paid tariff, money short",
         (one.FREE, one.OVERDUE): "term tariff, no term yet",
         (one.FREE, one.IN_TERM): "term tariff, the term still runs",
+        (one.FREE, one.PAID_TODAY): "term tariff, today was paid before",
     }
     for standing in Standing:
         if standing is not one.SUSPENDED:
@@ -193,11 +194,12 @@ def due_minor(state: State, device: Device, at: datetime) -> int:
 
 def next_term(device: Device, today: date) -> Term:
     """The term that the next months are added to: they begin where the last ended, the gap included
-    (R91, D6), and today where there was none.
+    (R91, D6), and today where there was none, or tomorrow where today is paid already.
     """
     if device.term is not None and device.entered:
         return device.term
-    return Term(today, 0)
+    paid_through = today if device.paid_on is None else max(today, device.paid_on + ONE_DAY)
+    return Term(paid_through, 0)
 
 
 def months_due(device: Device, today: date) -> int:
