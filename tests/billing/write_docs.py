@@ -1,0 +1,27 @@
+"""Writes what is printed from code into docs/explanation/billing.md and docs/reference/billing-rules.md.
+
+python -m tests.billing.write_docs
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.billing.rules_table import PAGE, page
+from tracker_server.billing.states import diagram
+
+EXPLANATION = Path(__file__).resolve().parents[2] / "docs/explanation/billing.md"
+
+
+def main() -> None:
+    """Write both."""
+    PAGE.write_text(page(), encoding="utf-8")
+    text = EXPLANATION.read_text(encoding="utf-8")
+    block = f"<!-- diagram -->\n```mermaid\n{diagram()}```\n<!-- /diagram -->"
+    text = re.sub(r"<!-- diagram -->.*<!-- /diagram -->", lambda _: block, text, flags=re.DOTALL)
+    EXPLANATION.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
