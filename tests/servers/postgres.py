@@ -272,10 +272,12 @@ class TimescaleDB(SharedPostgres):
     @classmethod
     def require(cls) -> None:
         """Skip or fail where it cannot run."""
-        if os.geteuid() != 0:
-            missing("TimescaleDB", "it runs in a chroot, which needs root: run the tests as root")
-        if subprocess.run([cls.script, "path"], capture_output=True, check=False).returncode:
-            missing("TimescaleDB", "`make timescaledb` installs it (root, debootstrap, 700 MB, a minute)")
+        cure = "as root, `make timescaledb` (debootstrap, 700 MB, a minute), then the tests as root: it is a chroot"
+        if (
+            os.geteuid() != 0
+            or subprocess.run([cls.script, "path"], capture_output=True, check=False).returncode
+        ):
+            missing("TimescaleDB", cure)
 
 
 def _locked(descriptor: int) -> bool:
