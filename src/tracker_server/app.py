@@ -18,6 +18,8 @@ from tracker_server.pipeline.batcher import Batcher
 from tracker_server.pipeline.ingest import Ingest
 from tracker_server.pipeline.quarantine import Room
 from tracker_server.pipeline.trackers import Trackers
+from tracker_server.storage.billing_clock import BillingClock
+from tracker_server.storage.billing_store import BillingStore, settings_of
 from tracker_server.storage.database import AWAY, Database, Role
 from tracker_server.storage.ingest_store import IngestStore
 from tracker_server.storage.maintenance import Maintenance, set_compression
@@ -76,6 +78,9 @@ class Server:
         self.listeners = Listeners(settings, ingest, self.metrics)
         self.feed = TrackerFeed(self.database, self.trackers, self.metrics)
         self.maintenance = Maintenance(self.database, settings, room)
+        self.billing_clock = BillingClock(
+            self.database, BillingStore(settings_of(settings.billing)), self.metrics
+        )
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -97,7 +102,10 @@ class Server:
 
     async def _serve(self, say: Callable[[str], None]) -> None:
         async with asyncio.TaskGroup() as tasks:
-            beside = [tasks.create_task(self.feed.run()), tasks.create_task(self.maintenance.run())]
+            beside = [
+                tasks.create_task(keeper.run())
+                for keeper in (self.feed, self.maintenance, self.billing_clock)
+            ]
             writing = tasks.create_task(self.batcher.run())
             await self.feed.ready.wait()
             await self.listeners.open()

@@ -151,6 +151,34 @@ class Billing(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     currency: Annotated[str, Meta(description="ISO 4217 code")] = "EUR"
     zone: Annotated[str, Meta(description="IANA time zone")] = "UTC"
+    switches_per_month_max: Annotated[
+        NotNegative, Meta(description="changes of tariff in a calendar month of the account's zone")
+    ] = 2
+    sms_unit: Annotated[
+        Literal["message", "segment"], Meta(description="what one SMS debit is for")
+    ] = "message"
+    reserve_days: Annotated[
+        NotNegative, Meta(description="days whose fees an SMS may not eat; it becomes an e-mail instead")
+    ] = 0
+    test_days_max: Annotated[
+        NotNegative, Meta(description="days on which a test tracker is shown; 0: without limit")
+    ] = 0
+    withdrawal_days: Annotated[
+        NotNegative, Meta(description="days in which a customer may withdraw from the contract")
+    ] = 14
+    withdrawal_amount: Annotated[
+        Literal["full", "proportionate"], Meta(description="what comes back on a withdrawal")
+    ] = "full"
+    guarantee_months: Annotated[
+        NotNegative, Meta(description="months in which a dissatisfied customer gets all back; 0: none")
+    ] = 1
+    suspension_months_max: Annotated[
+        NotNegative, Meta(description="months of pause in any twelve")
+    ] = 6
+    unlock: Annotated[
+        Literal["automatic", "manual"],
+        Meta(description="whether money on the balance unlocks by itself, or at the owner's click"),
+    ] = "automatic"
 
 
 class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

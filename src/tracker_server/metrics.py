@@ -88,6 +88,12 @@ class Metrics:
         self.faults = Counter(
             "tracker_faults", "Defects of ours that closed a connection", ["protocol"], registry=registry
         )
+        self.billing_settled = Counter(
+            "tracker_billing_settled", "Times that an account was settled by the clock", registry=registry
+        )
+        self.billing_failures = Counter(
+            "tracker_billing_failures", "Accounts that could not be settled", registry=registry
+        )
         self.of_protocol = cache(self._of_protocol)
 
     def _of_protocol(self, name: str) -> ProtocolMetrics:

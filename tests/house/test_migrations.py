@@ -38,7 +38,8 @@ WHERE schemaname IN ('core', 'display')
   AND NOT (SELECT relispartition FROM pg_class WHERE oid = format('%I.%I', schemaname, indexname)::regclass)
 UNION ALL
 SELECT 'constraint', format('%s %s', conrelid::regclass, conname), pg_get_constraintdef(oid)
-FROM pg_constraint WHERE connamespace = 'core'::regnamespace
+FROM pg_constraint k WHERE connamespace = 'core'::regnamespace
+  AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.conrelid AND c.relispartition)
 UNION ALL
 SELECT 'function', oid::regprocedure::text, format('%s %s', pg_get_functiondef(oid), proacl)
 FROM pg_proc WHERE pronamespace IN ('core'::regnamespace, 'display'::regnamespace)
@@ -60,9 +61,13 @@ async def shape_of(connection: AsyncConnection[Any]) -> list[tuple[str, str, str
 
 async def store_one_fix(connection: AsyncConnection[Any]) -> None:
     """With nothing but columns that have been there from the first version on."""
+    first = await connection.execute(
+        "SELECT FROM information_schema.columns WHERE table_schema = 'core' AND column_name = 'monthly_minor'"
+        " AND table_name = 'tariffs'"
+    )
+    price = ", monthly_minor) VALUES ('T', 'EUR', 0)" if first.rowcount else ") VALUES ('T', 'EUR')"
     await connection.execute(
-        "INSERT INTO core.tariffs (name, currency, monthly_minor) VALUES ('T', 'EUR', 0)"
-        " ON CONFLICT DO NOTHING"
+        f"INSERT INTO core.tariffs (name, currency{price} ON CONFLICT DO NOTHING".encode()
     )
     await connection.execute(
         "INSERT INTO core.accounts (name, zone, currency, tariff_id)"

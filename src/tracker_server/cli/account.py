@@ -13,14 +13,13 @@ from tracker_server.cli.values import line_of_text
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
-    from tracker_server.storage.accounts import Tariff
-
 app = App(name="account", help="Customers: who owns trackers and pays for them.")
 
 
 @app.command
 def add(
     name: str,
+    /,
     *,
     zone: str | None = None,
     currency: str | None = None,
@@ -59,7 +58,7 @@ def add(
                     name,
                     zone=zone,
                     currency=currency,
-                    tariff=await _tariff(connection, tariff, currency),
+                    tariff_id=await _tariff(connection, tariff, currency),
                 )
             except AccountExistsError:
                 refused(
@@ -82,19 +81,19 @@ def _check(zone: str, currency: str) -> None:
         wrong(str(error))
 
 
-async def _tariff(connection: AsyncConnection[Any], name: str, currency: str) -> Tariff:
-    from tracker_server.storage.accounts import tariff_named, tariff_names
+async def _tariff(connection: AsyncConnection[Any], name: str, currency: str) -> int:
+    from tracker_server.storage.tariffs import read_tariffs
 
-    tariff = await tariff_named(connection, name)
+    tariffs = await read_tariffs(connection)
+    tariff = tariffs.get(name)
     if tariff is None:
-        known = ", ".join(await tariff_names(connection))
-        refused(f"--tariff: there is no tariff named {name!r}; there are: {known}")
-    if tariff.currency != currency and tariff.monthly_minor:
+        refused(f"--tariff: there is no tariff named {name!r}; there are: {', '.join(tariffs)}")
+    if tariff.currency != currency and not tariff.free:
         refused(
             f"--tariff: {name} has its price in {tariff.currency}, and the account would be in {currency}; "
             f"choose a tariff in {currency}, or --currency {tariff.currency}"
         )
-    return tariff
+    return tariff.id
 
 
 @app.command(name="list")
@@ -122,7 +121,7 @@ def list_(*, form: Annotated[Format, Parameter(name="--format")] = "table", wher
 
 @app.command
 def show(
-    name: str, *, form: Annotated[Format, Parameter(name="--format")] = "table", where: Where = HERE
+    name: str, /, *, form: Annotated[Format, Parameter(name="--format")] = "table", where: Where = HERE
 ) -> None:
     """Show one customer.
 

@@ -17,6 +17,9 @@ class BlockReason(StrEnum):
     """Why a tracker is hidden. Reasons do not know of each other; lifting one leaves the others."""
 
     HOLD = "hold"  # the operator's own
+    BILLING = "billing"  # what is due is not paid
+    SUSPENSION = "suspension"  # the customer's pause
+    TEST_EXPIRED = "test_expired"  # a test tracker's time is over
     REMOVED = "removed"  # no longer anybody's tracker
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from msgspec import Struct
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
@@ -25,38 +24,14 @@ class AccountExistsError(Exception):
     """There is an account of that name already."""
 
 
-class Tariff(Struct, frozen=True):
-    """A price list that an account can be on; ``monthly_minor`` in the currency's smallest unit."""
-
-    id: int
-    name: str
-    currency: str
-    monthly_minor: int
-
-
-async def tariff_named(connection: AsyncConnection[Any], name: str) -> Tariff | None:
-    """The tariff of that name."""
-    found = await connection.execute(
-        "SELECT id, name, currency, monthly_minor FROM core.tariffs WHERE name = %s", [name]
-    )
-    row = await found.fetchone()
-    return Tariff(*row) if row else None
-
-
-async def tariff_names(connection: AsyncConnection[Any]) -> list[str]:
-    """The names of all tariffs."""
-    rows = await connection.execute("SELECT name FROM core.tariffs ORDER BY name")
-    return [name for (name,) in await rows.fetchall()]
-
-
 async def add_account(
-    connection: AsyncConnection[Any], name: str, *, zone: str, currency: str, tariff: Tariff
+    connection: AsyncConnection[Any], name: str, *, zone: str, currency: str, tariff_id: int
 ) -> int:
     """A new customer's id. Raises AccountExistsError."""
     added = await connection.execute(
         "INSERT INTO core.accounts (name, zone, currency, tariff_id) VALUES (%s, %s, %s, %s)"
         " ON CONFLICT (name) DO NOTHING RETURNING id",
-        [name, zone, currency, tariff.id],
+        [name, zone, currency, tariff_id],
     )
     row = await added.fetchone()
     if row is None:

@@ -137,7 +137,9 @@ async def bootstrap(connection: AsyncConnection[Any], *, currency: str, zone: st
     """The tariff ``Free`` and the account that everything may begin with."""
     async with connection.transaction():
         await connection.execute(
-            "INSERT INTO core.tariffs (name, currency, monthly_minor) VALUES ('Free', %s, 0) ON CONFLICT DO NOTHING",
+            "WITH free AS (INSERT INTO core.tariffs (name, currency, mode) VALUES ('Free', %s, 'free')"
+            " ON CONFLICT DO NOTHING RETURNING id)"
+            " INSERT INTO core.tariff_prices (tariff_id, since, monthly_minor) SELECT id, '-infinity', 0 FROM free",
             [currency],
         )
         for name in dict.fromkeys(["default", account]):

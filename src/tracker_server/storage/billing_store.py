@@ -1,0 +1,363 @@
+"""Money, made durable: the pure engine's commands as transactions, one at a time for each account.
+
+A command locks its account's row, reads the state, lets the engine settle and act, and writes what
+happened (facts), the new state, when it falls due next, and the blocks that follow from it: all of it or
+nothing. The lock is on a row that every command of that account takes, so two commands never see
+the same state; the journal's keys are unique in the database besides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+from psycopg import AsyncConnection
+from psycopg.types.json import Jsonb
+
+from tracker_server.billing.agenda import next_due
+from tracker_server.billing.book import Ids, Known, Refused, chain_holds, digest_of
+from tracker_server.billing.commands import (
+    AnyCommand,
+    Connect,
+    Outcome,
+    Remove,
+    Reprioritise,
+    SmsFailed,
+)
+from tracker_server.billing.engine import act, settle
+from tracker_server.billing.evolve import rebuild
+from tracker_server.billing.facts import Accepted, AnyFact, Booked
+from tracker_server.billing.state import Settings, SmsUnit, State, Unlock, WithdrawalAmount, open_account
+from tracker_server.config import Billing
+from tracker_server.storage.billing_blocks import TrackerId, sync_blocks
+from tracker_server.storage.tariffs import TariffRow, read_tariffs
+
+# Taken before anything is read: a lock that is waited for in the reading statement itself would see its own
+# row as it is now, and the rows joined to it as they were before the wait.
+LOCK = "SELECT FROM core.accounts WHERE id = %s FOR UPDATE"
+READ = """
+SELECT a.name, a.zone, a.currency, t.name, a.created_at, b.opening, b.state, b.facts
+FROM core.accounts a JOIN core.tariffs t ON t.id = a.tariff_id LEFT JOIN core.billing b ON b.account_id = a.id
+WHERE a.id = %s
+"""
+DEVICES = """
+SELECT id, unique_id, priority, test, created_at FROM core.devices WHERE account_id = %s AND removed_at IS NULL ORDER BY id
+"""
+APPEND = """
+INSERT INTO core.journal (account_id, number, at, kind, device, key, fact)
+SELECT %s, number, at, kind, device, key, fact::jsonb
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[])
+    AS f (number, at, kind, device, key, fact)
+"""
+SAVE = """
+INSERT INTO core.billing AS b (account_id, opening, state, facts, settled_to, next_due_at)
+VALUES (%(account)s, %(opening)s, %(state)s, %(facts)s, %(settled_to)s, %(next_due_at)s)
+ON CONFLICT (account_id) DO UPDATE SET state = excluded.state, facts = excluded.facts,
+    settled_to = excluded.settled_to, next_due_at = excluded.next_due_at
+"""
+MIRROR = """
+UPDATE core.accounts SET zone = %s, tariff_id = %s WHERE id = %s AND (zone, tariff_id) IS DISTINCT FROM (%s, %s)
+"""
+
+
+class UnknownAccountError(Exception):
+    """There is no account with that id."""
+
+
+class Account(Struct, frozen=True):
+    """One account as it was read under its lock. ``facts``: the number of the last one written."""
+
+    id: int
+    name: str
+    opening: State
+    state: State
+    facts: int
+    new: bool
+
+
+def _write_ids(value: object) -> object:
+    if isinstance(value, Ids):
+        return None  # in the journal, where a unique index holds them
+    raise NotImplementedError(f"{type(value).__name__} is not stored")
+
+
+def _read_ids(kind: type, value: object) -> object:
+    if kind is Ids:
+        return Ids()
+    raise NotImplementedError(f"{kind.__name__} is not stored, and was found as {value!r}")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_write_ids).encode
+_decode_state = msgspec.json.Decoder(State, dec_hook=_read_ids).decode
+_encode_fact = msgspec.json.Encoder().encode
+_decode_fact = msgspec.json.Decoder(AnyFact).decode
+
+
+def settings_of(chosen: Billing) -> Settings:
+    """The operator's choices as the engine takes them."""
+    return Settings(
+        switches_per_month_max=chosen.switches_per_month_max,
+        sms_unit=SmsUnit(chosen.sms_unit),
+        reserve_days=chosen.reserve_days,
+        test_days_max=chosen.test_days_max or None,
+        withdrawal_days=chosen.withdrawal_days,
+        withdrawal_amount=WithdrawalAmount(chosen.withdrawal_amount),
+        guarantee_months=chosen.guarantee_months,
+        suspension_months_max=chosen.suspension_months_max,
+        unlock=Unlock(chosen.unlock),
+    )
+
+
+class BillingStore:
+    """Carries out billing's commands on a connection of the caller's; each call is a transaction, or a part of
+    the one that the caller has open.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def act(
+        self, connection: AsyncConnection[Any], account_id: int, command: AnyCommand, now: datetime
+    ) -> Outcome:
+        """Settle, then carry out. Raises UnknownAccountError; a refusal is an answer."""
+        async with connection.transaction():
+            account, tariffs, devices = await self._lock(connection, account_id)
+            state = await self._with_ids(connection, account, command)
+            state, facts = self._reconciled(state, devices, now)
+            outcome = act(state, command, now)
+            outcome = replace(outcome, facts=(*facts, *outcome.facts))
+            await self._save(connection, account, outcome.state, outcome.facts, tariffs)
+            await sync_blocks(connection, outcome.state, [TrackerId(d.id, d.unique_id) for d in devices])
+            return outcome
+
+    async def settle(self, connection: AsyncConnection[Any], account_id: int, now: datetime) -> State:
+        """Post what fell due, take in trackers that came and went; answers the state."""
+        async with connection.transaction():
+            account, tariffs, devices = await self._lock(connection, account_id)
+            settled, first = settle(account.state, now)
+            state, second = self._reconciled(settled, devices, now)
+            await self._save(connection, account, state, (*first, *second), tariffs)
+            await sync_blocks(connection, state, [TrackerId(d.id, d.unique_id) for d in devices])
+            return state
+
+    async def read(self, connection: AsyncConnection[Any], account_id: int) -> State:
+        """The state as it was written last; nothing is settled, nothing is locked for long."""
+        async with connection.transaction():
+            account, _, _ = await self._lock(connection, account_id)
+            return account.state
+
+    async def verify(self, connection: AsyncConnection[Any], account_id: int) -> list[str]:
+        """Derive everything anew from the journal; answers every difference, in words."""
+        async with connection.transaction():
+            account, _, _ = await self._lock(connection, account_id)
+            if account.new:
+                return []
+            facts = await journal(connection, account_id)
+            found: list[str] = []
+            entries = [fact.entry for fact in facts if isinstance(fact, Booked)]
+            if not chain_holds(entries):
+                found.append(f"account {account.name!r}: the chain of hashes is broken: an entry was changed")
+            try:
+                state = rebuild(replace(account.opening, tariffs=account.state.tariffs), facts)
+            except (AssertionError, KeyError) as error:
+                return [*found, f"account {account.name!r}: the journal does not fold: {error}"]
+            found += differences(account, state, len(facts))
+            return found
+
+    # ------------------------------------------------------------------ reading
+
+    async def _lock(
+        self, connection: AsyncConnection[Any], account_id: int
+    ) -> tuple[Account, dict[str, TariffRow], list[_DeviceRow]]:
+        await connection.execute(LOCK, [account_id])
+        row = await (await connection.execute(READ, [account_id])).fetchone()
+        if row is None:
+            raise UnknownAccountError(account_id)
+        name, zone, currency, tariff, created_at, opening, state, facts = row
+        tariffs = await read_tariffs(connection)
+        known = {
+            one.tariff.name: one.tariff for one in tariffs.values() if one.currency == currency or one.free
+        }
+        if opening is None:
+            first = open_account(
+                currency=currency,
+                zone=zone,
+                tariff=tariff,
+                tariffs=known,
+                at=created_at,
+                settings=self._settings,
+            )
+            account = Account(account_id, name, first, first, 0, new=True)
+        else:
+            read = replace(_state(state), tariffs=known, settings=self._settings)
+            account = Account(account_id, name, _state(opening), read, facts, new=False)
+        rows = await (await connection.execute(DEVICES, [account_id])).fetchall()
+        return account, tariffs, [_DeviceRow(*device) for device in rows]
+
+    async def _with_ids(
+        self, connection: AsyncConnection[Any], account: Account, command: AnyCommand
+    ) -> State:
+        """The state with those used ids that this command may ask for; all others are in the journal only."""
+        state = account.state
+        name = type(command).__name__.lower()
+        request = f"{name}:{command.key}"
+        wanted = {
+            f"{kind}:{command.key}" for kind in ("topup", "chargeback", "refund", "sms", "refund:withdrawal")
+        }
+        wanted |= {f"connection:{device.id}:{device.episode}" for device in state.devices.values()}
+        if isinstance(command, SmsFailed):
+            wanted |= {f"sms:{command.alert}", f"reversal:sms:{command.alert}"}
+        rows = await connection.execute(
+            "SELECT kind, fact FROM core.journal WHERE account_id = %s AND key = ANY(%s) ORDER BY number",
+            [account.id, [*wanted, f"request:{request}"]],
+        )
+        transfers: list[tuple[str, Known]] = []
+        requests: list[tuple[str, Known]] = []
+        for _, text in await rows.fetchall():
+            match _fact(text):
+                case Booked(entry=entry):
+                    transfers.append(
+                        (entry.transfer.id, Known(digest_of(entry.transfer), entry.transfer.amount_minor))
+                    )
+                case Accepted(id=accepted, digest=digest):
+                    requests.append((accepted, Known(digest)))
+                case _:
+                    pass
+        return replace(state, book=replace(state.book, ids=Ids(transfers)), requests=Ids(requests))
+
+    # ------------------------------------------------------------------ acting
+
+    def _reconciled(
+        self, state: State, devices: Sequence[_DeviceRow], now: datetime
+    ) -> tuple[State, tuple[AnyFact, ...]]:
+        """Bring billing's trackers to those that there are: whoever adds one need not think of money."""
+        facts: list[AnyFact] = []
+        there = {device.unique_id: device for device in devices}
+        commands: list[AnyCommand] = [Remove(device=gone) for gone in state.devices if gone not in there]
+        for device in devices:
+            known = state.devices.get(device.unique_id)
+            if known is not None and device.created_at > known.connected_at:
+                commands.append(
+                    Remove(device=device.unique_id)
+                )  # removed and added again since we looked (R14)
+                known = None
+            if known is None:
+                now = max(now, device.created_at)  # two machines' clocks: connected when it was, not before
+                commands.append(Connect(device=device.unique_id, priority=device.priority, test=device.test))
+            elif known.priority != device.priority:
+                commands.append(Reprioritise(device=device.unique_id, priority=device.priority))
+        for command in commands:
+            outcome = act(state, command, now)
+            facts += outcome.facts
+            state = outcome.state
+        return state, tuple(facts)
+
+    # ------------------------------------------------------------------ writing
+
+    async def _save(
+        self,
+        connection: AsyncConnection[Any],
+        account: Account,
+        state: State,
+        facts: tuple[AnyFact, ...],
+        tariffs: dict[str, TariffRow],
+    ) -> None:
+        if facts:
+            await connection.execute(
+                APPEND,
+                [
+                    account.id,
+                    [account.facts + n for n in range(1, len(facts) + 1)],
+                    [fact.at for fact in facts],
+                    [type(fact).__name__ for fact in facts],
+                    [getattr(fact, "device", None) or _device_of(fact) for fact in facts],
+                    [_key_of(fact) for fact in facts],
+                    [_encode_fact(fact).decode() for fact in facts],
+                ],
+            )
+            tariff_id = tariffs[state.tariff.name].id
+            await connection.execute(MIRROR, [state.zone, tariff_id, account.id, state.zone, tariff_id])
+        due = next_due(state)
+        await connection.execute(
+            SAVE,
+            {
+                "account": account.id,
+                "opening": Jsonb(account.opening, dumps=_encode),
+                "state": Jsonb(state, dumps=_encode),
+                "facts": account.facts + len(facts),
+                "settled_to": state.settled_to,
+                "next_due_at": None if due is None else due.astimezone(UTC),
+            },
+        )
+
+
+class _DeviceRow(Struct, frozen=True):
+    id: int
+    unique_id: str
+    priority: int
+    test: bool
+    created_at: datetime
+
+
+async def journal(connection: AsyncConnection[Any], account_id: int) -> list[AnyFact]:
+    """All facts of an account, in order."""
+    rows = await connection.execute(
+        "SELECT fact FROM core.journal WHERE account_id = %s ORDER BY number", [account_id]
+    )
+    return [_fact(text) for (text,) in await rows.fetchall()]
+
+
+def differences(account: Account, rebuilt: State, facts: int) -> list[str]:
+    """What the stored state says otherwise than the journal."""
+    of = f"account {account.name!r}"
+    found: list[str] = []
+    if facts != account.facts:
+        found.append(f"{of}: {facts} facts are written, {account.facts} were counted")
+    stored = account.state
+    for name in State.__struct_fields__:
+        if name in {"requests", "book", "settings", "tariffs", "settled_to"}:
+            continue  # ids are in the journal; settings and tariffs are the operator's; time passes without a fact
+        here, there = getattr(stored, name), getattr(rebuilt, name)
+        if here != there:
+            found.append(f"{of}: {name} is {here!r}, and the journal says {there!r}")
+    for account_of_book, amount in rebuilt.book.balances.items():
+        if stored.book.of(account_of_book) != amount:
+            found.append(
+                f"{of}: {account_of_book} is {stored.book.of(account_of_book)}, and the journal says {amount}"
+            )
+    if (stored.book.count, stored.book.head) != (rebuilt.book.count, rebuilt.book.head):
+        found.append(
+            f"{of}: the book ends at entry {stored.book.count}, and the journal at {rebuilt.book.count}"
+        )
+    return found
+
+
+def _state(value: Any) -> State:
+    return _decode_state(msgspec.json.encode(value))
+
+
+def _fact(value: Any) -> AnyFact:
+    return _decode_fact(msgspec.json.encode(value))
+
+
+def _key_of(fact: AnyFact) -> str | None:
+    match fact:
+        case Booked(entry=entry):
+            return entry.transfer.id
+        case Accepted(id=request):
+            return f"request:{request}"
+        case _:
+            return None
+
+
+def _device_of(fact: AnyFact) -> str | None:
+    return fact.entry.transfer.device if isinstance(fact, Booked) else None
+
+
+def refused(outcome: Outcome) -> Refused | None:
+    """The refusal, if the command was refused."""
+    return outcome.answer if isinstance(outcome.answer, Refused) else None

@@ -1,0 +1,77 @@
+"""Tariffs' rows: a name, a mode, and versions of prices that are never changed."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from msgspec import Struct
+from psycopg import AsyncConnection
+
+from tracker_server.billing.tariffs import Mode, Price, Tariff
+
+# PostgreSQL's -infinity is no date of Python's; what it stands for, the first version, is date.min
+SELECT = """
+SELECT t.id, t.name, t.currency, t.mode, t.features, t.history_days,
+       array_agg(ROW(CASE WHEN p.since = '-infinity' THEN '0001-01-01' ELSE p.since END, p.monthly_minor, p.sms_minor)
+                 ORDER BY p.since)
+FROM core.tariffs t JOIN core.tariff_prices p ON p.tariff_id = t.id
+GROUP BY t.id ORDER BY t.name
+"""
+
+
+class TariffExistsError(Exception):
+    """There is a tariff of that name already."""
+
+
+class TariffRow(Struct, frozen=True):
+    """A tariff and where it is kept."""
+
+    id: int
+    currency: str
+    tariff: Tariff
+
+    @property
+    def free(self) -> bool:
+        """Whether it charges nothing, so that it fits any currency."""
+        return self.tariff.mode is Mode.FREE
+
+
+async def read_tariffs(connection: AsyncConnection[Any]) -> dict[str, TariffRow]:
+    """All tariffs by name."""
+    async with connection.cursor(binary=True) as cursor:
+        await cursor.execute(SELECT)
+        return {row[1]: _tariff(row) for row in await cursor.fetchall()}
+
+
+def _tariff(row: tuple[Any, ...]) -> TariffRow:
+    tariff_id, name, currency, mode, features, history_days, prices = row
+    versions = tuple(Price(since, monthly, sms) for since, monthly, sms in prices)
+    return TariffRow(
+        tariff_id, currency, Tariff(name, Mode(mode), versions, frozenset(features), history_days)
+    )
+
+
+async def add_tariff(connection: AsyncConnection[Any], tariff: Tariff, currency: str) -> int:
+    """A new tariff's id. Raises TariffExistsError."""
+    async with connection.transaction():
+        added = await connection.execute(
+            "INSERT INTO core.tariffs (name, currency, mode, features, history_days) VALUES (%s, %s, %s, %s, %s)"
+            " ON CONFLICT (name) DO NOTHING RETURNING id",
+            [tariff.name, currency, tariff.mode, sorted(tariff.features), tariff.history_days],
+        )
+        row = await added.fetchone()
+        if row is None:
+            raise TariffExistsError(tariff.name)
+        for price in tariff.prices:
+            await add_price(connection, row[0], price)
+        return row[0]
+
+
+async def add_price(connection: AsyncConnection[Any], tariff_id: int, price: Price) -> None:
+    """One version more. Raises psycopg.errors.UniqueViolation where that date has one."""
+    since: object = "-infinity" if price.since == date.min else price.since
+    await connection.execute(
+        "INSERT INTO core.tariff_prices (tariff_id, since, monthly_minor, sms_minor) VALUES (%s, %s::date, %s, %s)",
+        [tariff_id, str(since), price.monthly_minor, price.sms_minor],
+    )
