@@ -265,6 +265,7 @@ async def test_a_term_ends_by_time_alone(postgres_dsn: str) -> None:
         await operator.does(TopUp(key="p1", amount_minor=1000000), now - 39 * DAY)
         await operator.does(Switch(key="w1", tariff="Term"), now - 39 * DAY)
         operator.adds("T1")
+        query(postgres_dsn, "UPDATE core.devices SET created_at = %s", [now - 39 * DAY])
         await operator.settles(now - 39 * DAY)
         assert operator.hidden() == ["T1"], "no term was ever paid"
         from tracker_server.billing.commands import PayTerm
