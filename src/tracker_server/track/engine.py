@@ -17,7 +17,7 @@ from tracker_server.model.event import SECOND_US, Finding
 from tracker_server.track.fences.index import SEGMENT_MAX_M, FenceIndex
 from tracker_server.track.fences.prepared import MARGIN_MAX_M
 from tracker_server.track.fuel import advance_fuel
-from tracker_server.track.geodesy import Floats, distance_m
+from tracker_server.track.geodesy import distance_m
 from tracker_server.track.maintenance import advance_maintenance
 from tracker_server.track.motion import MOVING_PHASES, Motion, Step, advance_motion, relocate
 from tracker_server.track.observation import Observation, Use, use_of
@@ -31,7 +31,7 @@ from tracker_server.track.state import Held, State, copied
 _SEGMENT_MAX_DEG: Final = SEGMENT_MAX_M / 111_000
 
 
-class Taken(Struct, frozen=True):
+class Taken(Struct, frozen=True, gc=False):
     """The state after, what was found, and what of earlier findings was wrong: when the second and third fix
     agree that the very first one was absurd, what it made known is void.
     """
@@ -41,7 +41,7 @@ class Taken(Struct, frozen=True):
     retracted: tuple[Finding, ...] = ()
 
 
-class Mark(Struct, frozen=True):
+class Mark(Struct, frozen=True, gc=False):
     """What became of one report: why its place counts or not, and how things stood after it was taken."""
 
     at_us: int
@@ -67,9 +67,6 @@ class Judged(NamedTuple):
     hits: tuple[Hit, ...]
     crossed: tuple[int, ...]
     before: Observation | None
-
-
-_NOWHERE: Final = Judged((), (), None)
 
 
 def step(
@@ -106,23 +103,23 @@ def judge(jobs: Sequence[Job], fences: FenceIndex) -> list[list[Judged | None]]:
     """Each observation's sides of the fences; None where its place does not count."""
     out: list[list[Judged | None]] = []
     asked: list[tuple[list[Judged | None], int, TrackSettings]] = []
-    rows: list[tuple[float, float, float, float, float]] = []
-    nowhere = not len(fences)
-    for state, observations, settings, _ in jobs:
+    rows: list[float] = []
+    for job in jobs:
+        settings = job.settings
         verdicts: list[Judged | None] = []
-        before = state.last
-        for seen in observations:
+        before = job.state.last
+        for seen in job.observations:
             if use_of(seen, settings) is not Use.FIX:
                 verdicts.append(None)
                 continue
-            verdicts.append(_NOWHERE if nowhere else Judged((), (), before))
-            if not nowhere:
-                asked.append((verdicts, len(verdicts) - 1, settings))
-                rows.append(_row(seen, before, settings))
+            if fences.fences:
+                asked.append((verdicts, len(verdicts), settings))
+                rows += _row(seen, before, settings)
+            verdicts.append(Judged((), (), before))
             before = seen
         out.append(verdicts)
-    if rows:
-        _fill(asked, np.array(rows, dtype=np.float64), fences)
+    if asked:
+        _fill(asked, rows, fences)
     return out
 
 
@@ -132,9 +129,11 @@ _NAN: Final = float("nan")
 def _row(
     fix: Observation, before: Observation | None, settings: TrackSettings
 ) -> tuple[float, float, float, float, float]:
+    """Latitude, longitude, margin, and latitude and longitude before, NaN where the way between is not known."""
     latitude, longitude = fix.latitude, fix.longitude
     assert latitude is not None
     assert longitude is not None
+    margin = settings.hysteresis_m if fix.accuracy_m is None else margin_m(fix, settings)
     if (
         before is None
         or before.latitude is None
@@ -142,38 +141,33 @@ def _row(
         or fix.at_us - before.at_us > settings.cross_gap_s * SECOND_US
         or abs(before.latitude - latitude) > _SEGMENT_MAX_DEG
     ):
-        return latitude, longitude, margin_m(fix, settings), _NAN, _NAN
-    return latitude, longitude, margin_m(fix, settings), before.latitude, before.longitude
+        return latitude, longitude, margin, _NAN, _NAN
+    return latitude, longitude, margin, before.latitude, before.longitude
 
 
 def _fill(
-    asked: list[tuple[list[Judged | None], int, TrackSettings]], rows: Floats, fences: FenceIndex
+    asked: list[tuple[list[Judged | None], int, TrackSettings]], rows: Sequence[float], fences: FenceIndex
 ) -> None:
-    latitude, longitude, margin, before_latitude, before_longitude = np.ascontiguousarray(rows.T)
+    """Ask the fences, and put in what they say of the fixes that are near any."""
+    table = np.array(rows, dtype=np.float64).reshape(-1, 5).T
+    latitude, longitude, margin, before_latitude, before_longitude = np.ascontiguousarray(table)
     found = fences.judge(latitude, longitude, margin, (before_latitude, before_longitude))
+    places = fences.fences
     hits: dict[int, list[Hit]] = {}
     for row, place, side in zip(found.fix.tolist(), found.fence.tolist(), found.side.tolist(), strict=True):
-        hits.setdefault(row, []).append((place, side))
+        hits.setdefault(row, []).append((places[place].id, side))
     crossed: dict[int, list[int]] = {}
     for row, place in zip(found.crossed_fix.tolist(), found.crossed_fence.tolist(), strict=True):
-        crossed.setdefault(row, []).append(place)
+        crossed.setdefault(row, []).append(places[place].id)
     for row in hits.keys() | crossed.keys():
         verdicts, at, settings = asked[row]
-        old = verdicts[at]
+        old, mine = verdicts[at], settings.fence_ids
         assert old is not None
-        places = fences.fences
-        mine = settings.fence_ids
-        verdicts[at] = Judged(
-            tuple(
-                (places[place].id, side)
-                for place, side in hits.get(row, ())
-                if mine is None or places[place].id in mine
-            ),
-            tuple(
-                places[place].id for place in crossed.get(row, ()) if mine is None or places[place].id in mine
-            ),
-            old.before,
-        )
+        near, passed = hits.get(row, []), crossed.get(row, [])
+        if mine is not None:
+            near = [hit for hit in near if hit[0] in mine]
+            passed = [fence_id for fence_id in passed if fence_id in mine]
+        verdicts[at] = Judged(tuple(near), tuple(passed), old.before)
 
 
 # ------------------------------------------------------------------------------------------------- one tracker
@@ -336,7 +330,7 @@ def _crossed(
     """The fences on the way from a fix that is not the one before in the batch: one between them was absurd."""
     if before is None:
         return ()
-    verdicts: list[Judged | None] = [_NOWHERE]
-    _fill([(verdicts, 0, settings)], np.array([_row(fix, before, settings)]), fences)
+    verdicts: list[Judged | None] = [Judged((), (), before)]
+    _fill([(verdicts, 0, settings)], _row(fix, before, settings), fences)
     verdict = verdicts[0]
     return verdict.crossed if verdict is not None else ()

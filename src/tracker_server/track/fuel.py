@@ -25,7 +25,7 @@ class Reading(Struct, frozen=True, gc=False):
     minutes: float
 
 
-class Fuel(Struct):
+class Fuel(Struct, gc=False):
     """The last readings of one sensor: ``fuel`` in litres where told, else ``fuelLevel`` in percent."""
 
     sensor: str = ""

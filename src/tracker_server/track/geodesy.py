@@ -58,3 +58,12 @@ def mercator_factor(latitude: Floats) -> Floats:
     """Map metres for one metre on the ground."""
     radians = np.radians(np.clip(latitude, -LATITUDE_MAX, LATITUDE_MAX))
     return np.sqrt(1 - (_ECCENTRICITY * np.sin(radians)) ** 2) / np.cos(radians)
+
+
+def map_to_ground_m(dx: Floats, dy: Floats, latitude: Floats, y_from: Floats | float = 0.0) -> Floats:
+    """Metres on the ground of steps on the map. ``latitude``: of a place near by; ``y_from``: how far north of it, in
+    map metres, the steps begin. The factor's logarithm grows by the sine of the latitude, on the ellipsoid too; taken at
+    the middle of the step this is good to 1 cm in 10 km at 70°.
+    """
+    middle = np.sin(np.radians(latitude)) * (y_from + dy / 2) / EQUATOR_RADIUS_M
+    return np.hypot(dx, dy) / (mercator_factor(latitude) * np.exp(middle))

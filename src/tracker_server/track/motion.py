@@ -71,7 +71,7 @@ NEXT: Final[dict[tuple[Phase, Turn], Phase]] = {
 }
 
 
-class Ride(Struct, frozen=True):
+class Ride(Struct, frozen=True, gc=False):
     """The trip that is going on. The total at its start shifts with the totals when history is mended."""
 
     started_us: int
@@ -80,7 +80,7 @@ class Ride(Struct, frozen=True):
     fuel_start: float | None
 
 
-class Motion(Struct):
+class Motion(Struct, gc=False):
     """The anchor is where it rests, or rested last; ``since_us`` the anchor's moment, ``rest_us`` the last fix
     within its drift radius. ``candidate``: where it may have come to rest while leaving or moving.
     ``counted``: up to where the way is summed. ``way_mm``: summed since leaving; ``candidate_mm``: as it was
@@ -104,7 +104,7 @@ class Motion(Struct):
     ride: Ride | None = None
 
 
-class Step(Struct):
+class Step(Struct, gc=False):
     """One accepted fix on its way through the engine. ``way_m``: from ``before`` (None at the very first)."""
 
     fix: Observation

@@ -32,11 +32,14 @@ class Checkpoint(Struct, frozen=True):
 
 
 class Run(Struct, frozen=True):
-    """A history taken: what was found in the order of decision, and the state at its end."""
+    """A history taken: what was found in the order of decision, and the state at its end. ``retracted``: what had
+    been found before this run and is void (see ``Taken``).
+    """
 
     found: list[Finding]
     state: State
     checkpoints: list[Checkpoint]
+    retracted: list[Finding]
 
 
 def checkpoint_before(state: State, coming: Observation) -> Checkpoint | None:
@@ -60,6 +63,7 @@ def run(
     state = state or State()
     found: list[Finding] = []
     checkpoints: list[Checkpoint] = []
+    retracted: list[Finding] = []
     for begin in range(0, len(observations), every):
         if begin:
             made = checkpoint_before(state, observations[begin])
@@ -67,14 +71,20 @@ def run(
                 checkpoints.append(made)
         taken = step(state, observations[begin : begin + every], settings, fences)
         state = taken.state
-        _without(found, taken.retracted)
+        retracted += _without(found, taken.retracted)
         found += taken.found
-    return Run(found, state, checkpoints)
+    return Run(found, state, checkpoints, retracted)
 
 
-def _without(found: list[Finding], retracted: Iterable[Finding]) -> None:
+def _without(found: list[Finding], retracted: Iterable[Finding]) -> list[Finding]:
+    """Take out what is void; answers what was not there."""
+    missing: list[Finding] = []
     for one in retracted:
-        found.remove(one)
+        if one in found:
+            found.remove(one)
+        else:
+            missing.append(one)
+    return missing
 
 
 class Replayed(Struct, frozen=True):

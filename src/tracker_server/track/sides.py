@@ -62,7 +62,7 @@ _UNSURE: Final = {Word.IN_SURE: Word.IN_NEAR, Word.OUT_SURE: Word.OUT_NEAR}
 WAS_IN: Final = frozenset({Position.INSIDE, Position.LEAVING})
 
 
-class Side(Struct, frozen=True):
+class Side(Struct, frozen=True, gc=False):
     """``run_us``, ``run_digest``: the first fix of the run that may change the side; ``sure``: sure fixes in a row
     within it. ``entered_us``: since when it is inside; ``dwelt``: that it stayed long was told.
     """

@@ -57,7 +57,7 @@ LOW_V: Final = (11.5, 23.0)  # an emptying battery of a 12 V and of a 24 V syste
 RECOVERED_BY: Final = 1.05  # and so much above the limit it may be told again
 
 
-class Signals(Struct):
+class Signals(Struct, gc=False):
     """The last word on each. ``fuel_l`` is the last `fuel` told, in litres; ``alarms`` when each was last told."""
 
     seen_us: int | None = None

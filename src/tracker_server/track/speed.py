@@ -14,7 +14,7 @@ COMPUTED_MIN_US = 5 * SECOND_US  # nearer, the receiver's noise is a speed
 CORNERING_MIN_MPS = 5.0  # slower, the course is noise
 
 
-class Speeding(Struct):
+class Speeding(Struct, gc=False):
     """A run of fixes above the limit: its first fix, and whether it was told."""
 
     since_us: int | None = None

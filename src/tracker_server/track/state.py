@@ -14,14 +14,14 @@ from tracker_server.track.speed import Speeding
 from tracker_server.track.totals import Totals, shifted_totals
 
 
-class Held(Struct, frozen=True):
+class Held(Struct, frozen=True, gc=False):
     """A suspicious fix that waits for what comes after it, with its sides of the fences."""
 
     fix: Observation
     hits: tuple[Hit, ...]
 
 
-class State(Struct):
+class State(Struct, gc=False):
     """``seen_us``, ``seen_digest``: the last report taken. ``last``: the last fix accepted; ``last_near``: the
     fences that it had a side of. ``held``: suspicious fixes that agree with each other, ``held_for`` how many
     suspicious ones in a row. ``first``: what the very first fix made known, until a second one agrees with it.

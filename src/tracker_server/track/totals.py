@@ -19,7 +19,7 @@ STEP_OF_DEVICE_M: Final = 1_000.0
 SILENT_WAY_MM: Final = 20_000_000
 
 
-class Totals(Struct):
+class Totals(Struct, gc=False):
     """``odometer_mm`` and ``engine_us`` since the tracker's first report.
 
     ``device_*``: the device's own count: its last reading, whether it is believed, and the ways that it and

@@ -8,7 +8,7 @@ from prepared geometry in degrees, then the distance to the edge for what is lef
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import shapely
@@ -20,6 +20,7 @@ from tracker_server.track.geodesy import (
     EQUATOR_RADIUS_M,
     Floats,
     distances_m,
+    map_to_ground_m,
     mercator,
     mercator_factor,
     mercator_inverse,
@@ -27,11 +28,15 @@ from tracker_server.track.geodesy import (
 
 Ints = NDArray[np.int64]
 
+_geos: Any = shapely  # its annotations do not know that distances may be arrays
+
 # What a fix is to a fence. A pair that is not named is OUTSIDE: beyond the edge by more than the margin.
 OUTSIDE: Final = 0
 NEAR_OUTSIDE: Final = 1
 NEAR_INSIDE: Final = 2
 INSIDE: Final = 3  # inside by more than the margin
+
+EXACT_BEYOND_M: Final = 10_000.0  # to edges further off (of very wide corridors) the geodesic is computed
 
 SEGMENT_MAX_M: Final = 20_000.0  # between two fixes further apart nobody knows the way: no crossing is judged
 
@@ -54,8 +59,8 @@ class FenceIndex:
     """Fences by place: 0 … n−1 in order of their ids. Immutable; safe to ask from several threads."""
 
     __slots__ = (
-        "_edges", "_fence_of", "_geometries", "_half_m", "_kinds", "_latitudes", "_longitudes", "_prepared",
-        "_tree", "_turns", "by_id", "fences", "inner_m", "places",
+        "_cores", "_edges", "_fence_of", "_geometries", "_half_m", "_kinds", "_latitudes", "_longitudes", "_prepared", "_repeats",
+        "_tree", "_turns", "bounds", "by_id", "fences", "inner_m", "places",
     )  # fmt: skip
 
     def __init__(self, fences: Iterable[Fence] = (), known: dict[int, Prepared] | None = None) -> None:
@@ -75,6 +80,7 @@ class FenceIndex:
         self._kinds = np.array([one.kind for one in made], dtype=np.int8)
         self._geometries = _objects([one.geometry for one in made])
         self._edges = _objects([one.edge for one in made])
+        self._cores = _objects([one.edge if one.centre is None else one.centre for one in made])
         shapes = [fence.shape for fence in self.fences]
         self._latitudes = np.array(
             [s.latitude if isinstance(s, Circle) else 0.0 for s in shapes], dtype=np.float64
@@ -87,6 +93,8 @@ class FenceIndex:
         corners = np.array([box for box, _, _ in boxes], dtype=np.float64).reshape(-1, 4)
         self._turns = np.array([turn for _, turn, _ in boxes], dtype=np.float64)
         self._fence_of = np.array([place for _, _, place in boxes], dtype=np.int64)
+        self._repeats = len(boxes) > len(made)  # some fence is asked through several boxes
+        self.bounds = corners
         self._tree = shapely.STRtree(shapely.box(*corners.T)) if boxes else None
 
     def __len__(self) -> int:
@@ -113,29 +121,31 @@ class FenceIndex:
         if self._tree is None or not len(latitude):
             return _NOTHING
         if before is None:
-            asked = shapely.points(longitude, latitude)
-            fix, box = self._tree.query(asked)
-            return Hits(*self._sides(latitude, longitude, margin_m, fix, box), _NO_PAIRS, _NO_PAIRS)
+            fix, box = self._tree.query(shapely.points(longitude, latitude))
+            return Hits(
+                *self._found(fix, box, self._sides(latitude, longitude, margin_m, fix, box)), *_NO_WAYS
+            )
         before_latitude, before_longitude = before
-        short = np.abs(longitude - before_longitude) <= 180.0  # false for NaN too
-        begin_x = np.where(short, before_longitude, longitude)
-        begin_y = np.where(short, before_latitude, latitude)
+        turned = np.abs(longitude - before_longitude)
+        known = turned <= 180.0  # false for NaN too
+        begin_x = np.where(known, before_longitude, longitude)
+        begin_y = np.where(known, before_latitude, latitude)
         ends = np.stack([begin_x, begin_y, longitude, latitude], axis=1).reshape(-1, 2, 2)
         fix, box = self._tree.query(shapely.linestrings(ends))
-        hit_fix, hit_fence, side = self._sides(latitude, longitude, margin_m, fix, box)
-        candidates = self._unhit(fix, self._fence_of[box], hit_fix, hit_fence)
-        crossed = self._crossed(ends, fix[candidates], box[candidates])
-        over = np.flatnonzero(np.abs(longitude - before_longitude) > 180.0)
+        over = np.flatnonzero(turned > 180.0)
+        if not len(fix) and not len(over):
+            return _NOTHING
+        side = self._sides(latitude, longitude, margin_m, fix, box)
+        missed = np.flatnonzero(side == OUTSIDE)
+        crossed = self._crossed(ends, fix[missed], box[missed])
+        hits = self._found(fix, box, side)
         if len(over):
-            crossed = [
-                crossed,
-                *(self._over(ends[n], before_longitude[n], before_latitude[n], n) for n in over),
-            ]
-            pairs = np.unique(np.concatenate(crossed, axis=1), axis=1)
-            pairs = pairs[:, self._unhit(pairs[0], pairs[1], hit_fix, hit_fence)]
-        else:
-            pairs = crossed
-        return Hits(hit_fix, hit_fence, side, pairs[0], pairs[1])
+            ways = [self._over(ends[n], before_longitude[n], before_latitude[n], int(n)) for n in over]
+            crossed = np.concatenate([crossed, *ways], axis=1)
+        if len(over) or self._repeats:
+            crossed = np.unique(crossed, axis=1)
+            crossed = crossed[:, self._unhit(crossed[0], crossed[1], hits[0], hits[1])]
+        return Hits(*hits, crossed[0], crossed[1])
 
     def signed_distance_m(self, place: int, latitude: float, longitude: float) -> float:
         """Metres from a place to the fence's edge, positive inside; for explanations, not for batches."""
@@ -144,39 +154,47 @@ class FenceIndex:
         boxes = np.flatnonzero(self._fence_of == place)
         best = -np.inf
         for turn in self._turns[boxes]:
-            x = lon + turn
+            on = lon + turn
             if self._kinds[place] == CIRCLE:
-                metres = self._circle_m(fence, lat, x)
-            elif self._kinds[place] == CORRIDOR:
-                metres = self._half_m[fence] - self._edge_m(fence, lat, x)
+                best = max(best, float(self._circle_m(fence, lat, on)[0]))
+                continue
+            x, y = mercator(on, lat)
+            edge_m = float(self._edge_m(fence, lat, x, y, shapely.points(x, y))[0])
+            if self._kinds[place] == CORRIDOR:
+                best = max(best, float(self._half_m[place]) - edge_m)
             else:
-                inside = shapely.intersects_xy(self._geometries[fence], x, lat)
-                metres = np.where(inside, 1.0, -1.0) * self._edge_m(fence, lat, x)
-            best = max(best, float(metres[0]))
+                inside = bool(shapely.intersects_xy(self._geometries[fence], on, lat)[0])
+                best = max(best, edge_m if inside else -edge_m)
         return best
 
     # ------------------------------------------------------------------------------------------------- sides
 
     def _sides(
         self, latitude: Floats, longitude: Floats, margin_m: Floats, fix: Ints, box: Ints
-    ) -> tuple[Ints, Ints, NDArray[np.int8]]:
-        """The sides of these pairs of fix and box, OUTSIDE left out."""
+    ) -> NDArray[np.int8]:
+        """The sides of these pairs of fix and box."""
+        side = np.zeros(len(fix), dtype=np.int8)
+        if not len(fix):
+            return side
         fence = self._fence_of[box]
         lat, lon = latitude[fix], longitude[fix] + self._turns[box]
         margin = margin_m[fix]
-        side = np.zeros(len(fix), dtype=np.int8)
         kinds = self._kinds[fence]
-        for kind, judged in (
-            (CIRCLE, self._circle_sides),
-            (AREA, self._area_sides),
-            (CORRIDOR, self._corridor_sides),
-        ):
-            chosen = np.flatnonzero(kinds == kind)
-            if len(chosen):
-                side[chosen] = judged(fence[chosen], lat[chosen], lon[chosen], margin[chosen])
+        circles = np.flatnonzero(kinds == CIRCLE)
+        if len(circles):
+            of = fence[circles]
+            inside_m = self._circle_m(of, lat[circles], lon[circles])
+            side[circles] = self._by_distance(of, inside_m, margin[circles])
+        if len(circles) < len(fence):
+            mapped = np.flatnonzero(kinds != CIRCLE)
+            side[mapped] = self._mapped_sides(fence[mapped], lat[mapped], lon[mapped], margin[mapped])
+        return side
+
+    def _found(self, fix: Ints, box: Ints, side: NDArray[np.int8]) -> tuple[Ints, Ints, NDArray[np.int8]]:
+        """The pairs that are not OUTSIDE, each once."""
         hit = np.flatnonzero(side)
-        fix, fence, side = fix[hit], fence[hit], side[hit]
-        if len(fix) > 1:
+        fix, fence, side = fix[hit], self._fence_of[box[hit]], side[hit]
+        if self._repeats and len(fix) > 1:
             # The same pair may be found through two boxes: the side further in is the true one.
             order = np.lexsort((-side, fence, fix))
             fix, fence, side = fix[order], fence[order], side[order]
@@ -194,39 +212,37 @@ class FenceIndex:
     def _circle_m(self, fence: Ints, lat: Floats, lon: Floats) -> Floats:
         return self._half_m[fence] - distances_m(self._latitudes[fence], self._longitudes[fence], lat, lon)
 
-    def _circle_sides(self, fence: Ints, lat: Floats, lon: Floats, margin: Floats) -> NDArray[np.int8]:
-        return self._by_distance(fence, self._circle_m(fence, lat, lon), margin)
-
-    def _area_sides(self, fence: Ints, lat: Floats, lon: Floats, margin: Floats) -> NDArray[np.int8]:
+    def _mapped_sides(self, fence: Ints, lat: Floats, lon: Floats, margin: Floats) -> NDArray[np.int8]:
+        """Sides of areas and corridors: inside or not in degrees, near the edge or not on the map."""
+        x, y = mercator(lon, lat)
+        points = shapely.points(x, y)
+        line = self._kinds[fence] == CORRIDOR
+        # Lines, which are no rings, are intersected by nothing that matters; their geometry is None.
         inside = shapely.intersects_xy(self._geometries[fence], lon, lat)
         limit = np.where(inside, np.minimum(margin, self.inner_m[fence]), margin)
-        points = shapely.points(*mercator(lon, lat))
-        near = shapely.dwithin(self._edges[fence], points, limit * mercator_factor(lat))
-        return np.where(
-            inside, np.where(near, NEAR_INSIDE, INSIDE), np.where(near, NEAR_OUTSIDE, OUTSIDE)
-        ).astype(np.int8)
-
-    def _corridor_sides(self, fence: Ints, lat: Floats, lon: Floats, margin: Floats) -> NDArray[np.int8]:
-        side = np.zeros(len(fence), dtype=np.int8)
-        reach = self._half_m[fence] + margin
-        # The map's factor changes by this much over the reach; what is beyond even so is outside.
-        slack = 1.01 + np.tan(np.radians(np.minimum(np.abs(lat) + 1.0, 89.0))) * reach / EQUATOR_RADIUS_M * 2
-        points = shapely.points(*mercator(lon, lat))
-        close = np.flatnonzero(
-            shapely.dwithin(self._edges[fence], points, reach * mercator_factor(lat) * slack)
-        )
+        reach = self._half_m[fence] + limit
+        # The map's factor changes by this much over the reach of a corridor; what is beyond even so is outside.
+        slack = np.where(line, 1.01 + 3 * reach / EQUATOR_RADIUS_M * mercator_factor(lat), 1.0)
+        near = _geos.dwithin(self._edges[fence], points, reach * mercator_factor(lat) * slack)
+        side = np.where(inside, np.where(near, NEAR_INSIDE, INSIDE), np.where(near, NEAR_OUTSIDE, OUTSIDE))
+        close = np.flatnonzero(line & near)
         if len(close):
-            near = fence[close]
-            inside_m = self._half_m[near] - self._edge_m(near, lat[close], lon[close])
-            side[close] = self._by_distance(near, inside_m, margin[close])
-        return side
+            of = fence[close]
+            edge_m = self._edge_m(of, lat[close], x[close], y[close], points[close])
+            side[close] = self._by_distance(of, self._half_m[of] - edge_m, margin[close])
+        return side.astype(np.int8)
 
-    def _edge_m(self, fence: Ints, lat: Floats, lon: Floats) -> Floats:
-        """Metres to the nearest place of the edge (of a corridor: of its line)."""
-        points = shapely.points(*mercator(lon, lat))
-        nearest = shapely.get_coordinates(shapely.shortest_line(self._edges[fence], points))[::2]
-        edge_lon, edge_lat = mercator_inverse(nearest[:, 0], nearest[:, 1])
-        return distances_m(edge_lat, edge_lon, lat, lon)
+    def _edge_m(self, fence: Ints, lat: Floats, x: Floats, y: Floats, points: Any) -> Floats:
+        """Metres to the nearest place of the edge (of a corridor: of its line), both given on the map."""
+        ends = shapely.get_coordinates(shapely.shortest_line(self._edges[fence], points))
+        edge_x, edge_y = ends[::2, 0], ends[::2, 1]
+        metres = map_to_ground_m(edge_x - x, edge_y - y, lat)
+        far = np.flatnonzero(metres > EXACT_BEYOND_M)
+        if len(far):
+            edge_lon, edge_lat = mercator_inverse(edge_x[far], edge_y[far])
+            lon, _ = mercator_inverse(x[far], y[far])
+            metres[far] = distances_m(edge_lat, edge_lon, lat[far], lon)
+        return metres
 
     # --------------------------------------------------------------------------------------------- crossings
 
@@ -237,42 +253,36 @@ class FenceIndex:
 
     def _crossed(self, ends: Floats, fix: Ints, box: Ints) -> NDArray[np.int64]:
         """Of these pairs of a way and a box those in which the way meets the fence; two rows: fix, fence."""
-        moved = np.any(ends[fix, 0] != ends[fix, 1], axis=1)
-        fix, box = fix[moved], box[moved]
+        if len(fix):
+            moved = np.any(ends[fix, 0] != ends[fix, 1], axis=1)
+            fix, box = fix[moved], box[moved]
+        if not len(fix):
+            return _NO_CROSSINGS
         fence = self._fence_of[box]
         meets = np.zeros(len(fix), dtype=bool)
-        ways = ends[fix] + np.stack([self._turns[box], np.zeros(len(box))], axis=1)[:, None, :]
+        ways = ends[fix]
+        ways[:, :, 0] += self._turns[box][:, None]
         kinds = self._kinds[fence]
-        chosen = np.flatnonzero(kinds == AREA)
-        if len(chosen):
-            meets[chosen] = shapely.intersects(
-                self._geometries[fence[chosen]], shapely.linestrings(ways[chosen])
-            )
-        chosen = np.flatnonzero(kinds == CORRIDOR)
-        if len(chosen):
-            way = ways[chosen]
-            x, y = mercator(way[:, :, 0], way[:, :, 1])
-            lines = shapely.linestrings(np.stack([x, y], axis=2))
-            nearest = shapely.get_coordinates(shapely.shortest_line(self._edges[fence[chosen]], lines))
-            lon, lat = mercator_inverse(nearest[:, 0], nearest[:, 1])
-            apart = distances_m(lat[::2], lon[::2], lat[1::2], lon[1::2])
-            meets[chosen] = apart <= self._half_m[fence[chosen]]
-        chosen = np.flatnonzero(kinds == CIRCLE)
-        if len(chosen):
-            meets[chosen] = self._pass_circle(fence[chosen], ways[chosen])
-        return np.unique(np.stack([fix[meets], fence[meets]]), axis=1)
+        areas = np.flatnonzero(kinds == AREA)
+        if len(areas):
+            lines = shapely.linestrings(ways[areas])
+            meets[areas] = shapely.intersects(self._geometries[fence[areas]], lines)
+        if len(areas) < len(fix):
+            rest = np.flatnonzero(kinds != AREA)
+            meets[rest] = self._passes(fence[rest], ways[rest])
+        return np.stack([fix[meets], fence[meets]])
 
-    def _pass_circle(self, fence: Ints, ways: Floats) -> NDArray[np.bool_]:
-        """Whether ways come within the circles: the place nearest to the centre on the map, then its distance."""
+    def _passes(self, fence: Ints, ways: Floats) -> NDArray[np.bool_]:
+        """Whether ways come within the reach of circles' centres and corridors' lines: the nearest places on the
+        map, then their distance.
+        """
         x, y = mercator(ways[:, :, 0], ways[:, :, 1])
-        # Centre and way may be written one turn apart.
-        turn = np.round((ways[:, 0, 0] - self._longitudes[fence]) / 360.0) * 360.0
-        centre_x, centre_y = mercator(self._longitudes[fence] + turn, self._latitudes[fence])
-        dx, dy = x[:, 1] - x[:, 0], y[:, 1] - y[:, 0]
-        along = ((centre_x - x[:, 0]) * dx + (centre_y - y[:, 0]) * dy) / (dx * dx + dy * dy)
-        along = np.clip(along, 0.0, 1.0)
-        lon, lat = mercator_inverse(x[:, 0] + along * dx, y[:, 0] + along * dy)
-        return self._circle_m(fence, lat, lon) >= 0.0
+        lines = shapely.linestrings(np.stack([x, y], axis=2))
+        nearest = shapely.get_coordinates(shapely.shortest_line(self._cores[fence], lines))
+        step = nearest[1::2] - nearest[::2]
+        from_end = nearest[::2, 1] - y[:, 1]
+        apart = map_to_ground_m(step[:, 0], step[:, 1], ways[:, 1, 1], from_end)
+        return apart <= self._half_m[fence]
 
     def _over(self, ends: Floats, longitude: float, latitude: float, fix: int) -> NDArray[np.int64]:
         """Crossings of one way that leads over the antimeridian: asked from both of its ends' sides."""
@@ -306,5 +316,7 @@ def _half_m(fence: Fence) -> float:
 
 
 _NO_PAIRS: Ints = np.zeros(0, dtype=np.int64)
-_NOTHING = Hits(_NO_PAIRS, _NO_PAIRS, np.zeros(0, dtype=np.int8), _NO_PAIRS, _NO_PAIRS)
+_NO_CROSSINGS: NDArray[np.int64] = np.zeros((2, 0), dtype=np.int64)
+_NO_WAYS = (_NO_PAIRS, _NO_PAIRS)
+_NOTHING = Hits(_NO_PAIRS, _NO_PAIRS, np.zeros(0, dtype=np.int8), *_NO_WAYS)
 EMPTY: Final = FenceIndex()

@@ -29,17 +29,20 @@ class Prepared:
     depth, so that a fence smaller than the hysteresis can be entered at all.
     """
 
-    __slots__ = ("boxes", "edge", "fence", "geometry", "inner_m", "kind")
+    __slots__ = ("boxes", "centre", "edge", "fence", "geometry", "inner_m", "kind")
 
     def __init__(self, fence: Fence) -> None:
         self.fence = fence
         shape = fence.shape
         self.geometry: shapely.Geometry | None = None
         self.edge: shapely.Geometry | None = None
+        self.centre: shapely.Geometry | None = None
         match shape:
             case Circle():
                 self.kind = CIRCLE
                 self.inner_m = shape.radius_m / 2
+                x, y = mercator(np.array([shape.longitude]), np.array([shape.latitude]))
+                self.centre = shapely.Point(x[0], y[0])
             case Area():
                 self.kind = AREA
                 self.geometry = geometry_of(shape)

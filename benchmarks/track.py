@@ -1,0 +1,185 @@
+"""The track engine's own figures: fences asked in batches, beside a linear scan, and CPU for one fix.
+
+``measure()`` returns them as a flat dictionary; run as a script it prints them. Everything is made from a seed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from tracker_server.track.engine import Job, step_many
+from tracker_server.track.fences.index import FenceIndex
+from tracker_server.track.fences.shapes import Fence, Shape, area, circle, corridor
+from tracker_server.track.geodesy import distance_m
+from tracker_server.track.observation import Observation
+from tracker_server.track.settings import TrackSettings
+from tracker_server.track.state import State
+
+SEED = 20_261_123
+TRACKERS = 500
+CITY_DEG = 2.0  # side of the square over which 10,000 fences lie: a region with three of them in each km²
+SECOND_US = 1_000_000
+
+
+def some_fences(count: int, seed: int = SEED) -> tuple[list[Fence], float]:
+    """Circles, polygons of 19 to 60 vertices and corridors in equal parts, evenly dense; and the square's side."""
+    rng = random.Random(seed)
+    side = math.sqrt(count / 10_000) * CITY_DEG
+    fences: list[Fence] = []
+    for number in range(count):
+        latitude, longitude = 50 + rng.random() * side, 10 + rng.random() * side
+        shape: Shape
+        if number % 3 == 0:
+            shape = circle(latitude, longitude, rng.uniform(100, 500))
+        elif number % 3 == 1:
+            shape = _blob(rng, latitude, longitude)
+        else:
+            rise = rng.uniform(-0.002, 0.002)
+            shape = corridor([[(longitude + 0.003 * n, latitude + rise * n) for n in range(6)]], 60.0)
+        fences.append(Fence(id=number + 1, name=f"fence {number + 1}", shape=shape))
+    return fences, side
+
+
+def _blob(rng: random.Random, latitude: float, longitude: float) -> Shape:
+    radius, corners = rng.uniform(0.001, 0.004), rng.randint(19, 60)
+    ring = [
+        (
+            longitude + 1.5 * radius * (1 + 0.2 * math.sin(5 * turn)) * math.cos(turn),
+            latitude + radius * (1 + 0.2 * math.sin(5 * turn)) * math.sin(turn),
+        )
+        for turn in (2 * math.pi * n / corners for n in range(corners))
+    ]
+    return area([[[*ring, ring[0]]]])
+
+
+def routes(side: float, rounds: int, seed: int = SEED) -> list[list[Observation]]:
+    """For each round one fix of each tracker: 10 s apart, at town speeds, turning now and then."""
+    rng = random.Random(seed)
+    places = [
+        [50 + rng.random() * side, 10 + rng.random() * side, rng.random() * 6.3] for _ in range(TRACKERS)
+    ]
+    out: list[list[Observation]] = []
+    for number in range(rounds):
+        row: list[Observation] = []
+        for place in places:
+            speed_mps = rng.uniform(5, 20)
+            place[2] += rng.gauss(0, 0.2)
+            place[0] += speed_mps * 10 * math.cos(place[2]) / 111_000
+            place[1] += speed_mps * 10 * math.sin(place[2]) / 71_000
+            at_us = (number + 1) * 10 * SECOND_US
+            attributes = {"ignition": True, "power": 13.8, "sat": 11, "batteryLevel": 90}
+            row.append(
+                Observation(
+                    at_us, number, at_us, place[0], place[1], True, speed_mps, math.degrees(place[2]) % 360, None,
+                    attributes,
+                )
+            )  # fmt: skip
+        out.append(row)
+    return out
+
+
+def _cpu_s(work: Callable[[], object]) -> float:
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
+def fences_per_second(count: int, rounds: int) -> tuple[float, FenceIndex, float]:
+    """Fixes judged in one second of one core, in batches of one fix of each tracker, crossings included."""
+    fences, side = some_fences(count)
+    index = FenceIndex(fences)
+    rows = routes(side, rounds + 1)
+    latitude = np.array([[seen.latitude for seen in row] for row in rows], dtype=np.float64)
+    longitude = np.array([[seen.longitude for seen in row] for row in rows], dtype=np.float64)
+    margin = np.full(TRACKERS, 30.0)
+
+    def judge_all() -> None:
+        for n in range(1, rounds + 1):
+            index.judge(latitude[n], longitude[n], margin, (latitude[n - 1], longitude[n - 1]))
+
+    judge_all()  # geometries build their own indexes when first asked
+    return rounds * TRACKERS / _cpu_s(judge_all), index, side
+
+
+def linear_scan_per_second(index: FenceIndex, side: float, fixes: int) -> float:
+    """The same question without an index: each fix against the bounding box, then the shape, of each fence.
+    Circles alone are measured exactly, which flatters the scan.
+    """
+    shapes = [fence.shape for fence in index.fences]
+    boxes = [_rough_box(shape) for shape in shapes]
+    row = routes(side, 1)[0][:fixes]
+
+    def scan() -> int:
+        inside = 0
+        for seen in row:
+            latitude, longitude = seen.latitude or 0.0, seen.longitude or 0.0
+            for south, west, north, east, centre in boxes:
+                if (
+                    south <= latitude <= north
+                    and west <= longitude <= east
+                    and distance_m(latitude, longitude, *centre) < 500
+                ):
+                    inside += 1
+        return inside
+
+    return len(row) / _cpu_s(scan)
+
+
+def _rough_box(shape: Shape) -> tuple[float, float, float, float, tuple[float, float]]:
+    index = FenceIndex([Fence(id=1, name="one", shape=shape)])
+    west, south, east, north = index.bounds[0].tolist()
+    return south, west, north, east, ((south + north) / 2, (west + east) / 2)
+
+
+def engine_us_per_fix(fences: int, rounds: int, *, together: bool) -> float:
+    """Microseconds of CPU that the whole engine takes for one fix: ``together`` one fix of each of the 500 trackers
+    in a batch, else each tracker's fixes in frames of 20, alone.
+    """
+    made, side = some_fences(fences)
+    index = FenceIndex(made)
+    side = max(side, 0.2)
+    settings = TrackSettings(device_speed_limit_mps=25.0)
+    rows = routes(side, rounds)
+    states = [State() for _ in range(TRACKERS)]
+
+    def batches() -> None:
+        nonlocal states
+        for row in rows:
+            jobs = [Job(state, (seen,), settings) for state, seen in zip(states, row, strict=True)]
+            states = [taken.state for taken in step_many(jobs, index)]
+
+    def frames() -> None:
+        for tracker in range(TRACKERS):
+            state = State()
+            for begin in range(0, rounds, 20):
+                job = Job(state, [row[tracker] for row in rows[begin : begin + 20]], settings)
+                state = step_many([job], index)[0].state
+
+    return _cpu_s(batches if together else frames) * 1e6 / (rounds * TRACKERS)
+
+
+def measure(*, quick: bool = False) -> dict[str, float]:
+    """All figures. ``quick``: a tenth of the rounds, for a test that only wants to see it run."""
+    rounds = 20 if quick else 200
+    many = 1_000 if quick else 10_000
+    per_second, index, side = fences_per_second(many, rounds)
+    figures = {
+        f"fences_{many}_fixes_per_s": per_second,
+        f"fences_{many}_linear_scan_fixes_per_s": linear_scan_per_second(index, side, 20 if quick else 100),
+    }
+    if not quick:
+        figures["fences_100000_fixes_per_s"] = fences_per_second(100_000, rounds)[0]
+    figures["engine_us_per_fix_batches_of_500"] = engine_us_per_fix(100, rounds // 4, together=True)
+    figures["engine_us_per_fix_frames_of_20"] = engine_us_per_fix(100, max(20, rounds // 4), together=False)
+    return figures
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(quick="--quick" in sys.argv), indent=2))
