@@ -21,7 +21,8 @@ def slow(seconds: float) -> Found:
     reports = max(2, round(seconds / EVERY_S))
     common = ["--devices", str(DEVICES), "--interval", str(EVERY_S)]
     with server() as one:
-        simulate(one, "gt06", *common, "--fixes", "1", "--start", "2024-01-01T00:00:00Z")
+        first = ["--fixes", "1", "--start", "2024-01-01T00:00:00Z", "--timeout", "600"]
+        met = simulate(one, "gt06", *common, *first)
         before, cpu, watch = count(one), one.cpu_s(), Watch()
         run = simulate(one, "gt06", *common, "--fixes", str(reports), "--rate", str(DEVICES / EVERY_S))
         cpu_s = one.cpu_s() - cpu
@@ -30,13 +31,14 @@ def slow(seconds: float) -> Found:
         rows = count(one) - before
     if rows != DEVICES * reports:
         raise RuntimeError(f"{rows} rows were stored of {DEVICES * reports}")
-    latency = run.report["latency"]
+    latency, per_1000 = run.report["latency"], cpu_s / rows * 1_000
     name = f"{DEVICES:,} devices, a fix each {EVERY_S} s"
     measures = [
+        Measure(f"{DEVICES:,} devices that nobody knew: first fix answered", "s", [met.report["run_s"]]),
         Measure(f"{name}: answer p50", "ms", [latency["p50_s"] * 1e3], aim=40),
         Measure(f"{name}: answer p99", "ms", [latency["p99_s"] * 1e3], aim=110),
         Measure(f"{name}: rate kept", "fixes/s", [run.report["sent_per_s"]], "more"),
-        Measure(f"{name}: CPU of server and database", "s/1000 fixes", [cpu_s / rows * 1_000]),
+        Measure(f"{name}: CPU of server and database, connecting included", "s/1000 fixes", [per_1000]),
         Measure(f"{name}: server's memory", "MB", [memory_mb], aim=100),
     ]
     return Found("slow", measures, disturbed)

@@ -24,7 +24,7 @@ from tracker_protocols import ALL
 from tracker_server.storage.embedded import Embedded
 
 PROGRAM = Path(sys.executable).with_name("tracker-server")
-READY_S_MAX = 60.0
+STOP_S_MAX = 60.0
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -81,11 +81,19 @@ class Server:
     def stop(self) -> None:
         """End it, and its database with it."""
         if self.process is not None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(READY_S_MAX)
-            assert self.process.stdout is not None
-            self.process.stdout.close()
-            self.process = None
+            process, self.process = self.process, None
+            assert process.stdout is not None
+            process.stdout.close()
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(STOP_S_MAX)
+            except subprocess.TimeoutExpired:
+                process.kill()  # and then its database, whose last user it was
+                process.wait()
+                left = Embedded(self.data_dir)
+                left.acquire()
+                left.release()
+                raise RuntimeError(f"SIGTERM did not end the server in {STOP_S_MAX:g} s") from None
 
     @property
     def pid(self) -> int:
@@ -136,8 +144,10 @@ def server() -> Generator[Server]:
         one.start()
         yield one
     finally:
-        one.stop()
-        shutil.rmtree(home, ignore_errors=True)
+        try:
+            one.stop()
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
 
 
 class Simulated(Struct):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -42,13 +43,20 @@ def main() -> None:
     console = Console(width=None if Console().is_terminal else 140)
     about = results.circumstances()
     found: list[Found] = []
+    failed: list[str] = []
     for name in given.only or NAMED:
         console.print(f"[bold]{name}[/] …")
-        found.append(NAMED[name](given.seconds))
+        try:
+            found.append(NAMED[name](given.seconds))
+        except RuntimeError as error:
+            failed.append(name)
+            console.print(f"[red]{name} failed:[/] {error}")
     console.print(results.table(found))
     console.print(results.disturbances(found))
     for path in results.write(found, about, given.results):
         console.print(f"written: {path}")
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
 
 
 def seconds(text: str) -> float:
