@@ -60,12 +60,16 @@ timescaledb: ## a TimescaleDB for the tests in .cache (needs root and debootstra
 	scripts/timescaledb install
 
 .PHONY: tables
-tables: $(VENV)/.dev ## write what is generated from the code: ports, tables of protocols, the settings file
+tables: $(VENV)/.dev ## write what is generated from the code: reference pages, settings file, ports, tables of protocols
 	$(BIN)/python -m tracker_protocols.catalogue > protocols/README.md.new
 	mv protocols/README.md.new protocols/README.md
-	env -i $(BIN)/tracker-server config show --as-file --config /dev/null > config/tracker-server.toml.new
-	mv config/tracker-server.toml.new config/tracker-server.toml
+	$(BIN)/python -m tracker_server.cli.reference
+	$(BIN)/python tests/billing/rules_table.py
 	$(BIN)/python scripts/tables.py
+
+.PHONY: mutants
+mutants: $(VENV)/.dev ## break each promise of billing on purpose; the tests must notice
+	$(BIN)/python tests/billing/run_mutants.py $(ARGS)
 
 .PHONY: lock
 lock: $(VENV)/.made ## take the newest versions that pyproject.toml allows

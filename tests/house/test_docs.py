@@ -46,12 +46,20 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def commands(page: Path) -> Iterator[list[str]]:
-    """What stands in the page's shell blocks, as words; continued lines are one, here-documents left out."""
+    """What stands in the page's shell blocks, as words; what is continued is one line, here-documents are left out."""
     for block in blocks(page.read_text(), "sh"):
         text = re.sub(r"<<'END'.*?^END$", "", block.replace("\\\n", " "), flags=re.MULTILINE | re.DOTALL)
+        kept = ""
         for line in text.splitlines():
-            if line.strip() and not line.startswith("#"):
-                yield shlex.split(line.replace(";", " ; ").replace("| ", " | "), comments=True)
+            kept += line.replace(";", " ; ").replace("| ", " | ")
+            try:
+                words = shlex.split(kept, comments=True)
+            except ValueError:  # a quotation that the next line closes
+                kept += "\n"
+                continue
+            kept = ""
+            if words:
+                yield words
 
 
 def spoken_to_us(page: Path) -> Iterator[list[str]]:
