@@ -17,11 +17,12 @@ from tests.billing.moments import PHASES, ZONES, starts, steps
 from tests.billing.stories import tariff
 from tracker_server.billing import commands as ask
 from tracker_server.billing.agenda import next_due
-from tracker_server.billing.book import REVENUE, Account, Entry, Kind, Refused, chain_holds
+from tracker_server.billing.book import REVENUE, Account, Entry, Ids, Kind, Refused, chain_holds
 from tracker_server.billing.dates import add_months, start_of_month
 from tracker_server.billing.engine import act, settle
 from tracker_server.billing.evolve import evolve, rebuild
 from tracker_server.billing.facts import AnyFact, Blocked, Booked
+from tracker_server.billing.snapshot import dump_fact, dump_state, ids_needed, load_fact, load_state
 from tracker_server.billing.state import Device, Settings, State, open_account
 from tracker_server.billing.states import MOVES, Standing, due_minor, standing
 from tracker_server.billing.tariffs import Mode, Price
@@ -105,12 +106,27 @@ class Billing(RuleBasedStateMachine):
         self.now += step
         self.pass_time(self.now)
         outcome = act(self.state, command, self.now)
+        assert self.from_store(command) == (outcome.facts, outcome.answer), (
+            "a store may give the needed ids alone"
+        )
         if isinstance(outcome.answer, Refused | ask.AlreadyDone):
             assert outcome.state == self.state, "18: it changes nothing"
             assert outcome.facts == ()
         else:
             self.told.append((command, self.now))
         self.take(outcome.state, outcome.facts)
+
+    def from_store(self, command: ask.AnyCommand) -> tuple[tuple[AnyFact, ...], object]:
+        """The same command on what a store would have kept and looked up."""
+        needed = ids_needed(self.state, command)
+        requests, book = self.state.requests, self.state.book.ids
+        loaded = load_state(
+            dump_state(self.state),
+            requests=Ids((key, known) for key in needed.requests if (known := requests.find(key))),
+            book=Ids((key, known) for key in needed.book if (known := book.find(key))),
+        )
+        outcome = act(loaded, command, self.now)
+        return outcome.facts, outcome.answer
 
     def pass_time(self, now: datetime) -> None:
         """Settle what falls due, one instant at a time, so that each move is seen by itself."""
@@ -312,6 +328,7 @@ class Billing(RuleBasedStateMachine):
         assert chain_holds(self.entries), "4"
         end = self.state.settled_to
         assert replace(rebuild(self.opening, self.journal), settled_to=end) == self.state, "3"
+        assert [load_fact(dump_fact(fact)) for fact in self.journal] == self.journal
         for runs in (1, 2):  # 17: without any run of the job in between; 28: with every command sent twice
             assert self.again(runs, end) == self.state, f"{17 if runs == 1 else 28}"
         more = self.now + timedelta(days=40)

@@ -156,6 +156,7 @@ def test_ids_of_an_older_version_do_not_see_newer_ones() -> None:
     assert one.find("b") is None
     assert (left.find("b"), right.find("b")) == (Known("2"), Known("3"))
     assert left != right
+    assert one.with_id("b", Known("2"))._known is left._known  # the same way again costs no copy
     assert Ids([("a", Known("1"))]) == one
 
 

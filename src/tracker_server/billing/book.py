@@ -139,9 +139,14 @@ class Ids:
         """A version with one id more."""
         assert self.find(key) is None, f"{key} is in use"
         newer = Ids.__new__(Ids)
-        # A history that forks (a trial run, a forecast) goes its own way from here.
-        newer._known = self._known if len(self._known) == self._size else dict(self._mine())  # noqa: SLF001 - own kind
-        newer._known[key] = (self._size, known)  # noqa: SLF001 - own kind
+        place = (self._size, known)
+        if self._known.get(key) == place:
+            shared = self._known  # another version went this very way before
+        else:
+            # A history that forks (a trial run, a forecast) goes its own way from here.
+            shared = self._known if len(self._known) == self._size else dict(self._mine())
+            shared[key] = place
+        newer._known = shared  # noqa: SLF001 - own kind
         newer._size = self._size + 1  # noqa: SLF001 - own kind
         return newer
 

@@ -8,7 +8,7 @@ when or how often a worker ran. ``settle(state, now)`` is the worker's whole job
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, assert_never
 
 from msgspec.structs import replace
@@ -45,6 +45,7 @@ from tracker_server.billing.commands import (
 from tracker_server.billing.dates import ONE_DAY
 from tracker_server.billing.facts import Accepted, AnyFact, CollectionHeld, Resumed, Waived, ZoneChanged
 from tracker_server.billing.reasons import Reason
+from tracker_server.billing.snapshot import request_id
 from tracker_server.billing.state import State
 from tracker_server.billing.sweep import sweep
 from tracker_server.billing.work import Work
@@ -59,7 +60,7 @@ def settle(state: State, now: datetime) -> tuple[State, tuple[AnyFact, ...]]:
     A clock that went back settles nothing twice: what is settled stays so (R140).
     """
     work = Work(state)
-    settle_work(work, now)
+    settle_work(work, now.astimezone(UTC))
     return work.state, tuple(work.facts)
 
 
@@ -84,7 +85,7 @@ def step(work: Work, at: datetime) -> None:
 def act(state: State, command: AnyCommand, now: datetime) -> Outcome:
     """Settle, then carry a command out, at ``now`` or at the last settled instant if that is later."""
     assert command.key or not isinstance(command, NEEDS_KEY), f"{command} needs a key"
-    request = f"{type(command).__name__.lower()}:{command.key}"
+    request = request_id(command)
     digest = digest_of(command)
     known = state.requests.find(request) if command.key else None
     if isinstance(command, Waive) and known is None:
@@ -92,7 +93,7 @@ def act(state: State, command: AnyCommand, now: datetime) -> Outcome:
         if isinstance(waiver, Refused):
             return Outcome(*settle(state, now), waiver)
         work, settled, facts = waiver, waiver.state, ()
-        settle_work(work, now)
+        settle_work(work, now.astimezone(UTC))
     else:
         settled, facts = settle(state, now)
         if known is not None:

@@ -124,7 +124,7 @@ def withdraw(work: Work, command: Withdraw, at: datetime) -> Refused | None:
             state = work.state
     work.note(Withdrawn(at, command.statement))
     if work.balance_minor:
-        return give_back(work, f"refund:withdrawal:{command.key}", work.balance_minor, at)
+        return give_back(work, f"withdrawal:refund:{command.key}", work.balance_minor, at)
     return None
 
 

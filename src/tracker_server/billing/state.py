@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 
 import msgspec
@@ -192,8 +192,8 @@ def open_account(
         zone=zone,
         settings=settings or Settings(),
         tariffs=tariffs,
-        concluded_at=at,
-        settled_to=at,
+        concluded_at=at.astimezone(UTC),
+        settled_to=at.astimezone(UTC),
         book=Book(currency),
-        history=(TariffSince(at, tariff),),
+        history=(TariffSince(at.astimezone(UTC), tariff),),
     )
