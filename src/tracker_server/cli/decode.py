@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def decode(
     protocol: str,
     frames: Annotated[list[str] | None, Parameter(name="HEX", negative="")] = None,
+    /,
     *,
     jsonl: Annotated[bool, Parameter(negative="")] = False,
     text: Annotated[bool, Parameter(negative="")] = False,

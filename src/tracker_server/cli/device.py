@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
 from tracker_server.cli.device_import import import_
-from tracker_server.cli.output import Format, iso, write_object, write_rows
+from tracker_server.cli.output import Format, counted, iso, write_object, write_rows
 from tracker_server.cli.values import (
     NAME_CHARACTERS_MAX,
     NOTE_CHARACTERS_MAX,
@@ -40,6 +40,7 @@ TABLE_COLUMNS = (
 @app.command
 def add(
     unique_id: str,
+    /,
     *,
     account: str = "default",
     name: str | None = None,
@@ -96,7 +97,7 @@ def add(
             frames = await count_frames(connection, unique_id)
             if frames:
                 tell(
-                    f"{frames} frame{'s' if frames > 1 else ''} of it wait in quarantine: "
+                    f"{counted(frames, 'frame')} of it in quarantine: "
                     f"`tracker-server quarantine replay --device {unique_id}` stores them"
                 )
 
@@ -196,7 +197,7 @@ def list_(
 
 @app.command
 def show(
-    unique_id: str, *, form: Annotated[Format, Parameter(name="--format")] = "table", where: Where = HERE
+    unique_id: str, /, *, form: Annotated[Format, Parameter(name="--format")] = "table", where: Where = HERE
 ) -> None:
     """Show one tracker: its account, its blocks, the rows that it had before.
 
@@ -221,7 +222,7 @@ def show(
             rows = await rows_of(connection, unique_id)
             frames = await count_frames(connection, unique_id)
         if not rows:
-            waiting = f"; {frames} frames of it wait in quarantine" if frames else ""
+            waiting = f"; {counted(frames, 'frame')} of it in quarantine" if frames else ""
             refused(
                 f"UNIQUE_ID: there is no tracker {unique_id!r}{waiting}; `tracker-server device add` adds it"
             )
@@ -250,7 +251,7 @@ def _block_row(block: Block) -> dict[str, Any]:
 
 
 @app.command
-def remove(unique_id: str, *, where: Where = HERE) -> None:
+def remove(unique_id: str, /, *, where: Where = HERE) -> None:
     """Remove a tracker: its customer sees it no longer, and its new reports go to quarantine.
 
     Nothing that it sent is deleted; the operator still reads it (positions --as operator).
@@ -279,7 +280,7 @@ def remove(unique_id: str, *, where: Where = HERE) -> None:
 
 
 @app.command
-def move(unique_id: str, *, account: str, where: Where = HERE) -> None:
+def move(unique_id: str, /, *, account: str, where: Where = HERE) -> None:
     """Move a tracker into another account's hands, which see what it sends from now on and nothing older.
 
     Example: tracker-server device move 356307042441013 --account "Northern Cargo"
@@ -318,7 +319,7 @@ def move(unique_id: str, *, account: str, where: Where = HERE) -> None:
 
 
 @app.command
-def hold(unique_id: str, *, reason: str, where: Where = HERE) -> None:
+def hold(unique_id: str, /, *, reason: str, where: Where = HERE) -> None:
     """Hide a tracker from its customer. It keeps its connection, its answers and its storage.
 
     This is the operator's own block, apart from billing's: no payment lifts it.
@@ -357,7 +358,7 @@ def hold(unique_id: str, *, reason: str, where: Where = HERE) -> None:
 
 
 @app.command
-def release(unique_id: str, *, where: Where = HERE) -> None:
+def release(unique_id: str, /, *, where: Where = HERE) -> None:
     """Lift the operator's hold. All that the tracker sent meanwhile is there to be read at once.
 
     Example: tracker-server device release 356307042441013

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, NoReturn, TextIO
 from cyclopts import Parameter
 
 from tracker_server.cli.common import HERE, Where, database, refused, run, say, tell, wrong
-from tracker_server.cli.output import progress
+from tracker_server.cli.output import counted, progress
 from tracker_server.cli.values import (
     NAME_CHARACTERS_MAX,
     BadValueError,
@@ -60,7 +60,7 @@ class Findings:
         for _, sentence in sorted(self._told):
             say(f"tracker-server: {sentence}")
         more = f" (the first {FINDINGS_MAX} are told)" if self.count > FINDINGS_MAX else ""
-        refused(f"{self.count} errors{more}; nothing was imported")
+        refused(f"{counted(self.count, 'error')}{more}; nothing was imported")
 
 
 def import_(
@@ -100,7 +100,7 @@ def import_(
                     accounts = await _check(connection, rows, findings)
                     async for done in _add(connection, rows, accounts, findings):
                         bar.advance(bar.task_ids[0], done)
-        tell(f"{len(rows)} trackers imported")
+        tell(f"{counted(len(rows), 'tracker')} imported")
 
     run(main)
 

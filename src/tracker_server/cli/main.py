@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
 from cyclopts import App
 
@@ -55,10 +56,10 @@ def version() -> None:
     print(__version__)  # noqa: T201
 
 
-def main() -> None:
-    """Entry point of the console script."""
+def main(tokens: Sequence[str] | None = None) -> None:
+    """Entry point of the console script; ``tokens`` instead of the process's arguments."""
     try:
-        app()
+        app(tokens)
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:

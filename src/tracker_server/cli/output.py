@@ -8,10 +8,9 @@ sent can steer the terminal.
 from __future__ import annotations
 
 import csv
-import io
 import sys
 import unicodedata
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -76,7 +75,8 @@ def write_object(row: Row, form: Format) -> None:
         case "json":
             out.write(json_bytes(row) + b"\n")
         case "csv":
-            out.write(csv_bytes(list(row)) + csv_bytes([_csv_cell(value) for value in row.values()]))
+            line = csv_lines()
+            out.write(line(list(row)) + line([_csv_cell(value) for value in row.values()]))
         case "table":
             width = max(map(len, row))
             for name, value in row.items():
@@ -115,35 +115,35 @@ async def _write_json(rows: AsyncIterable[Row], columns: Sequence[str]) -> int:
 
 async def _write_csv(rows: AsyncIterable[Row], columns: Sequence[str]) -> int:
     out, count = Output(), 0
-    out.write(csv_bytes(columns))
+    line = csv_lines()
+    out.write(line(columns))
     async for row in rows:
-        out.write(csv_bytes([_csv_cell(row[name]) for name in columns]))
+        out.write(line([_csv_cell(row[name]) for name in columns]))
         count += 1
     out.flush()
     return count
 
 
-def csv_bytes(cells: Sequence[Any]) -> bytes:
-    """One line of CSV (RFC 4180, with the line ends of this system's tools)."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue().encode("utf-8", "replace")
+class _Line:
+    """A file that gives back what is written to it."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
+def csv_lines() -> Callable[[Sequence[Any]], bytes]:
+    """Turns cells into a line of CSV (RFC 4180, with the line ends of this system's tools)."""
+    writerow: Callable[[Sequence[Any]], str] = csv.writer(_Line(), lineterminator="\n").writerow  # pyright: ignore[reportAssignmentType]
+    return lambda cells: writerow(cells).encode("utf-8", "replace")
+
+
+def _csv_text(text: str) -> str:
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def _csv_cell(value: Any) -> Any:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return value
-        case datetime():
-            return iso(value)
-        case str():
-            return f"'{value}" if value.startswith(FORMULA_STARTS) else value
-        case _:
-            return json_bytes(value).decode()
+    write = CSV_CELLS.get(type(value))
+    return write(value) if write else _csv_text(json_bytes(value).decode())
 
 
 # ---------------------------------------------------------------------- tables
@@ -231,7 +231,23 @@ def progress(title: str, total: int) -> Progress:
     return bar
 
 
+def counted(number: int, thing: str) -> str:
+    """``1 frame``, ``2 frames``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def iso(moment: datetime) -> str:
     """ISO 8601 in UTC with ``Z``; fractions of a second only where there are any."""
     text = moment.astimezone(UTC).isoformat()
     return text.replace("+00:00", "Z")
+
+
+CSV_CELLS: dict[type, Callable[[Any], Any]] = {
+    type(None): lambda _: "",
+    bool: lambda value: "true" if value else "false",
+    int: lambda value: value,
+    float: lambda value: value,
+    datetime: iso,
+    str: _csv_text,
+}
+"""How a value of a type is written into a cell; others as JSON."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from tracker_server.cli.common import HERE, Where, database, refused, run, say
-from tracker_server.cli.output import iso, write_rows
+from tracker_server.cli.output import counted, iso, write_rows
 from tracker_server.cli.values import period_of, unique_id_of
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ TABLE_COLUMNS = (
 
 def positions(
     unique_id: str,
+    /,
     *,
     since: Annotated[str | None, Parameter(name="--from")] = None,
     until: Annotated[str | None, Parameter(name="--to")] = None,
@@ -89,11 +90,11 @@ async def _refuse_unknown(connection: AsyncConnection[Any], unique_id: str) -> N
 
     frames = await count_frames(connection, unique_id)
     hint = (
-        f"{frames} frames of it wait in quarantine; `tracker-server device add {unique_id}`" if frames else ""
+        f"{counted(frames, 'frame')} of it in quarantine: `tracker-server device add {unique_id}` adds it"
+        if frames
+        else "`tracker-server device list` tells them all"
     )
-    refused(
-        f"UNIQUE_ID: there is no tracker {unique_id!r}; {hint or '`tracker-server device list` tells them all'}"
-    )
+    refused(f"UNIQUE_ID: there is no tracker {unique_id!r}; {hint}")
 
 
 async def _tell_state(connection: AsyncConnection[Any], unique_id: str, devices: list[DeviceRow]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
-from tracker_server.cli.output import Format, progress, write_rows
+from tracker_server.cli.output import Format, counted, progress, write_rows
 from tracker_server.cli.values import moment_of, unique_id_of
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def list_(
             shown = await write_rows(short, TABLE_COLUMNS, form)
             total = (await kept(connection, choice)).frames
             if shown < total:
-                tell(f"{shown} of {total} frames; --limit shows more")
+                tell(f"{shown} of {counted(total, 'frame')}; --limit shows more")
 
     run(main)
 
@@ -141,9 +141,13 @@ def replay(*, device: str | None = None, limit: int | None = None, where: Where 
                 total = (await kept(connection, choice)).frames
                 known = choice.device is None or register or await connected(connection, [choice.device])
             if not known:
-                waiting = f"{total} frames of it wait" if total else "nothing of it waits"
+                waiting = (
+                    f"{counted(total, 'frame')} of it in quarantine"
+                    if total
+                    else "nothing of it is in quarantine"
+                )
                 refused(
-                    f"--device: there is no tracker {choice.device!r}, and {waiting} in quarantine; "
+                    f"--device: there is no tracker {choice.device!r}, and {waiting}; "
                     f"`tracker-server device add {choice.device}` adds it"
                 )
             work = Replay(
@@ -166,11 +170,13 @@ def summary(done: Replayed) -> str:
     """What came of a replay, in a sentence or two."""
     if not done.frames:
         return "nothing waits in quarantine"
-    already = f", {done.reports_repeated} were stored already" if done.reports_repeated else ""
-    text = f"{done.replayed} of {done.frames} frames replayed: {done.reports_stored} reports stored{already}"
+    already = f", {done.reports_repeated} stored already" if done.reports_repeated else ""
+    frames, reports = counted(done.frames, "frame"), counted(done.reports_stored, "report")
+    text = f"{done.replayed} of {frames} replayed: {reports} stored{already}"
     if done.stays:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(done.stays.items()))
-        text += f"\n{done.stays.total()} frames stay: {reasons}"
+        stay = "stays" if done.stays.total() == 1 else "stay"
+        text += f"\n{counted(done.stays.total(), 'frame')} {stay}: {reasons}"
     return text
 
 
@@ -211,6 +217,6 @@ def drop(
 
     async def main() -> None:
         async with database(loaded) as home, await home.connect(Role.CORE) as connection:
-            tell(f"{await drop_frames(connection, choice)} frames deleted")
+            tell(f"{counted(await drop_frames(connection, choice), 'frame')} deleted")
 
     run(main)
