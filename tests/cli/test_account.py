@@ -63,8 +63,11 @@ def test_what_cannot_be_meant_is_refused_by_its_flag(terminal: Terminal) -> None
 def test_tariffs_are_known_and_in_the_accounts_currency(terminal: Terminal) -> None:
     said = terminal.refused("account", "add", "A", "--tariff", "Gold")
     assert "--tariff: there is no tariff named 'Gold'; there are: Free" in said
+    query(terminal.dsn, "INSERT INTO core.tariffs (name, currency, mode) VALUES ('Std', 'RUB', 'balance')")
     query(
-        terminal.dsn, "INSERT INTO core.tariffs (name, currency, monthly_minor) VALUES ('Std', 'RUB', 31000)"
+        terminal.dsn,
+        "INSERT INTO core.tariff_prices (tariff_id, since, monthly_minor)"
+        " SELECT id, '-infinity', 31000 FROM core.tariffs WHERE name = 'Std'",
     )
     said = terminal.refused("account", "add", "A", "--tariff", "Std", "--currency", "EUR")
     assert "--tariff: Std has its price in RUB, and the account would be in EUR" in said
