@@ -186,7 +186,8 @@ def test_told_in_any_order_it_is_the_same_history(
     parts = [day[begin : begin + size] for begin in range(0, len(day), size)]
     if mix == "shuffled":
         day = rng.sample(day, min(len(day), 60))
-        parts = [rng.sample(day, len(day))[:size] for _ in range(6)] + [day]
+        parts = [rng.sample(day, len(day))[:size] for _ in range(6)]
+        parts.append(day)
     elif mix == "pieces":
         rng.shuffle(parts)
     elif mix == "backwards":
@@ -194,7 +195,7 @@ def test_told_in_any_order_it_is_the_same_history(
     else:
         late = rng.sample(range(len(day)), min(6, len(day)))
         parts = [[one for n, one in enumerate(day) if n not in late], *([day[n]] for n in late)]
-    parts = parts[:80] + [[one for part in parts[80:] for one in part]]
+    parts = [*parts[:80], [one for part in parts[80:] for one in part]]
     history = Told(how, every)
     for part in parts:
         if part:

@@ -25,7 +25,7 @@ def at(north_m: float, east_m: float = 0.0) -> tuple[float, float]:
     return HOME[0] + north_m * NORTH_M, HOME[1] + east_m * EAST_M
 
 
-def fix(
+def fix(  # noqa: PLR0913  (what a fix may say)
     second: float,
     place: tuple[float, float],
     speed_mps: float | None = None,

@@ -14,18 +14,19 @@ import numpy as np
 from msgspec import Struct
 
 from tracker_server.model.event import SECOND_US, Finding
+from tracker_server.track.accepted import Step, metres_apart
 from tracker_server.track.fences.index import SEGMENT_MAX_M, FenceIndex
 from tracker_server.track.fences.prepared import MARGIN_MAX_M
 from tracker_server.track.fuel import advance_fuel
-from tracker_server.track.geodesy import distance_m
 from tracker_server.track.maintenance import advance_maintenance
-from tracker_server.track.motion import MOVING_PHASES, Motion, Step, advance_motion, relocate
+from tracker_server.track.motion import MOVING_PHASES, Motion, advance_motion, relocate
 from tracker_server.track.observation import Observation, Use, use_of
 from tracker_server.track.settings import TrackSettings
 from tracker_server.track.sides import WAS_IN, Hit, advance_crossings, advance_sides, fence_limit
 from tracker_server.track.signals import advance_signals
 from tracker_server.track.speed import Speeding, advance_harsh, advance_speed
 from tracker_server.track.state import Held, State, copied
+from tracker_server.track.values import clone
 
 # Longer ways are not asked about: a box around 50 km of road holds a city's fences. About 20 km in degrees.
 _SEGMENT_MAX_DEG: Final = SEGMENT_MAX_M / 111_000
@@ -186,7 +187,7 @@ def _take(job: Job, fences: FenceIndex, verdicts: list[Judged | None]) -> Taken:
             if job.marks is not None:
                 job.marks.append(_mark(state, seen, settings))
             continue
-        earlier = (state.seen_us, state.totals.__copy__()) if settings.maintenance else None
+        earlier = (state.seen_us, clone(state.totals)) if settings.maintenance else None
         state.seen_us, state.seen_digest = at_us, seen.digest
         advance_signals(state.signals, state.totals, seen, settings, found)
         if seen.attributes:
@@ -213,15 +214,6 @@ def _mark(state: State, seen: Observation, settings: TrackSettings) -> Mark:
     )
 
 
-def apart_m(one: Observation, other: Observation) -> float:
-    """Metres between two fixes."""
-    assert one.latitude is not None
-    assert one.longitude is not None
-    assert other.latitude is not None
-    assert other.longitude is not None
-    return distance_m(one.latitude, one.longitude, other.latitude, other.longitude)
-
-
 def reach_m(one: Observation, other: Observation, settings: TrackSettings) -> float:
     """How far apart two fixes may be without one of them being a jump."""
     past_us = abs(other.at_us - one.at_us)
@@ -245,7 +237,7 @@ def _sift(
         _accept(state, fix, verdict, 0.0, settings, fences, found)
         state.first = tuple(found[begun:])
         return ()
-    way_m = apart_m(last, fix)
+    way_m = metres_apart(last, fix)
     if way_m <= reach_m(last, fix, settings):
         if state.held:
             state.held, state.held_for = (), 0
@@ -253,7 +245,7 @@ def _sift(
         _accept(state, fix, verdict, way_m, settings, fences, found)
         return ()
     held = state.held
-    if held and apart_m(held[-1].fix, fix) > reach_m(held[-1].fix, fix, settings):
+    if held and metres_apart(held[-1].fix, fix) > reach_m(held[-1].fix, fix, settings):
         held = ()
     state.held = (*held, Held(fix, verdict.hits))
     state.held_for += 1
@@ -278,7 +270,7 @@ def _jump(
         state.sides, state.last_near, state.last = {}, (), None
         jumped = False
     for one in held:
-        way_m = 0.0 if state.last is None or jumped else apart_m(state.last, one.fix)
+        way_m = 0.0 if state.last is None or jumped else metres_apart(state.last, one.fix)
         _accept(state, one.fix, Judged(one.hits, (), None), way_m, settings, fences, found, jumped=jumped)
         jumped = False
     return void

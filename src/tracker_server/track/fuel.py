@@ -57,13 +57,12 @@ def advance_fuel(
     step = settings.fuel_step_l if sensor == "fuel" else settings.fuel_step_percent
     burnt = settings.fuel_use_per_minute * sum(reading.minutes for reading in readings[1:])
     if change >= step:
-        kind, sign = EventType.DEVICE_FUEL_INCREASE, 1
+        kind = EventType.DEVICE_FUEL_INCREASE
     elif -change >= step + burnt:
-        kind, sign = EventType.DEVICE_FUEL_DROP, -1
+        kind = EventType.DEVICE_FUEL_DROP
     else:
         return
-    steps = [sign * (two.level - one.level) for one, two in zip(readings, readings[1:], strict=False)]
-    at = readings[steps.index(max(steps)) + 1]
+    at = readings[_split(readings, before, after)]
     unit = "l" if sensor == "fuel" else "percent"
     attributes = {f"before_{unit}": before, f"after_{unit}": after, f"change_{unit}": change}
     found.append(Event(kind, at.at_us, seen.at_us, digest=at.digest, attributes=attributes))
@@ -77,3 +76,15 @@ def _level(attributes: Mapping[str, Any]) -> tuple[str, float] | None:
         if value is not None and (level := number(value)) is not None and level > 0:
             return sensor, level
     return None
+
+
+def _split(readings: tuple[Reading, ...], before: float, after: float) -> int:
+    """Where the level changed: the split that leaves the least distance to ``before`` and ``after``. A wild reading
+    beside it does not move it.
+    """
+
+    def distance(split: int) -> float:
+        left = sum(abs(one.level - before) for one in readings[:split])
+        return left + sum(abs(one.level - after) for one in readings[split:])
+
+    return min(range(1, len(readings)), key=distance)

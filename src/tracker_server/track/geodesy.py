@@ -44,16 +44,6 @@ def mercator(longitude: Floats, latitude: Floats) -> tuple[Floats, Floats]:
     return EQUATOR_RADIUS_M * np.radians(longitude), EQUATOR_RADIUS_M * y
 
 
-def mercator_inverse(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Longitude and latitude in degrees of map metres."""
-    isometric = y / EQUATOR_RADIUS_M
-    sine = np.tanh(isometric)
-    # Each round shrinks the error by the eccentricity squared (1/150): six reach the last bits.
-    for _ in range(6):
-        sine = np.tanh(isometric + _ECCENTRICITY * np.arctanh(_ECCENTRICITY * sine))
-    return np.degrees(x / EQUATOR_RADIUS_M), np.degrees(np.arcsin(sine))
-
-
 def mercator_factor(latitude: Floats) -> Floats:
     """Map metres for one metre on the ground."""
     radians = np.radians(np.clip(latitude, -LATITUDE_MAX, LATITUDE_MAX))

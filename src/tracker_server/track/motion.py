@@ -12,8 +12,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from tracker_server.model.event import Event, EventType, Finding, Place, Stop, Trip
-from tracker_server.track.geodesy import distance_m
+from tracker_server.model.event import Event, EventType, Place, Stop, Trip
+from tracker_server.track.accepted import Step, metres_apart, place_of
 from tracker_server.track.observation import Observation
 from tracker_server.track.settings import TrackSettings
 from tracker_server.track.signals import Signals, raise_alarm
@@ -52,6 +52,7 @@ class Turn(StrEnum):
 NEXT: Final[dict[tuple[Phase, Turn], Phase]] = {
     (Phase.START, Turn.RESTED): Phase.PARKED,
     (Phase.START, Turn.BEYOND): Phase.LEAVING,
+    (Phase.START, Turn.SILENT): Phase.START,
     (Phase.PARKED, Turn.BEYOND): Phase.LEAVING,
     (Phase.LEAVING, Turn.RETURNED): Phase.PARKED,
     (Phase.LEAVING, Turn.RETURNED_EARLY): Phase.START,
@@ -104,33 +105,6 @@ class Motion(Struct, gc=False):
     ride: Ride | None = None
 
 
-class Step(Struct, gc=False):
-    """One accepted fix on its way through the engine. ``way_m``: from ``before`` (None at the very first)."""
-
-    fix: Observation
-    before: Observation | None
-    way_m: float
-    settings: TrackSettings
-    totals: Totals
-    signals: Signals
-    found: list[Finding]
-
-
-def _apart_m(one: Observation, other: Observation) -> float:
-    assert one.latitude is not None
-    assert one.longitude is not None
-    assert other.latitude is not None
-    assert other.longitude is not None
-    return distance_m(one.latitude, one.longitude, other.latitude, other.longitude)
-
-
-def place_of(fix: Observation) -> Place:
-    """Where a fix is, and its name."""
-    assert fix.latitude is not None
-    assert fix.longitude is not None
-    return Place(fix.latitude, fix.longitude, fix.digest)
-
-
 def drift_radius_m(fix: Observation, settings: TrackSettings) -> float:
     """How far this fix may lie from where the tracker stands."""
     if fix.accuracy_m is None:
@@ -139,7 +113,7 @@ def drift_radius_m(fix: Observation, settings: TrackSettings) -> float:
 
 
 def advance_motion(motion: Motion, step: Step) -> bool:
-    """Take one accepted fix; whether it stands where it stood before (so that it proves little)."""
+    """Take one accepted fix; whether it seems to stand where it stood before, so that it alone proves little."""
     fix, before = step.fix, step.before
     if before is None or motion.anchor is None:
         _start(motion, step)
@@ -184,26 +158,32 @@ def _rest(motion: Motion, step: Step) -> bool:
     """START and PARKED."""
     fix, anchor, settings = step.fix, motion.anchor, step.settings
     assert anchor is not None
-    apart_m = _apart_m(anchor, fix)
+    apart_m = metres_apart(anchor, fix)
     if apart_m <= drift_radius_m(fix, settings):
         motion.rest_us = fix.at_us
         if not motion.stop_told and fix.at_us - motion.since_us >= settings.stop_duration_s * 1_000_000:
             motion.phase = NEXT[motion.phase, Turn.RESTED]
             motion.stop_told = True
         return True
+    silence_us = fix.at_us - motion.rest_us
+    first_mm = round(apart_m * 1000)
+    if motion.phase is Phase.START and silence_us > settings.gap_s * 1_000_000:
+        # Two reports with nothing between: neither a stop nor a ride is known.
+        if silence_us <= settings.odometer_gap_s * 1_000_000:
+            count_way(step.totals, first_mm)
+        motion.phase = NEXT[motion.phase, Turn.SILENT]
+        _start(motion, step)
+        return False
     motion.phase = NEXT[motion.phase, Turn.BEYOND]
     motion.leaving = motion.candidate = motion.counted = fix
     motion.leaving_fixes = 1
-    silence_us = fix.at_us - motion.rest_us
-    first_mm = round(apart_m * 1000)
     if silence_us > step.settings.gap_s * 1_000_000:
         motion.way_mm = 0
         motion.lead_mm = first_mm if silence_us <= settings.odometer_gap_s * 1_000_000 else 0
     else:
         motion.way_mm, motion.lead_mm = first_mm, 0
     motion.speed_max_mps = _told_speed(fix, settings)
-    _prove(motion, step, apart_m)
-    return False
+    return not _prove(motion, step, apart_m) and _weak(motion, step, apart_m)
 
 
 def _leave(motion: Motion, step: Step) -> bool:
@@ -211,7 +191,7 @@ def _leave(motion: Motion, step: Step) -> bool:
     fix, anchor, candidate, settings = step.fix, motion.anchor, motion.candidate, step.settings
     assert anchor is not None
     assert candidate is not None
-    apart_m = _apart_m(anchor, fix)
+    apart_m = metres_apart(anchor, fix)
     radius_m = drift_radius_m(fix, settings)
     if apart_m <= radius_m:
         motion.phase = NEXT[motion.phase, Turn.RETURNED if motion.stop_told else Turn.RETURNED_EARLY]
@@ -222,7 +202,7 @@ def _leave(motion: Motion, step: Step) -> bool:
         return _rest(motion, step)
     motion.leaving_fixes += 1
     motion.speed_max_mps = max(motion.speed_max_mps, _told_speed(fix, settings))
-    resting = _apart_m(candidate, fix) <= radius_m
+    resting = metres_apart(candidate, fix) <= radius_m
     if not resting:
         _count(motion, step)
         motion.candidate = fix
@@ -236,7 +216,13 @@ def _leave(motion: Motion, step: Step) -> bool:
         motion.leaving = motion.candidate = None
         motion.leaving_fixes = motion.way_mm = motion.lead_mm = 0
         return True
-    return False
+    return _weak(motion, step, apart_m)
+
+
+def _weak(motion: Motion, step: Step, apart_m: float) -> bool:
+    """Whether a fix beyond the drift radius may yet be the wandering of a receiver that stands: each day has some."""
+    near = apart_m < step.settings.trip_distance_m
+    return motion.stop_told and near and _told_speed(step.fix, step.settings) < step.settings.moving_speed_mps
 
 
 def _prove(motion: Motion, step: Step, apart_m: float) -> bool:
@@ -302,7 +288,7 @@ def _move(motion: Motion, step: Step, before: Observation) -> None:
         return
     apart_m = 0.0
     if candidate is not None:
-        apart_m = step.way_m if candidate is before else _apart_m(candidate, fix)
+        apart_m = step.way_m if candidate is before else metres_apart(candidate, fix)
     if candidate is None or apart_m > drift_radius_m(fix, settings):
         motion.candidate = fix
         motion.candidate_mm = motion.way_mm
@@ -317,7 +303,7 @@ def _halt(motion: Motion, step: Step) -> bool:
     """HALTING."""
     fix, anchor, settings = step.fix, motion.anchor, step.settings
     assert anchor is not None
-    if anchor is not fix and _apart_m(anchor, fix) > drift_radius_m(fix, settings):
+    if anchor is not fix and metres_apart(anchor, fix) > drift_radius_m(fix, settings):
         motion.phase = NEXT[motion.phase, Turn.RESUMED]
         motion.candidate = None
         _count(motion, step)
@@ -337,7 +323,7 @@ def _halt(motion: Motion, step: Step) -> bool:
 def _anchor(motion: Motion, step: Step, rested: Observation) -> None:
     """Come to rest here: the last leg of the way is summed, however short."""
     if motion.counted is not rested and motion.counted is not None and rested is step.fix:
-        _add(motion, step, round(_apart_m(motion.counted, rested) * 1000))
+        _add(motion, step, round(metres_apart(motion.counted, rested) * 1000))
     motion.anchor = motion.counted = rested
     motion.since_us = rested.at_us
     motion.rest_us = step.fix.at_us
@@ -375,7 +361,7 @@ def _count(motion: Motion, step: Step) -> None:
     counted = motion.counted
     assert counted is not None
     before = step.before
-    apart_m = step.way_m if counted is before else _apart_m(counted, step.fix)
+    apart_m = step.way_m if counted is before else metres_apart(counted, step.fix)
     if before is not None and step.fix.at_us - before.at_us > step.settings.odometer_gap_s * 1_000_000:
         motion.counted = step.fix
     elif apart_m >= step.settings.odometer_step_m:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec import Struct, structs
 
 from tracker_server.model.event import SECOND_US, Event, EventType, Place
-from tracker_server.track.engine import apart_m
+from tracker_server.track.accepted import metres_apart
 from tracker_server.track.geodesy import distance_m
 from tracker_server.track.observation import Observation
 
@@ -55,7 +55,7 @@ def step_proximity(
         one, other = pair.first, pair.second
         if one is None or other is None or abs(one.at_us - other.at_us) > zone.stale_s * SECOND_US:
             continue
-        metres = apart_m(one, other)
+        metres = metres_apart(one, other)
         if (metres <= zone.limit_m) == pair.near:
             pair = structs.replace(pair, run_us=None)
             continue

@@ -120,7 +120,7 @@ def advance_signals(
         return
     ignition = attributes.get("ignition")
     if ignition is not signals.ignition and isinstance(ignition, bool):
-        _switch(signals, ignition, seen, found)
+        _switch(signals, seen, found, ignition=ignition)
     odometer_m = attributes.get("odometer")
     if odometer_m is not None and (metres := number(odometer_m)) is not None:
         read_device_odometer(totals, metres, at_us, settings)
@@ -140,7 +140,7 @@ def advance_signals(
     _read_supply(signals, attributes, seen, settings, found)
 
 
-def _switch(signals: Signals, ignition: bool, seen: Observation, found: list[Finding]) -> None:
+def _switch(signals: Signals, seen: Observation, found: list[Finding], *, ignition: bool) -> None:
     known = signals.ignition is not None
     signals.ignition = ignition
     signals.ignition_off_us = None if ignition else seen.at_us

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from tracker_server.model.event import SECOND_US, Event, EventType
-from tracker_server.track.motion import Step
+from tracker_server.track.accepted import Step
 from tracker_server.track.signals import raise_alarm
 
 # Two fixes this close tell the mean speed between them; further apart the way between may have turned.

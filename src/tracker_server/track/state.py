@@ -12,6 +12,7 @@ from tracker_server.track.sides import WAS_IN, Hit, Side
 from tracker_server.track.signals import Signals, settled_alarms
 from tracker_server.track.speed import Speeding
 from tracker_server.track.totals import Totals, shifted_totals
+from tracker_server.track.values import clone
 
 
 class Held(Struct, frozen=True, gc=False):
@@ -44,12 +45,12 @@ class State(Struct, gc=False):
 
 def copied(state: State) -> State:
     """One that may be changed without changing the other."""
-    out = state.__copy__()
-    out.motion = state.motion.__copy__()
-    out.totals = state.totals.__copy__()
-    out.signals = state.signals.__copy__()
-    out.fuel = state.fuel.__copy__()
-    out.speeding = state.speeding.__copy__()
+    out = clone(state)
+    out.motion = clone(state.motion)
+    out.totals = clone(state.totals)
+    out.signals = clone(state.signals)
+    out.fuel = clone(state.fuel)
+    out.speeding = clone(state.speeding)
     out.sides = state.sides.copy()
     out.signals.alarms = state.signals.alarms.copy()
     return out

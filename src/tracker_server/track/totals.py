@@ -9,6 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from tracker_server.track.settings import OdometerSource, TrackSettings
+from tracker_server.track.values import clone
 
 # The device's count is believed when over this way it agrees with the fixes' to within the share.
 AGREE_WAY_M: Final = 2_000.0
@@ -64,12 +65,16 @@ def read_device_odometer(totals: Totals, reading_m: float, at_us: int, settings:
         totals.device_believed = source is OdometerSource.DEVICE
     elif totals.device_believed:
         totals.odometer_mm += round(way_m * 1000)
-        totals.fixes_way_mm = 0
+        if way_m > 0.0:
+            totals.fixes_way_mm = 0
     else:
         totals.device_way_m += way_m
         fixes_m = totals.fixes_way_mm / 1000
         if totals.device_way_m >= AGREE_WAY_M:
             totals.device_believed = abs(totals.device_way_m - fixes_m) <= AGREE_SHARE * totals.device_way_m
+            if totals.device_believed:
+                # The reading has the way to this report, which the fixes count after it.
+                totals.odometer_mm += max(0, round(totals.device_way_m * 1000) - totals.fixes_way_mm)
             totals.fixes_way_mm, totals.device_way_m = 0, 0.0
 
 
@@ -81,7 +86,7 @@ def _disbelieve(totals: Totals) -> None:
 
 def shifted_totals(totals: Totals, odometer_mm: int, engine_us: int) -> Totals:
     """The same with so much more counted before."""
-    out = totals.__copy__()
+    out = clone(totals)
     out.odometer_mm += odometer_mm
     out.engine_us += engine_us
     return out

@@ -77,14 +77,14 @@ def shape_of(kind: str, coordinates: Sequence[Any], radius_m: float | None, widt
 def polygons_within_world(shape: Area) -> list[list[Line]]:
     """Rings for a file: cut at the antimeridian (RFC 7946 §3.1.9), longitudes within −180…180."""
     geometry = geometry_of(shape)
-    west, _, east, _ = geometry.bounds
+    west, _, east, _ = shapely.bounds(geometry)
     if west >= -180.0 and east <= 180.0:
         return [[ring.outer, *ring.holes] for ring in shape.polygons]
     cut: list[list[Line]] = []
     for turn in (-360.0, 0.0, 360.0, 720.0):
         world = shapely.box(turn - 180.0, -90.0, turn + 180.0, 90.0)
-        for ring in area_of(shapely.intersection(geometry, world)).polygons:
-            cut.append([_moved(line, -turn) for line in (ring.outer, *ring.holes)])
+        rings = area_of(shapely.intersection(geometry, world)).polygons
+        cut += [[_moved(line, -turn) for line in (ring.outer, *ring.holes)] for ring in rings]
     return cut
 
 
@@ -96,9 +96,11 @@ def lines_within_world(shape: Corridor) -> list[Line]:
     cut: list[Line] = []
     for turn in (-360.0, 0.0, 360.0, 720.0):
         part = shapely.intersection(whole, shapely.box(turn - 180.0, -90.0, turn + 180.0, 90.0))
-        for line in shapely.get_parts(shapely.line_merge(part)):
-            if isinstance(line, shapely.LineString) and not line.is_empty:
-                cut.append(_moved([(float(x), float(y)) for x, y in line.coords], -turn))
+        cut += [
+            _moved([(float(x), float(y)) for x, y in line.coords], -turn)
+            for line in shapely.get_parts(shapely.line_merge(part))
+            if isinstance(line, shapely.LineString) and not line.is_empty
+        ]
     return cut
 
 

@@ -60,15 +60,19 @@ def _feature(number: int, feature: Any) -> Drawn:
     properties = feature.get("properties") if isinstance(feature, dict) else None
     properties = properties if isinstance(properties, dict) else {}
     try:
-        if not isinstance(feature, dict) or feature.get("type") != "Feature":
-            raise FenceError("", "is no Feature; each entry needs type, geometry and properties")
-        name = checked_name(properties.get("name"))
-        geometry = feature.get("geometry")
-        if not isinstance(geometry, dict):
-            raise FenceError("geometry", "is missing")
-        return Drawn(name, read_geometry(geometry, properties), properties)
+        return _drawn(feature, properties)
     except FenceError as error:
         raise error.within(feature_name(number, properties.get("name"))) from None
+
+
+def _drawn(feature: Any, properties: dict[str, Any]) -> Drawn:
+    if not isinstance(feature, dict) or feature.get("type") != "Feature":
+        raise FenceError("", "is no Feature; each entry needs type, geometry and properties")
+    name = checked_name(properties.get("name"))
+    geometry = feature.get("geometry")
+    if not isinstance(geometry, dict):
+        raise FenceError("geometry", "is missing; a fence without a place is none")
+    return Drawn(name, read_geometry(geometry, properties), properties)
 
 
 def read_geometry(geometry: dict[str, Any], properties: dict[str, Any]) -> Shape:

@@ -62,29 +62,31 @@ def _placemark(number: int, element: Element) -> Drawn:
     name = _text(element, "name")
     try:
         properties = _properties(element)
-        found = list(_geometries(element))
-        if not found:
-            raise FenceError("geometry", "is missing; a fence is a Polygon, a LineString or a Point")
-        kinds = {kind for kind, _ in found}
-        if len(kinds) > 1:
-            raise FenceError(
-                "geometry", f"mixes {' and '.join(sorted(kinds))}; make one placemark of each kind"
-            )
-        kind = kinds.pop()
-        metres = {key: _number(properties[key], key) for key in _METRES if key in properties}
-        parts = [coordinates for _, coordinates in found]
-        if kind == "Point" and len(parts) > 1:
-            raise FenceError("geometry", "has several Points; a circle is one")
-        many = len(parts) > 1
-        shape = shape_of(
-            f"Multi{kind}" if many else kind,
-            parts if many else parts[0],
-            metres.get("radius_m"),
-            metres.get("width_m"),
-        )
+        shape = _shape(element, properties)
         return Drawn(checked_name(name), shape, {k: v for k, v in properties.items() if k not in _METRES})
     except FenceError as error:
         raise error.within(feature_name(number, name)) from None
+
+
+def _shape(element: Element, properties: dict[str, Any]) -> Shape:
+    found = list(_geometries(element))
+    if not found:
+        raise FenceError("geometry", "is missing; a fence is a Polygon, a LineString or a Point")
+    kinds = {kind for kind, _ in found}
+    if len(kinds) > 1:
+        raise FenceError("geometry", f"mixes {' and '.join(sorted(kinds))}; make one placemark of each kind")
+    kind = kinds.pop()
+    if kind == "Point" and len(found) > 1:
+        raise FenceError("geometry", "has several Points; a circle is one")
+    metres = {key: _number(properties[key], key) for key in _METRES if key in properties}
+    parts = [coordinates for _, coordinates in found]
+    many = len(parts) > 1
+    return shape_of(
+        f"Multi{kind}" if many else kind,
+        parts if many else parts[0],
+        metres.get("radius_m"),
+        metres.get("width_m"),
+    )
 
 
 def _properties(element: Element) -> dict[str, Any]:

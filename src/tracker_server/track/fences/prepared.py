@@ -63,7 +63,7 @@ def _rings(shape: Area) -> list[Line]:
 
 
 def _on_map(line: Line) -> shapely.LineString:
-    return shapely.linestrings(np.column_stack(mercator(*densified(line))))
+    return shapely.LineString(np.column_stack(mercator(*densified(line))))
 
 
 def densified(line: Sequence[tuple[float, float]]) -> tuple[Floats, Floats]:

@@ -25,7 +25,7 @@ Line = tuple[Position, ...]
 
 VERTICES_MAX: Final = 1_000_000  # of one fence: 16 MB; more is a mistaken file. Refused whole, never thinned
 RADIUS_MAX_M: Final = 5_000_000.0  # an eighth of the way round the earth: beyond it inside and outside blur
-WIDTH_MAX_M: Final = 200_000.0  # nearness to a corridor is looked up on a map that is true within this
+WIDTH_MAX_M: Final = 20_000.0  # nearness to a line is looked up on a map: 2 m off at 10 km and 70° north
 LONGITUDE_ABS_MAX: Final = 540.0  # one turn past the antimeridian: more is another unit, not a longitude
 
 
