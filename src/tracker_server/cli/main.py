@@ -24,6 +24,7 @@ from tracker_server.cli.protocols import protocols
 from tracker_server.cli.quarantine import app as quarantine
 from tracker_server.cli.serve import serve
 from tracker_server.cli.simulate import simulate
+from tracker_server.cli.tariff import app as tariff
 
 INTERRUPTED = 130  # as a shell has it for a program that SIGINT ended
 NOBODY_READS = 141  # and for one that SIGPIPE did
@@ -38,6 +39,7 @@ app.command(account)
 app.command(device)
 app.command(positions)
 app.command(quarantine)
+app.command(tariff)
 app.command(billing)
 app.command(db)
 app.command(doctor)

@@ -8,6 +8,7 @@ sent can steer the terminal.
 from __future__ import annotations
 
 import csv
+import re
 import sys
 import unicodedata
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ Format = Literal["table", "json", "csv"]
 Row = Mapping[str, Any]
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # OWASP: CSV injection
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)  # money is a decimal string, and a debit no formula
 TABLE_BLOCK_ROWS = 1_000  # of a table held at once; the next block has its headings again
 PIPED_COLUMNS = 10_000  # a table that no terminal shows is not folded
 WRITE_BYTES = 65_536
@@ -138,7 +140,7 @@ def csv_lines() -> Callable[[Sequence[Any]], bytes]:
 
 
 def _csv_text(text: str) -> str:
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    return f"'{text}" if text.startswith(FORMULA_STARTS) and not NUMBER.fullmatch(text) else text
 
 
 def _csv_cell(value: Any) -> Any:

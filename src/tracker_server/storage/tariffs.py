@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 from psycopg import AsyncConnection
+from psycopg.errors import UniqueViolation
 
 from tracker_server.billing.tariffs import Mode, Price, Tariff
 
@@ -22,6 +23,10 @@ GROUP BY t.id ORDER BY t.name
 
 class TariffExistsError(Exception):
     """There is a tariff of that name already."""
+
+
+class PriceExistsError(Exception):
+    """The tariff has a version that begins on that date already."""
 
 
 class TariffRow(Struct, frozen=True):
@@ -69,9 +74,34 @@ async def add_tariff(connection: AsyncConnection[Any], tariff: Tariff, currency:
 
 
 async def add_price(connection: AsyncConnection[Any], tariff_id: int, price: Price) -> None:
-    """One version more. Raises psycopg.errors.UniqueViolation where that date has one."""
+    """One version more. Raises PriceExistsError where that date has one."""
     since: object = "-infinity" if price.since == date.min else price.since
-    await connection.execute(
-        "INSERT INTO core.tariff_prices (tariff_id, since, monthly_minor, sms_minor) VALUES (%s, %s::date, %s, %s)",
-        [tariff_id, str(since), price.monthly_minor, price.sms_minor],
-    )
+    try:
+        async with connection.transaction():
+            await connection.execute(
+                "INSERT INTO core.tariff_prices (tariff_id, since, monthly_minor, sms_minor) VALUES (%s, %s::date, %s, %s)",
+                [tariff_id, str(since), price.monthly_minor, price.sms_minor],
+            )
+    except UniqueViolation as error:
+        raise PriceExistsError(price.since) from error
+
+
+async def settled_through(connection: AsyncConnection[Any], tariff_id: int, first_zone: str) -> date:
+    """The latest local date that has begun for anybody: now in ``first_zone``, or where an account on the tariff
+    is settled ahead of time.
+    """
+    row = await (
+        await connection.execute(
+            "SELECT greatest((now() AT TIME ZONE %s)::date, max(b.settled_to AT TIME ZONE a.zone)::date)"
+            " FROM core.billing b JOIN core.accounts a ON a.id = b.account_id WHERE a.tariff_id = %s",
+            [first_zone, tariff_id],
+        )
+    ).fetchone()
+    assert row is not None
+    return row[0]
+
+
+async def accounts_by_tariff(connection: AsyncConnection[Any]) -> dict[int, int]:
+    """How many accounts are on each tariff, by its id; those with none are left out."""
+    rows = await connection.execute("SELECT tariff_id, count(*) FROM core.accounts GROUP BY tariff_id")
+    return dict(await rows.fetchall())
