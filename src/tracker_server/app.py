@@ -11,6 +11,7 @@ import structlog
 
 from tracker_server.api.app import Readiness, make_app
 from tracker_server.api.server import ApiServer, make_server, open_sockets
+from tracker_server.aside import aside
 from tracker_server.config import Settings
 from tracker_server.listeners.server import ListenError, Listeners
 from tracker_server.metrics import Metrics
@@ -18,6 +19,8 @@ from tracker_server.pipeline.batcher import Batcher
 from tracker_server.pipeline.ingest import Ingest
 from tracker_server.pipeline.quarantine import Room
 from tracker_server.pipeline.trackers import Trackers
+from tracker_server.storage.backup_keeper import BackupKeeper
+from tracker_server.storage.backup_quarantine import check_in_service
 from tracker_server.storage.billing_clock import BillingClock
 from tracker_server.storage.billing_store import BillingStore, settings_of
 from tracker_server.storage.database import AWAY, Database, Role
@@ -81,6 +84,7 @@ class Server:
         self.billing_clock = BillingClock(
             self.database, BillingStore(settings_of(settings.billing)), self.metrics
         )
+        self.backups = BackupKeeper(settings, self.metrics)
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -89,6 +93,7 @@ class Server:
 
     async def run(self, say: Callable[[str], None]) -> None:
         """From the first migration to the last answer. ``say`` is told each address, then ``ready``."""
+        check_in_service(self.settings.data_dir)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
@@ -102,10 +107,8 @@ class Server:
 
     async def _serve(self, say: Callable[[str], None]) -> None:
         async with asyncio.TaskGroup() as tasks:
-            beside = [
-                tasks.create_task(keeper.run())
-                for keeper in (self.feed, self.maintenance, self.billing_clock)
-            ]
+            beside = [tasks.create_task(keeper.run()) for keeper in (self.feed, self.maintenance, self.backups)]
+            beside.append(tasks.create_task(aside("billing clock", self.billing_clock.run)))
             writing = tasks.create_task(self.batcher.run())
             await self.feed.ready.wait()
             await self.listeners.open()

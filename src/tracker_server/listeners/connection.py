@@ -140,9 +140,9 @@ class Connection(asyncio.Protocol):
 
     # ------------------------------------------------------------------ Wire
 
-    def send(self, data: bytes) -> None:
+    def send(self, *replies: bytes) -> None:
         if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(data)
+            self.transport.write(replies[0] if len(replies) == 1 else b"".join(replies))
         if self._finishing:
             self._close_when_answered()
 

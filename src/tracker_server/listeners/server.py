@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 SWEEP_S = 5.0
 BACKLOG = 4_096  # devices that knock at the same moment after an outage of the carrier
 DRAIN_S_MAX = 20.0
+UDP_BUFFER_BYTES = 8 * 1024 * 1024  # the kernel gives at most net.core.rmem_max
 
 
 class ListenError(Exception):
@@ -167,6 +169,22 @@ class Listeners:
                 connection.close("server stops")
         for udp in self._udp:
             udp.close()
+
+
+def udp_socket(host: str, port: int) -> socket.socket:
+    """A bound UDP socket with as much room for a burst as the system gives. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER_BYTES)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind((host, port))
+    except OSError:
+        listening.close()
+        raise
+    listening.setblocking(False)
+    return listening
 
 
 def tls_context(cert: str, key: str) -> ssl.SSLContext | None:

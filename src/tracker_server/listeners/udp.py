@@ -35,8 +35,9 @@ class Peer:
         """Whether what it sends is dropped."""
         return bool(self._paused)
 
-    def send(self, data: bytes) -> None:
-        self._listener.send(data, self._address)
+    def send(self, *replies: bytes) -> None:
+        for reply in replies:
+            self._listener.send(reply, self._address)
 
     def pause(self, why: Pause) -> None:
         self._paused |= why

@@ -19,6 +19,11 @@ from tracker_server.pipeline.trackers import Tracker
 
 log = structlog.get_logger(__name__)
 
+PACE_S = 0.01
+"""From the beginning of one commit to that of the next, at least, while few reports wait. A lone report is committed
+at once; a trickle from thousands of devices shares commits, which cost about as much as a hundred rows each."""
+PACE_ROWS_MAX = 100
+
 RETRY_S_FIRST = 0.05
 RETRY_S_MAX = 2.0
 
@@ -47,6 +52,7 @@ class Batcher:
         self._full: list[Batch] = []  # gathered to their bound while an earlier one commits
         self._waiting_since: float | None = None
         self._stopping = False
+        self._begun = 0.0  # the last commit, on the monotonic clock
         self.gathering = Batch()
         self.committing: Batch | None = None
         self.store_answers = True
@@ -96,7 +102,8 @@ class Batcher:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while batch := self._next():
+            while await self._pace() and (batch := self._next()):
+                self._begun = time.monotonic()
                 self.committing = batch
                 self._waiting_since = time.monotonic()
                 stored = await self._commit(batch)
@@ -105,6 +112,13 @@ class Batcher:
                 self._settle(batch, stored)
             if self._stopping:
                 return
+
+    async def _pace(self) -> bool:
+        """Wait for company where the last commit has only just begun; always True."""
+        soon_s = self._begun + PACE_S - time.monotonic()
+        if soon_s > 0 and self.gathering.rows < PACE_ROWS_MAX and not self._full and not self._stopping:
+            await asyncio.sleep(soon_s)
+        return True
 
     def stop(self) -> None:
         """Commit what is there, then end ``run``."""
@@ -159,8 +173,8 @@ class Batcher:
             if ticket.reply:
                 metrics.answer_seconds.observe(now - ticket.asked_at)
         for session in sessions:
-            if session.owed and (data := session.release()):
-                session.wire.send(data)
+            if session.owed:
+                session.release()
         self._count(batch, stored)
         if self._held:
             self._let_go()

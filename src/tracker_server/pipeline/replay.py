@@ -19,7 +19,7 @@ from tracker_server.pipeline.trackers import Tracker
 class NobodyListens:
     """The wire of a conversation that is over: what was owed was settled when the frame was kept."""
 
-    def send(self, data: bytes) -> None:
+    def send(self, *replies: bytes) -> None:
         """Nobody is there to hear it."""
 
     def pause(self, why: Pause) -> None:

@@ -24,8 +24,8 @@ class Pause(IntFlag):
 class Wire(Protocol):
     """The connection below a session."""
 
-    def send(self, data: bytes) -> None:
-        """Write, or lose it where the device has gone: it will ask again."""
+    def send(self, *replies: bytes) -> None:
+        """Write them, each a message of its own; or lose them where the device has gone: it will ask again."""
         ...
 
     def pause(self, why: Pause) -> None:
@@ -95,8 +95,8 @@ class Session:
         ticket.settled = True
         self.unanswered_bytes -= len(ticket.frame)
 
-    def release(self) -> bytes:
-        """All that may be sent now."""
+    def release(self) -> None:
+        """Send all that may be sent now."""
         owed = self.owed
         ready: list[bytes] = []
         while owed:
@@ -105,7 +105,8 @@ class Session:
                 ready.append(head)
             elif not head.settled:
                 break
-            else:
-                ready.append(self.refusal if head.refused else head.reply)
+            elif reply := self.refusal if head.refused else head.reply:
+                ready.append(reply)
             owed.popleft()
-        return b"".join(ready)
+        if ready:
+            self.wire.send(*ready)

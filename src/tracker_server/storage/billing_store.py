@@ -28,10 +28,12 @@ from tracker_server.billing.commands import (
     Reprioritise,
     SmsFailed,
 )
-from tracker_server.billing.engine import act, settle
+from tracker_server.billing.engine import act, carry_out, settle, settle_work
 from tracker_server.billing.evolve import rebuild
 from tracker_server.billing.facts import Accepted, AnyFact, Booked
 from tracker_server.billing.state import Settings, SmsUnit, State, Unlock, WithdrawalAmount, open_account
+from tracker_server.billing.sweep import sweep
+from tracker_server.billing.work import Work
 from tracker_server.config import Billing
 from tracker_server.storage.billing_blocks import TrackerId, sync_blocks
 from tracker_server.storage.tariffs import TariffRow, read_tariffs
@@ -235,7 +237,6 @@ class BillingStore:
         self, state: State, devices: Sequence[_DeviceRow], now: datetime
     ) -> tuple[State, tuple[AnyFact, ...]]:
         """Bring billing's trackers to those that there are: whoever adds one need not think of money."""
-        facts: list[AnyFact] = []
         there = {device.unique_id: device for device in devices}
         commands: list[AnyCommand] = [Remove(device=gone) for gone in state.devices if gone not in there]
         for device in devices:
@@ -250,11 +251,7 @@ class BillingStore:
                 commands.append(Connect(device=device.unique_id, priority=device.priority, test=device.test))
             elif known.priority != device.priority:
                 commands.append(Reprioritise(device=device.unique_id, priority=device.priority))
-        for command in commands:
-            outcome = act(state, command, now)
-            facts += outcome.facts
-            state = outcome.state
-        return state, tuple(facts)
+        return take_in(state, commands, now) if commands else (state, ())
 
     # ------------------------------------------------------------------ writing
 
@@ -293,6 +290,20 @@ class BillingStore:
                 "next_due_at": None if due is None else due.astimezone(UTC),
             },
         )
+
+
+def take_in(
+    state: State, commands: Sequence[AnyCommand], now: datetime
+) -> tuple[State, tuple[AnyFact, ...]]:
+    """Carry out many commands at one instant with one sweep behind them all: an import of ten thousand trackers
+    is one look at who can be paid, in the owner's order. What is refused is left out.
+    """
+    work = Work(state)
+    settle_work(work, now)
+    for command in commands:
+        carry_out(work, command, work.state.settled_to)
+    sweep(work, work.state.settled_to)
+    return work.state, tuple(work.facts)
 
 
 class _DeviceRow(Struct, frozen=True):
