@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +43,16 @@ async def findings(settings: Settings) -> list[Finding]:
         ]
     try:
         return await _of(home, settings)
+    except psycopg.Error as error:
+        detail = f"refuses to be looked at: {' '.join(str(error).split())}"
+        return [
+            Finding(
+                "database",
+                State.WRONG,
+                detail,
+                "let the user of storage.dsn own the database (ALTER … OWNER TO)",
+            )
+        ]
     finally:
         await home.close()
 
@@ -76,10 +85,12 @@ async def _of(home: Database, settings: Settings) -> list[Finding]:
         migrations = await _migrations(connection)
         found.append(migrations)
         if migrations.state is State.OK:
-            found += await _roles(home, connection)
-            found.append(await _partitions(connection))
-            found.append(await _quarantine(connection, settings.quarantine))
-            found.append(await _clock(connection))
+            gate = await _gate(home, connection)
+            found.append(gate)
+            if gate.check != "roles":
+                found.append(await _partitions(connection))
+                found.append(await _quarantine(connection, settings.quarantine))
+                found.append(await _clock(connection))
     return found
 
 
@@ -97,18 +108,18 @@ async def _migrations(connection: AsyncConnection[Any]) -> Finding:
     return Finding("migrations", State.OK, f"all {len(done)} applied")
 
 
-async def _roles(home: Database, connection: AsyncConnection[Any]) -> Sequence[Finding]:
-    """The gate is a matter of privileges: whoever reads display's views must be unable to read what is below."""
+async def _gate(home: Database, connection: AsyncConnection[Any]) -> Finding:
+    """The gate is a matter of privileges: whoever reads display's views must be unable to read what is below.
+    ``roles`` instead, where we may not speak as both of them, and so can look at nothing.
+    """
     missing = await status.roles_missing(connection, [Role.CORE, Role.DISPLAY])
     if missing:
-        return [
-            Finding(
-                "roles",
-                State.WRONG,
-                f"do not exist, or the user of storage.dsn is not their member: {', '.join(missing)}",
-                f"as a superuser: CREATE ROLE … NOLOGIN where it is missing, and GRANT {', '.join(missing)} TO that user",
-            )
-        ]
+        return Finding(
+            "roles",
+            State.WRONG,
+            f"do not exist, or the user of storage.dsn is not their member: {', '.join(missing)}",
+            f"as a superuser: CREATE ROLE … NOLOGIN where it is missing, and GRANT {', '.join(missing)} TO that user",
+        )
     readable = await status.readable_tables(connection, Role.DISPLAY)
     if not readable:
         try:
@@ -118,18 +129,16 @@ async def _roles(home: Database, connection: AsyncConnection[Any]) -> Sequence[F
         except psycopg.errors.InsufficientPrivilege:
             pass
     if readable:
-        return [
-            Finding(
-                "gate",
-                State.WRONG,
-                f"{Role.DISPLAY.value} can read {', '.join(readable)}: blocked trackers leak",
-                f"as a superuser: REVOKE ALL ON SCHEMA core FROM PUBLIC, {Role.DISPLAY.value}; it must be no "
-                "superuser and a member of nothing",
-            )
-        ]
-    return [
-        Finding("gate", State.OK, f"{Role.DISPLAY.value} reads the views of schema display and nothing else")
-    ]
+        return Finding(
+            "gate",
+            State.WRONG,
+            f"{Role.DISPLAY.value} can read {', '.join(readable)}: blocked trackers leak",
+            f"as a superuser: REVOKE ALL ON SCHEMA core FROM PUBLIC, {Role.DISPLAY.value}; it must be no "
+            "superuser and a member of nothing",
+        )
+    return Finding(
+        "gate", State.OK, f"{Role.DISPLAY.value} reads the views of schema display and nothing else"
+    )
 
 
 async def _partitions(connection: AsyncConnection[Any]) -> Finding:
