@@ -12,13 +12,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
-from tracker_server.billing.agenda import next_due
 from tracker_server.billing.book import Ids, Known, Refused, chain_holds, digest_of
 from tracker_server.billing.commands import (
     AnyCommand,
@@ -26,23 +24,32 @@ from tracker_server.billing.commands import (
     Outcome,
     Remove,
     Reprioritise,
-    SmsFailed,
 )
 from tracker_server.billing.engine import act, carry_out, settle, settle_work
 from tracker_server.billing.evolve import rebuild
 from tracker_server.billing.facts import Accepted, AnyFact, Booked
+from tracker_server.billing.snapshot import dump_fact, dump_state, ids_needed, load_fact, load_state
 from tracker_server.billing.state import Settings, SmsUnit, State, Unlock, WithdrawalAmount, open_account
 from tracker_server.billing.sweep import sweep
 from tracker_server.billing.work import Work
 from tracker_server.config import Billing
-from tracker_server.storage.billing_blocks import TrackerId, sync_blocks
+from tracker_server.storage.billing_blocks import (
+    TrackerId,
+    Wanted,
+    next_look,
+    present_blocks,
+    sync_blocks,
+    wanted_blocks,
+)
+from tracker_server.storage.notices import note_facts
 from tracker_server.storage.tariffs import TariffRow, read_tariffs
 
 # Taken before anything is read: a lock that is waited for in the reading statement itself would see its own
-# row as it is now, and the rows joined to it as they were before the wait.
-LOCK = "SELECT FROM core.accounts WHERE id = %s FOR UPDATE"
+# row as it is now, and the rows joined to it as they were before the wait. No key is changed: whoever adds a
+# tracker, and so refers to the account, does not wait.
+LOCK = "SELECT FROM core.accounts WHERE id = %s FOR NO KEY UPDATE"
 READ = """
-SELECT a.name, a.zone, a.currency, t.name, a.created_at, b.opening, b.state, b.facts
+SELECT a.name, a.zone, a.currency, t.name, a.created_at, b.opening::text, b.state::text, b.facts
 FROM core.accounts a JOIN core.tariffs t ON t.id = a.tariff_id LEFT JOIN core.billing b ON b.account_id = a.id
 WHERE a.id = %s
 """
@@ -65,6 +72,11 @@ MIRROR = """
 UPDATE core.accounts SET zone = %s, tariff_id = %s WHERE id = %s AND (zone, tariff_id) IS DISTINCT FROM (%s, %s)
 """
 
+TRACKER = """
+UPDATE core.devices SET test = %s, priority = %s
+WHERE account_id = %s AND unique_id = %s AND removed_at IS NULL AND (test, priority) IS DISTINCT FROM (%s, %s)
+"""
+
 
 class UnknownAccountError(Exception):
     """There is no account with that id."""
@@ -79,24 +91,6 @@ class Account(Struct, frozen=True):
     state: State
     facts: int
     new: bool
-
-
-def _write_ids(value: object) -> object:
-    if isinstance(value, Ids):
-        return None  # in the journal, where a unique index holds them
-    raise NotImplementedError(f"{type(value).__name__} is not stored")
-
-
-def _read_ids(kind: type, value: object) -> object:
-    if kind is Ids:
-        return Ids()
-    raise NotImplementedError(f"{kind.__name__} is not stored, and was found as {value!r}")
-
-
-_encode = msgspec.json.Encoder(enc_hook=_write_ids).encode
-_decode_state = msgspec.json.Decoder(State, dec_hook=_read_ids).decode
-_encode_fact = msgspec.json.Encoder().encode
-_decode_fact = msgspec.json.Decoder(AnyFact).decode
 
 
 def settings_of(chosen: Billing) -> Settings:
@@ -129,11 +123,22 @@ class BillingStore:
         async with connection.transaction():
             account, tariffs, devices = await self._lock(connection, account_id)
             state = await self._with_ids(connection, account, command)
-            state, facts = self._reconciled(state, devices, now)
-            outcome = act(state, command, now)
-            outcome = replace(outcome, facts=(*facts, *outcome.facts))
+            if isinstance(command, Waive):
+                outcome = act(state, command, now)  # before anything is settled, or there is nothing to waive
+                state, facts = self._reconciled(outcome.state, devices, now)
+                outcome = replace(outcome, state=state, facts=(*outcome.facts, *facts))
+            else:
+                state, facts = self._reconciled(state, devices, now)
+                outcome = act(state, command, now)
+                outcome = replace(outcome, facts=(*facts, *outcome.facts))
             await self._save(connection, account, outcome.state, outcome.facts, tariffs)
             await sync_blocks(connection, outcome.state, [TrackerId(d.id, d.unique_id) for d in devices])
+            if isinstance(command, Convert | Reprioritise) and isinstance(outcome.answer, Done):
+                known = outcome.state.devices[command.device]
+                await connection.execute(
+                    TRACKER,
+                    [known.test, known.priority, account_id, command.device, known.test, known.priority],
+                )
             return outcome
 
     async def settle(self, connection: AsyncConnection[Any], account_id: int, now: datetime) -> State:
@@ -155,7 +160,7 @@ class BillingStore:
     async def verify(self, connection: AsyncConnection[Any], account_id: int) -> list[str]:
         """Derive everything anew from the journal; answers every difference, in words."""
         async with connection.transaction():
-            account, _, _ = await self._lock(connection, account_id)
+            account, _, devices = await self._lock(connection, account_id)
             if account.new:
                 return []
             facts = await journal(connection, account_id)
@@ -168,7 +173,9 @@ class BillingStore:
             except (AssertionError, KeyError) as error:
                 return [*found, f"account {account.name!r}: the journal does not fold: {error}"]
             found += differences(account, state, len(facts))
-            return found
+            known = [TrackerId(d.id, d.unique_id) for d in devices if d.unique_id in account.state.devices]
+            present = await present_blocks(connection, known)
+            return found + block_differences(account, known, present)
 
     # ------------------------------------------------------------------ reading
 
@@ -195,36 +202,30 @@ class BillingStore:
             )
             account = Account(account_id, name, first, first, 0, new=True)
         else:
-            read = replace(_state(state), tariffs=known, settings=self._settings)
-            account = Account(account_id, name, _state(opening), read, facts, new=False)
+            read = replace(load_state(state.encode()), tariffs=known, settings=self._settings)
+            account = Account(account_id, name, load_state(opening.encode()), read, facts, new=False)
         rows = await (await connection.execute(DEVICES, [account_id])).fetchall()
         return account, tariffs, [_DeviceRow(*device) for device in rows]
 
     async def _with_ids(
         self, connection: AsyncConnection[Any], account: Account, command: AnyCommand
     ) -> State:
-        """The state with those used ids that this command may ask for; all others are in the journal only."""
+        """The state with those used ids that this command asks for; all others are in the journal only."""
         state = account.state
-        name = type(command).__name__.lower()
-        request = f"{name}:{command.key}"
-        wanted = {
-            f"{kind}:{command.key}" for kind in ("topup", "chargeback", "refund", "sms", "refund:withdrawal")
-        }
-        wanted |= {f"connection:{device.id}:{device.episode}" for device in state.devices.values()}
-        if isinstance(command, SmsFailed):
-            wanted |= {f"sms:{command.alert}", f"reversal:sms:{command.alert}"}
+        needed = ids_needed(state, command)
+        if not needed.requests and not needed.book:
+            return state
         rows = await connection.execute(
-            "SELECT kind, fact FROM core.journal WHERE account_id = %s AND key = ANY(%s) ORDER BY number",
-            [account.id, [*wanted, f"request:{request}"]],
+            "SELECT fact::text FROM core.journal WHERE account_id = %s AND key = ANY(%s) ORDER BY number",
+            [account.id, [*needed.book, *map(_request_key, needed.requests)]],
         )
         transfers: list[tuple[str, Known]] = []
         requests: list[tuple[str, Known]] = []
-        for _, text in await rows.fetchall():
-            match _fact(text):
+        for (value,) in await rows.fetchall():
+            match load_fact(value.encode()):
                 case Booked(entry=entry):
-                    transfers.append(
-                        (entry.transfer.id, Known(digest_of(entry.transfer), entry.transfer.amount_minor))
-                    )
+                    known = Known(digest_of(entry.transfer), entry.transfer.amount_minor)
+                    transfers.append((entry.transfer.id, known))
                 case Accepted(id=accepted, digest=digest):
                     requests.append((accepted, Known(digest)))
                 case _:
@@ -238,19 +239,23 @@ class BillingStore:
     ) -> tuple[State, tuple[AnyFact, ...]]:
         """Bring billing's trackers to those that there are: whoever adds one need not think of money."""
         there = {device.unique_id: device for device in devices}
-        commands: list[AnyCommand] = [Remove(device=gone) for gone in state.devices if gone not in there]
+        gone: list[AnyCommand] = [Remove(device=name) for name in state.devices if name not in there]
+        come: list[AnyCommand] = []
         for device in devices:
             known = state.devices.get(device.unique_id)
-            if known is not None and device.created_at > known.connected_at:
-                commands.append(
-                    Remove(device=device.unique_id)
-                )  # removed and added again since we looked (R14)
+            # removed and added again since we looked (R14), or made a test tracker by hand: it begins anew
+            if known is not None and (device.created_at > known.connected_at or device.test > known.test):
+                gone.append(Remove(device=device.unique_id))
                 known = None
             if known is None:
                 now = max(now, device.created_at)  # two machines' clocks: connected when it was, not before
-                commands.append(Connect(device=device.unique_id, priority=device.priority, test=device.test))
-            elif known.priority != device.priority:
-                commands.append(Reprioritise(device=device.unique_id, priority=device.priority))
+                come.append(Connect(device=device.unique_id, priority=device.priority, test=device.test))
+                continue
+            if known.test and not device.test:
+                gone.append(Convert(device=device.unique_id))  # makes room for another test tracker
+            if known.priority != device.priority:
+                come.append(Reprioritise(device=device.unique_id, priority=device.priority))
+        commands = [*gone, *come]
         return take_in(state, commands, now) if commands else (state, ())
 
     # ------------------------------------------------------------------ writing
@@ -273,28 +278,27 @@ class BillingStore:
                     [type(fact).__name__ for fact in facts],
                     [getattr(fact, "device", None) or _device_of(fact) for fact in facts],
                     [_key_of(fact) for fact in facts],
-                    [_encode_fact(fact).decode() for fact in facts],
+                    [dump_fact(fact).decode() for fact in facts],
                 ],
             )
             tariff_id = tariffs[state.tariff.name].id
             await connection.execute(MIRROR, [state.zone, tariff_id, account.id, state.zone, tariff_id])
-        due = next_due(state)
+        due = next_look(state)
         await connection.execute(
             SAVE,
             {
                 "account": account.id,
-                "opening": Jsonb(account.opening, dumps=_encode),
-                "state": Jsonb(state, dumps=_encode),
+                "opening": Jsonb(account.opening, dumps=dump_state),
+                "state": Jsonb(state, dumps=dump_state),
                 "facts": account.facts + len(facts),
                 "settled_to": state.settled_to,
                 "next_due_at": None if due is None else due.astimezone(UTC),
             },
         )
+        await note_facts(connection, account.id, state, facts)
 
 
-def take_in(
-    state: State, commands: Sequence[AnyCommand], now: datetime
-) -> tuple[State, tuple[AnyFact, ...]]:
+def take_in(state: State, commands: Sequence[AnyCommand], now: datetime) -> tuple[State, tuple[AnyFact, ...]]:
     """Carry out many commands at one instant with one sweep behind them all: an import of ten thousand trackers
     is one look at who can be paid, in the owner's order. What is refused is left out.
     """
@@ -317,9 +321,9 @@ class _DeviceRow(Struct, frozen=True):
 async def journal(connection: AsyncConnection[Any], account_id: int) -> list[AnyFact]:
     """All facts of an account, in order."""
     rows = await connection.execute(
-        "SELECT fact FROM core.journal WHERE account_id = %s ORDER BY number", [account_id]
+        "SELECT fact::text FROM core.journal WHERE account_id = %s ORDER BY number", [account_id]
     )
-    return [_fact(text) for (text,) in await rows.fetchall()]
+    return [load_fact(text.encode()) for (text,) in await rows.fetchall()]
 
 
 def differences(account: Account, rebuilt: State, facts: int) -> list[str]:
@@ -347,12 +351,25 @@ def differences(account: Account, rebuilt: State, facts: int) -> list[str]:
     return found
 
 
-def _state(value: Any) -> State:
-    return _decode_state(msgspec.json.encode(value))
+def block_differences(
+    account: Account, trackers: Sequence[TrackerId], present: dict[tuple[int, str], Wanted]
+) -> list[str]:
+    """Where the gate's rows are not those that follow from the state. What is due may be a day old: it hides nobody."""
+    wanted = wanted_blocks(account.state, trackers, present)
+    names = {tracker.row: tracker.unique_id for tracker in trackers}
+    found: list[str] = []
+    for row, reason in sorted({*wanted, *present}):
+        here, there = present.get((row, reason)), wanted.get((row, reason))
+        if (here and (here.since, here.note)) != (there and (there.since, there.note)):
+            found.append(
+                f"account {account.name!r}: tracker {names[row]!r} has the block {reason!r} as {_block_words(here)}, "
+                f"and billing says {_block_words(there)}"
+            )
+    return found
 
 
-def _fact(value: Any) -> AnyFact:
-    return _decode_fact(msgspec.json.encode(value))
+def _block_words(block: Wanted | None) -> str:
+    return "none" if block is None else f"{block.note or 'set'} since {block.since.isoformat()}"
 
 
 def _key_of(fact: AnyFact) -> str | None:
@@ -360,9 +377,13 @@ def _key_of(fact: AnyFact) -> str | None:
         case Booked(entry=entry):
             return entry.transfer.id
         case Accepted(id=request):
-            return f"request:{request}"
+            return _request_key(request)
         case _:
             return None
+
+
+def _request_key(request: str) -> str:
+    return f"request:{request}"
 
 
 def _device_of(fact: AnyFact) -> str | None:
