@@ -190,7 +190,7 @@ def _take(job: Job, fences: FenceIndex, verdicts: list[Judged | None]) -> Taken:
         earlier = (state.seen_us, clone(state.totals)) if settings.maintenance else None
         state.seen_us, state.seen_digest = at_us, seen.digest
         advance_signals(state.signals, state.totals, seen, settings, found)
-        if seen.attributes:
+        if "fuel" in seen.attributes or "fuelLevel" in seen.attributes:
             advance_fuel(state.fuel, state.signals, seen, settings, found)
         if verdict is not None:
             retracted += _sift(state, seen, verdict, settings, fences, found)

@@ -53,7 +53,7 @@ class TrackSettings(Struct, frozen=True, kw_only=True):
         Number, _says("a fix vaguer than this is a cell tower's place, not the tracker's")
     ] = 1_000.0
     speed_max_mps: Annotated[
-        Number, _says("faster than this between two fixes is a jump; 100 m/s is above every train in service")
+        Number, _says("faster than this between two fixes is a jump; 100 m/s is above every train on wheels")
     ] = 100.0
     jump_slack_m: Annotated[
         Number, _says("nearer than this is never a jump: clocks count whole seconds, receivers wander")
@@ -89,7 +89,12 @@ class TrackSettings(Struct, frozen=True, kw_only=True):
     ] = 3_600.0
 
     # ------------------------------------------------------------------ odometer, engine
-    odometer_source: OdometerSource = OdometerSource.AUTO
+    odometer_source: Annotated[
+        OdometerSource,
+        _says(
+            "auto: the device's own count once it agrees with the fixes; device: from the start; gnss: never"
+        ),
+    ] = OdometerSource.AUTO
     odometer_step_m: Annotated[
         Number, _says("ways are summed in steps of at least this, else noise at 1 Hz adds up")
     ] = 10.0
@@ -141,7 +146,9 @@ class TrackSettings(Struct, frozen=True, kw_only=True):
         Number | None,
         _says("`power` below which lowPower is told; None: 11.5 V, or 23 V where above 18 V was seen"),
     ] = None
-    maintenance: tuple[Maintenance, ...] = ()
+    maintenance: Annotated[
+        tuple[Maintenance, ...], _says("what falls due by metres, engine hours or date")
+    ] = ()
 
     # ------------------------------------------------------------------ contact
     offline_after_s: Annotated[

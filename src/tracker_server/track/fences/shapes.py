@@ -81,7 +81,9 @@ def circle(latitude: float, longitude: float, radius_m: float) -> Circle:
         raise FenceError(
             "radius", f"{radius_m} is no radius; write metres above 0 and up to {RADIUS_MAX_M:.0f}"
         )
-    return Circle(latitude, (longitude + 180.0) % 360.0 - 180.0, float(radius_m))
+    if abs(longitude) > 180.0:
+        longitude = (longitude + 180.0) % 360.0 - 180.0
+    return Circle(latitude, longitude, float(radius_m))
 
 
 def corridor(lines: Sequence[Sequence[Position]], width_m: float) -> Corridor:
