@@ -53,7 +53,7 @@ class EventType(StrEnum):
     MEDIA = "media"
 
 
-class Event(Struct, frozen=True, tag_field="finding", tag="event"):
+class Event(Struct, frozen=True, gc=False, tag_field="finding", tag="event"):
     """Something happened at ``occurred_us``, told by the report of that moment with ``digest`` (None: by the clock).
 
     ``attributes`` are JSON's values, with the unit in the name.
@@ -67,7 +67,7 @@ class Event(Struct, frozen=True, tag_field="finding", tag="event"):
     attributes: dict[str, Any] = {}
 
 
-class Place(Struct, frozen=True):
+class Place(Struct, frozen=True, gc=False):
     """Where and by which report: degrees (WGS 84), and the digest that with the moment names the fix."""
 
     latitude: float
@@ -75,7 +75,7 @@ class Place(Struct, frozen=True):
     digest: int
 
 
-class Trip(Struct, frozen=True, tag_field="finding", tag="trip"):
+class Trip(Struct, frozen=True, gc=False, tag_field="finding", tag="trip"):
     """A ride from one stop to the next; ``ended_us`` is None while it goes on.
 
     ``odometer_start_mm`` is the tracker's total at the start; ``speed_max_mps`` the highest speed told.
@@ -95,7 +95,7 @@ class Trip(Struct, frozen=True, tag_field="finding", tag="trip"):
     driver_unique_id: str | None = None
 
 
-class Stop(Struct, frozen=True, tag_field="finding", tag="stop"):
+class Stop(Struct, frozen=True, gc=False, tag_field="finding", tag="stop"):
     """Standing at one place; ``ended_us`` is None while it lasts. ``engine_us``: engine time within it."""
 
     started_us: int
@@ -105,7 +105,7 @@ class Stop(Struct, frozen=True, tag_field="finding", tag="stop"):
     engine_us: int = 0
 
 
-class Visit(Struct, frozen=True, tag_field="finding", tag="visit"):
+class Visit(Struct, frozen=True, gc=False, tag_field="finding", tag="visit"):
     """The time in one geofence: from the first fix inside to the first fix outside; None while inside."""
 
     fence_id: int
