@@ -25,7 +25,9 @@ def in_ring(ring: Sequence[Position], x: float, y: float) -> bool:
     return inside
 
 
-def to_lines_m(lines: Sequence[Sequence[Position]], latitude: float, longitude: float) -> float:
+def to_lines_m(
+    lines: Sequence[Sequence[Position]], latitude: float, longitude: float, exact_within_m: float
+) -> float:
     """Metres to the nearest place of lines whose edges are straight in degrees. A flat guess says which edges can be
     the nearest; on those geodesics are measured in ever finer steps.
     """
@@ -39,7 +41,10 @@ def to_lines_m(lines: Sequence[Sequence[Position]], latitude: float, longitude: 
         return math.hypot(x1 + along * dx, y1 + along * dy)
 
     edges = [edge for line in lines for edge in pairwise(line) if edge[0] != edge[1]]
-    return min(_to_edge_m(edge, latitude, longitude) for edge in sorted(edges, key=guess)[:3])
+    nearest = sorted(edges, key=guess)[:3]
+    if guess(nearest[0]) * 111_320 > exact_within_m:
+        return guess(nearest[0]) * 111_320
+    return min(_to_edge_m(edge, latitude, longitude) for edge in nearest)
 
 
 def _to_edge_m(edge: tuple[Position, Position], latitude: float, longitude: float) -> float:
@@ -54,8 +59,8 @@ def _to_edge_m(edge: tuple[Position, Position], latitude: float, longitude: floa
     return best
 
 
-def inside_m(shape: Shape, latitude: float, longitude: float) -> float:
-    """Metres to the edge, positive inside."""
+def inside_m(shape: Shape, latitude: float, longitude: float, exact_within_m: float = math.inf) -> float:
+    """Metres to the edge, positive inside; beyond ``exact_within_m`` only a flat guess at them."""
     turns = [longitude]
     if abs(longitude) > 170.0:
         turns += [longitude - 360.0, longitude + 360.0]
@@ -63,7 +68,9 @@ def inside_m(shape: Shape, latitude: float, longitude: float) -> float:
         case Circle():
             return shape.radius_m - metres(shape.latitude, shape.longitude, latitude, longitude)
         case Corridor():
-            return shape.width_m / 2 - min(to_lines_m(shape.lines, latitude, x) for x in turns)
+            return shape.width_m / 2 - min(
+                to_lines_m(shape.lines, latitude, x, exact_within_m) for x in turns
+            )
         case Area():
             rings = [line for ring in shape.polygons for line in (ring.outer, *ring.holes)]
             inside = any(
@@ -72,5 +79,5 @@ def inside_m(shape: Shape, latitude: float, longitude: float) -> float:
                 for ring in shape.polygons
                 for x in turns
             )
-            edge_m = min(to_lines_m(rings, latitude, x) for x in turns)
+            edge_m = min(to_lines_m(rings, latitude, x, exact_within_m) for x in turns)
             return edge_m if inside else -edge_m

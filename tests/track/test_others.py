@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.track.test_order import FENCES, SETTINGS
 from tests.track.world import at, disc, drive, fix, random_day, spoken, stand, told
 from tracker_server.model.event import Event, EventType, moment
-from tracker_server.track import diagrams, motion, sides
+from tracker_server.track import diagrams, motion, phases, sides
 from tracker_server.track.contact import Contact, contact, contact_events, wakes_at_us
 from tracker_server.track.engine import Mark, step
 from tracker_server.track.explain import explain, explained
@@ -210,7 +210,7 @@ def test_the_table_of_sides_is_whole() -> None:
 @given(st.integers(0, 10_000))
 def test_motion_moves_only_as_the_table_says(seed: int) -> None:
     state = State()
-    allowed = {(before, after) for (before, _), after in motion.NEXT.items()}
+    allowed = {(before, after) for (before, _), after in phases.NEXT.items()}
     # One fix may bring several turns: a stop that is over, and the next move.
     twice = {(a, d) for a, b in allowed for c, d in allowed if b is c}
     thrice = {(a, d) for a, b in twice for c, d in allowed if b is c}

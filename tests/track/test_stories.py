@@ -70,6 +70,13 @@ def test_ignition_off_ends_the_ride_at_once() -> None:
     ]
 
 
+def test_an_ignition_wire_that_is_never_on_stops_nothing() -> None:
+    light = [*drive(600, 900, 0, 20.0), *stand(900, 1020, at(6000)), *drive(1020, 1320, 6000, 20.0)]
+    day = [*stand(0, 600, at(0)), *light]
+    off = [fix(s.at_us / 1e6, (s.latitude or 0, s.longitude or 0), s.speed_mps, ignition=False) for s in day]
+    assert [x for x in story(off) if "tow" not in x] == story(day)
+
+
 def test_no_speed_is_told() -> None:
     day = [
         *[fix(t, at(0)) for t in range(0, 600, 30)],

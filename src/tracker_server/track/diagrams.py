@@ -6,7 +6,7 @@ from typing import get_type_hints
 
 import msgspec
 
-from tracker_server.track import motion, sides
+from tracker_server.track import phases, sides
 from tracker_server.track.settings import TrackSettings
 
 
@@ -15,10 +15,10 @@ def motion_diagram() -> str:
     lines = ["stateDiagram-v2", "    [*] --> start: first fix"]
     lines += [
         f"    {before} --> {after}: {turn.value}"
-        for (before, turn), after in motion.NEXT.items()
-        if turn is not motion.Turn.RELOCATED
+        for (before, turn), after in phases.NEXT.items()
+        if turn is not phases.Turn.RELOCATED
     ]
-    lines.append(f"    note right of start: from any phase, when {motion.Turn.RELOCATED.value}")
+    lines.append(f"    note right of start: from any phase, when {phases.Turn.RELOCATED.value}")
     return "\n".join(lines) + "\n"
 
 

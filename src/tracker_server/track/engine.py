@@ -19,8 +19,9 @@ from tracker_server.track.fences.index import SEGMENT_MAX_M, FenceIndex
 from tracker_server.track.fences.prepared import MARGIN_MAX_M
 from tracker_server.track.fuel import advance_fuel
 from tracker_server.track.maintenance import advance_maintenance
-from tracker_server.track.motion import MOVING_PHASES, Motion, advance_motion, relocate
+from tracker_server.track.motion import Motion, advance_motion, relocate
 from tracker_server.track.observation import Observation, Use, use_of
+from tracker_server.track.phases import MOVING_PHASES
 from tracker_server.track.settings import TrackSettings
 from tracker_server.track.sides import WAS_IN, Hit, advance_crossings, advance_sides, fence_limit
 from tracker_server.track.signals import advance_signals

@@ -7,69 +7,15 @@ is stopped at once, and a move is a tow.
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Final
-
 from msgspec import Struct
 
 from tracker_server.model.event import Event, EventType, Place, Stop, Trip
 from tracker_server.track.accepted import Step, metres_apart, place_of
 from tracker_server.track.observation import Observation
+from tracker_server.track.phases import NEXT, Phase, Turn
 from tracker_server.track.settings import TrackSettings
 from tracker_server.track.signals import Signals, raise_alarm
 from tracker_server.track.totals import Totals, count_way
-
-
-class Phase(StrEnum):
-    """What a tracker does, as far as is sure."""
-
-    START = "start"  # nothing is known before this place
-    PARKED = "parked"
-    LEAVING = "leaving"  # beyond the drift radius, not yet proven
-    MOVING = "moving"
-    HALTING = "halting"  # slow or standing, not yet a stop
-
-
-MOVING_PHASES: Final = frozenset({Phase.MOVING, Phase.HALTING})
-"""A halt at a traffic light is part of a ride."""
-
-
-class Turn(StrEnum):
-    """What a fix, or its absence, says about motion."""
-
-    RESTED = "stood for stop_duration_s, or slow with ignition off"
-    BEYOND = "fix beyond the drift radius"
-    RETURNED = "back within the drift radius"
-    RETURNED_EARLY = "back before it was a stop"
-    SHIFTED = "came to rest nearby: the receiver wandered"
-    PROVEN = "trip_distance_m or trip_duration_s away"
-    SLOWED = "slower than stop_speed_mps"
-    RESUMED = "beyond the drift radius of the halt"
-    SILENT = "no fix for gap_s"
-    RELOCATED = "a jump proved true"
-
-
-NEXT: Final[dict[tuple[Phase, Turn], Phase]] = {
-    (Phase.START, Turn.RESTED): Phase.PARKED,
-    (Phase.START, Turn.BEYOND): Phase.LEAVING,
-    (Phase.START, Turn.SILENT): Phase.START,
-    (Phase.PARKED, Turn.BEYOND): Phase.LEAVING,
-    (Phase.LEAVING, Turn.RETURNED): Phase.PARKED,
-    (Phase.LEAVING, Turn.RETURNED_EARLY): Phase.START,
-    (Phase.LEAVING, Turn.SHIFTED): Phase.PARKED,
-    (Phase.LEAVING, Turn.PROVEN): Phase.MOVING,
-    (Phase.MOVING, Turn.SLOWED): Phase.HALTING,
-    (Phase.MOVING, Turn.RESTED): Phase.PARKED,
-    (Phase.MOVING, Turn.SILENT): Phase.PARKED,
-    (Phase.HALTING, Turn.RESUMED): Phase.MOVING,
-    (Phase.HALTING, Turn.RESTED): Phase.PARKED,
-    (Phase.HALTING, Turn.SILENT): Phase.PARKED,
-    (Phase.START, Turn.RELOCATED): Phase.START,
-    (Phase.PARKED, Turn.RELOCATED): Phase.START,
-    (Phase.LEAVING, Turn.RELOCATED): Phase.START,
-    (Phase.MOVING, Turn.RELOCATED): Phase.START,
-    (Phase.HALTING, Turn.RELOCATED): Phase.START,
-}
 
 
 class Ride(Struct, frozen=True, gc=False):
@@ -314,10 +260,18 @@ def _halt(motion: Motion, step: Step) -> bool:
         return False
     motion.rest_us = fix.at_us
     stood_us = fix.at_us - motion.since_us
-    switched_off = step.signals.ignition is False and _slow(fix, step)
-    if switched_off or stood_us >= settings.stop_duration_s * 1_000_000:
+    if _switched_off(motion, step) or stood_us >= settings.stop_duration_s * 1_000_000:
         _stop(motion, step)
     return anchor is not fix
+
+
+def _switched_off(motion: Motion, step: Step) -> bool:
+    """Whether it is slow and ignition was switched off on this ride. Where it was off all along, the wire lies, or it
+    is being towed: then standing has to last as without ignition.
+    """
+    off_us = step.signals.ignition_off_us
+    ride = motion.ride
+    return off_us is not None and ride is not None and off_us > ride.started_us and _slow(step.fix, step)
 
 
 def _anchor(motion: Motion, step: Step, rested: Observation) -> None:
