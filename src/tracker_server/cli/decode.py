@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from tracker_server.cli.common import say, tell, wrong
 from tracker_server.cli.output import iso, json_bytes, table_cell, visible
+from tracker_server.cli.values import moment_of
 
 if TYPE_CHECKING:
     from tracker_protocols.model import Frame, Message
@@ -28,6 +29,7 @@ def decode(
     text: Annotated[bool, Parameter(negative="")] = False,
     udp: Annotated[bool, Parameter(negative="")] = False,
     form: Annotated[Literal["table", "json"], Parameter(name="--format")] = "table",
+    received_at: str | None = None,
 ) -> None:
     """Decode frames of one conversation: messages and the replies owed.
 
@@ -50,6 +52,8 @@ def decode(
         Each HEX is a datagram of its own, not a part of a stream.
     form
         Lines for people, or JSON: one array of frames.
+    received_at
+        When the frames came, in ISO 8601, which some of them are dated by. Default: now.
     """
     from tracker_protocols import BY_NAME
 
@@ -60,12 +64,14 @@ def decode(
         near = get_close_matches(protocol, BY_NAME, 1)
         hint = f"did you mean {near[0]!r}?" if near else "`tracker-server protocols` lists them"
         wrong(f"PROTOCOL: no protocol is named {protocol!r}; {hint}")
+    moment = moment_of("--received-at", received_at) or datetime.now(UTC)
     if jsonl:
         if frames:
             wrong("--jsonl: the frames come from standard input; leave HEX away, or --jsonl")
-        decode_lines(spoken)
+        decode_lines(spoken, moment)
     elif frames:
-        decode_frames(spoken, [bytes_of(frame, text=text) for frame in frames], udp=udp, form=form)
+        pieces = [bytes_of(frame, text=text) for frame in frames]
+        decode_frames(spoken, pieces, moment, udp=udp, form=form)
     else:
         wrong("HEX: nothing to decode; give frames in hexadecimal, or --jsonl and lines on standard input")
 
@@ -90,7 +96,7 @@ def bytes_of(frame: str, *, text: bool) -> bytes:
 # ---------------------------------------------------------------------- JSON lines
 
 
-def decode_lines(protocol: Protocol) -> None:
+def decode_lines(protocol: Protocol, received_at: datetime) -> None:
     """Answer each line of standard input with a line; a new ``sequence`` is a new connection."""
     sequence, decoder = None, protocol.decoder()
     for line in sys.stdin:
@@ -101,30 +107,31 @@ def decode_lines(protocol: Protocol) -> None:
             frame = row["frame"]
             if row.get("sequence") != sequence:
                 sequence, decoder = row.get("sequence"), protocol.decoder()
-            answer = as_json(read(decoder, frame))
+            answer = as_json(read(decoder, frame, received_at))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             answer = {"messages": [], "replies": [], "error": f"this line cannot be read: {error!r}"}
         sys.stdout.buffer.write(json_bytes(answer) + b"\n")
         sys.stdout.buffer.flush()
 
 
-def read(decoder: Decoder, frame: dict[str, Any]) -> Frame:
+def read(decoder: Decoder, frame: dict[str, Any], received_at: datetime) -> Frame:
     """One frame as a JSON line has it: ``kind`` is binary, text or http. Raises ValueError and KeyError."""
     from tracker_protocols.model import HttpRequest
     from tracker_protocols.wire.decoder import HttpDecoder
 
-    now = datetime.now(UTC)
     match frame["kind"]:
         case "text":
-            return decoder.read_frame(frame["text"].encode("latin-1"), now)
+            return decoder.read_frame(frame["text"].encode("latin-1"), received_at)
         case "http":
             if not isinstance(decoder, HttpDecoder):
                 raise ValueError(f"{decoder.name} does not speak HTTP")
             headers = {name.lower(): value for name, value in frame.get("headers", {}).items()}
             body = bytes.fromhex(frame.get("hex", ""))
-            return decoder.read_request(HttpRequest(frame["method"], frame["uri"], headers, body), now)
+            return decoder.read_request(
+                HttpRequest(frame["method"], frame["uri"], headers, body), received_at
+            )
         case "binary":
-            return decoder.read_frame(bytes.fromhex(frame["hex"]), now)
+            return decoder.read_frame(bytes.fromhex(frame["hex"]), received_at)
         case kind:
             raise ValueError(f"frame.kind {kind!r} is not one of binary, text, http")
 
@@ -132,18 +139,19 @@ def read(decoder: Decoder, frame: dict[str, Any]) -> Frame:
 # ---------------------------------------------------------------------- arguments
 
 
-def decode_frames(protocol: Protocol, pieces: list[bytes], *, udp: bool, form: str) -> None:
+def decode_frames(
+    protocol: Protocol, pieces: list[bytes], received_at: datetime, *, udp: bool, form: str
+) -> None:
     """Decode one connection's bytes, or some datagrams, and print them."""
     from tracker_protocols.wire.decoder import StreamDecoder
 
     decoder = protocol.decoder()
     found: list[Frame] = []
-    now = datetime.now(UTC)
     for piece in pieces:
         if isinstance(decoder, StreamDecoder) and not udp:
-            found += decoder.receive_data(piece, now)
+            found += decoder.receive_data(piece, received_at)
         else:
-            found += decoder.receive_datagram(piece, now)
+            found += decoder.receive_datagram(piece, received_at)
     if form == "json":
         frames = [{"frame": frame.data.hex(), **as_json(frame)} for frame in found]
         tell(json_bytes(frames).decode())
