@@ -12,7 +12,7 @@ from tests.track.test_fences import reach_m, shape_near, wrapped
 from tests.track.world import fence, fix, spoken
 from tracker_server.model.event import SECOND_US, Event, EventType, Visit
 from tracker_server.track.fences.index import FenceIndex
-from tracker_server.track.fences.shapes import Fence
+from tracker_server.track.fences.shapes import Corridor, Fence
 from tracker_server.track.observation import Observation, arranged
 from tracker_server.track.replay import run
 from tracker_server.track.settings import TrackSettings
@@ -35,11 +35,12 @@ def route(rng: random.Random, latitude: float, longitude: float) -> list[Observa
 def expected(one: Fence, inner_m: float, day: list[Observation]) -> list[str]:
     """Runs first: cut the day where the side turns; a run counts if any of its fixes is far enough beyond the edge."""
     runs: list[tuple[bool, int, bool]] = []
+    # Corridors are measured from their line.
+    exact_within_m = 300.0 + (one.shape.width_m / 2 if isinstance(one.shape, Corridor) else 0.0)
     for seen in day:
         assert seen.latitude is not None
         assert seen.longitude is not None
-        # Corridors are measured from their line, up to 2.5 km within their edge.
-        deep_m = inside_m(one.shape, seen.latitude, seen.longitude, 4_000.0)
+        deep_m = inside_m(one.shape, seen.latitude, seen.longitude, exact_within_m)
         margin_m = min(max(30.0, 3 * (seen.accuracy_m or 0.0)), 100.0)
         inside = deep_m >= 0
         sure = deep_m > min(margin_m, inner_m) if inside else -deep_m > margin_m

@@ -63,12 +63,10 @@ class Job(NamedTuple):
     marks: list[Mark] | None = None  # where given, one for each observation is put in
 
 
-class Judged(NamedTuple):
-    """The fences' word on one fix, with the fix from which the way was taken."""
-
-    hits: tuple[Hit, ...]
-    crossed: tuple[int, ...]
-    before: Observation | None
+Judged = tuple[tuple[Hit, ...], tuple[int, ...], Observation | None]
+"""The fences' word on one fix: its sides, the fences crossed on the way to it, and the fix from which the way was
+taken. A plain tuple: one is made for each fix.
+"""
 
 
 def step(
@@ -117,7 +115,7 @@ def judge(jobs: Sequence[Job], fences: FenceIndex) -> list[list[Judged | None]]:
             if fences.fences:
                 asked.append((verdicts, len(verdicts), settings))
                 rows += _row(seen, before, settings)
-            verdicts.append(Judged((), (), before))
+            verdicts.append(((), (), before))
             before = seen
         out.append(verdicts)
     if asked:
@@ -169,7 +167,7 @@ def _fill(
         if mine is not None:
             near = [hit for hit in near if hit[0] in mine]
             passed = [fence_id for fence_id in passed if fence_id in mine]
-        verdicts[at] = Judged(tuple(near), tuple(passed), old.before)
+        verdicts[at] = (tuple(near), tuple(passed), old[2])
 
 
 # ------------------------------------------------------------------------------------------------- one tracker
@@ -248,7 +246,7 @@ def _sift(
     held = state.held
     if held and metres_apart(held[-1].fix, fix) > reach_m(held[-1].fix, fix, settings):
         held = ()
-    state.held = (*held, Held(fix, verdict.hits))
+    state.held = (*held, Held(fix, verdict[0]))
     state.held_for += 1
     needed = 2 if state.first is not None else settings.jump_confirm_fixes
     if len(state.held) < needed and state.held_for < settings.jump_held_max:
@@ -272,7 +270,7 @@ def _jump(
         jumped = False
     for one in held:
         way_m = 0.0 if state.last is None or jumped else metres_apart(state.last, one.fix)
-        _accept(state, one.fix, Judged(one.hits, (), None), way_m, settings, fences, found, jumped=jumped)
+        _accept(state, one.fix, (one.hits, (), None), way_m, settings, fences, found, jumped=jumped)
         jumped = False
     return void
 
@@ -323,7 +321,7 @@ def _crossed(
     """The fences on the way from a fix that is not the one before in the batch: one between them was absurd."""
     if before is None:
         return ()
-    verdicts: list[Judged | None] = [Judged((), (), before)]
+    verdicts: list[Judged | None] = [((), (), before)]
     _fill([(verdicts, 0, settings)], _row(fix, before, settings), fences)
     verdict = verdicts[0]
-    return verdict.crossed if verdict is not None else ()
+    return verdict[1] if verdict is not None else ()
