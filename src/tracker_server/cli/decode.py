@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
 def decode(
     protocol: str,
-    frames: Annotated[list[str] | None, Parameter(name="HEX", negative="")] = None,
     /,
-    *,
+    *frames: Annotated[str, Parameter(name="HEX")],
     jsonl: Annotated[bool, Parameter(negative="")] = False,
     text: Annotated[bool, Parameter(negative="")] = False,
     udp: Annotated[bool, Parameter(negative="")] = False,

@@ -11,10 +11,19 @@ import csv
 import re
 import sys
 import unicodedata
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     import msgspec
@@ -23,6 +32,7 @@ if TYPE_CHECKING:
 
 Format = Literal["table", "json", "csv"]
 Row = Mapping[str, Any]
+Item = TypeVar("Item")
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # OWASP: CSV injection
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)  # money is a decimal string, and a debit no formula
@@ -54,14 +64,35 @@ class Output:
 async def write_rows(
     rows: AsyncIterable[Row], columns: Sequence[str], form: Format, table_columns: Sequence[str] = ()
 ) -> int:
-    """Write these columns of all rows; ``table_columns`` where a table shows others. Answers how many."""
-    match form:
-        case "json":
-            return await _write_json(rows, columns)
-        case "csv":
-            return await _write_csv(rows, columns)
-        case "table":
-            return await _write_table(rows, table_columns or columns)
+    """Write these columns of all rows; ``table_columns`` where a table shows others. Answers how many.
+
+    A generator is closed in any case: while one waits in the middle of a query, its connection cannot end.
+    """
+    async with closing(rows) as found:
+        match form:
+            case "json":
+                return await _write_json(found, columns)
+            case "csv":
+                return await _write_csv(found, columns)
+            case "table":
+                return await _write_table(found, table_columns or columns)
+
+
+@asynccontextmanager
+async def closing(rows: AsyncIterable[Item]) -> AsyncGenerator[AsyncIterable[Item]]:
+    """Rows that end with the block, also where their reader has gone away."""
+    try:
+        yield rows
+    finally:
+        if isinstance(rows, AsyncGenerator):
+            await rows.aclose()
+
+
+async def mapped(rows: AsyncIterable[Item], change: Callable[[Item], Row]) -> AsyncGenerator[Row]:
+    """Rows changed one by one; closes what it reads from."""
+    async with closing(rows) as found:
+        async for row in found:
+            yield change(row)
 
 
 async def each(rows: Iterable[Row]) -> AsyncIterator[Row]:
@@ -134,9 +165,9 @@ class _Line:
 
 
 def csv_lines() -> Callable[[Sequence[Any]], bytes]:
-    """Turns cells into a line of CSV (RFC 4180, with the line ends of this system's tools)."""
-    writerow: Callable[[Sequence[Any]], str] = csv.writer(_Line(), lineterminator="\n").writerow  # pyright: ignore[reportAssignmentType]
-    return lambda cells: writerow(cells).encode("utf-8", "replace")
+    """Turns cells into a line of CSV (RFC 4180, but with the line ends of this system's tools)."""
+    writerow: Callable[[Sequence[Any]], str] = csv.writer(_Line()).writerow  # pyright: ignore[reportAssignmentType]
+    return lambda cells: f"{writerow(cells)[:-2]}\n".encode("utf-8", "replace")
 
 
 def _csv_text(text: str) -> str:

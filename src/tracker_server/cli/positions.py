@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from tracker_server.cli.common import HERE, Where, database, refused, run, say
-from tracker_server.cli.output import counted, iso, write_rows
+from tracker_server.cli.output import closing, counted, iso, write_rows
 from tracker_server.cli.values import period_of, unique_id_of
 
 if TYPE_CHECKING:
@@ -121,12 +121,13 @@ async def _write(
 ) -> None:
     from tracker_server.cli import tracks
 
-    match form:
-        case "table" | "json" | "csv":
-            await write_rows(rows, columns, form, TABLE_COLUMNS)
-        case "geojson":
-            await tracks.write_geojson(rows, columns)
-        case "gpx":
-            await tracks.write_gpx(rows, unique_id)
-        case "kml":
-            await tracks.write_kml(rows, unique_id)
+    async with closing(rows) as found:
+        match form:
+            case "table" | "json" | "csv":
+                await write_rows(found, columns, form, TABLE_COLUMNS)
+            case "geojson":
+                await tracks.write_geojson(found, columns)
+            case "gpx":
+                await tracks.write_gpx(found, unique_id)
+            case "kml":
+                await tracks.write_kml(found, unique_id)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
-from tracker_server.cli.output import Format, counted, progress, write_rows
+from tracker_server.cli.output import Format, counted, mapped, progress, write_rows
 from tracker_server.cli.values import moment_of, unique_id_of
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def list_(
             if form != "table":
                 await write_rows(found, COLUMNS, form)
                 return
-            short = ({**row, "frame": shortened(row["frame"])} async for row in found)
+            short = mapped(found, lambda row: {**row, "frame": shortened(row["frame"])})
             shown = await write_rows(short, TABLE_COLUMNS, form)
             total = (await kept(connection, choice)).frames
             if shown < total:
