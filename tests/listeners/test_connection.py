@@ -1,0 +1,133 @@
+"""A defect of ours, met while serving one device, costs that connection and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import ClassVar
+
+import pytest
+import structlog
+
+from tracker_protocols.gt06 import GT06
+from tracker_protocols.model import BadFrame, Heartbeat, Message, Reason, Reply
+from tracker_protocols.protocol import Protocol, Transport
+from tracker_protocols.wire.decoder import StreamDecoder
+from tracker_protocols.wire.framing import Delimited, Framing
+from tracker_server.config import Limits
+from tracker_server.listeners.door import Door
+from tracker_server.listeners.server import Common, Shared
+from tracker_server.listeners.tcp import TcpConnection
+from tracker_server.metrics import Metrics
+from tracker_server.pipeline.batch import Batch, Stored
+from tracker_server.pipeline.batcher import Batcher
+from tracker_server.pipeline.ingest import Ingest
+from tracker_server.pipeline.quarantine import Room
+from tracker_server.pipeline.trackers import Trackers
+
+
+class Buggy(StreamDecoder):
+    """Answers ``<ping>``; ``<bug>`` meets a defect."""
+
+    name: ClassVar[str] = "buggy"
+    framing: ClassVar[Framing] = Delimited(b"<", b">", 64)
+
+    def decode_frame(self, frame: bytes, received_at: datetime) -> Message:
+        if frame == b"<bug>":
+            raise RuntimeError("a defect")
+        if frame == b"<ping>":
+            return Heartbeat("T1", reply=Reply(b"pong"))
+        raise BadFrame(Reason.UNKNOWN_KIND, repr(frame))
+
+
+BUGGY = Protocol("buggy", "Buggy", 1, (Transport.TCP,), Buggy, GT06.device, ("B-1",))
+
+
+class Kept:
+    """A store in memory, for a listener that stores nothing in these tests but what it could not decode."""
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+
+    async def commit(self, batch: Batch, account_for_new: str) -> Stored:
+        self.frames += [row.ticket.frame for row in batch.quarantine]
+        return Stored()
+
+    async def revive(self) -> None:
+        pass
+
+
+@asynccontextmanager
+async def listening(
+    limits: Limits | None = None,
+) -> AsyncGenerator[tuple[tuple[str, int], Metrics, Kept]]:
+    metrics, kept = Metrics(), Kept()
+    limits = limits or Limits()
+    batcher = Batcher(
+        kept,
+        metrics,
+        queue_rows_max=100,
+        batch_rows_max=100,
+        unanswered_bytes_max=1000,
+        account_for_new="default",
+    )
+    ingest = Ingest(Trackers(), batcher, Room(100, 100, metrics), future_max_s=60, register_unknown=False)
+    shared = Shared(BUGGY, Transport.TCP, ingest, Common(limits, Door(10, 10, metrics), metrics), proxy=False)
+    server = await asyncio.get_running_loop().create_server(lambda: TcpConnection(shared), "127.0.0.1", 0)
+    writing = asyncio.create_task(batcher.run())
+    try:
+        yield server.sockets[0].getsockname()[:2], metrics, kept
+    finally:
+        server.close()
+        for connection in list(shared.connections):
+            connection.close("test ends")
+        await server.wait_closed()
+        batcher.stop()
+        await writing
+
+
+async def test_a_defect_closes_one_connection_with_the_bytes_in_the_log() -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with listening() as (address, metrics, _):
+            good, to_good = await asyncio.open_connection(*address)
+            bad, to_bad = await asyncio.open_connection(*address)
+            to_good.write(b"<ping>")
+            assert await good.readexactly(4) == b"pong"
+            to_bad.write(b"<ping><bug><ping>")
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                await bad.readexactly(8)
+            to_good.write(b"<ping>")
+            assert await good.readexactly(4) == b"pong"
+            assert metrics.registry.get_sample_value("tracker_faults_total", {"protocol": "buggy"}) == 1
+            to_good.close()
+            to_bad.close()
+    (told,) = [entry for entry in logs if entry["log_level"] == "error"]
+    assert bytes.fromhex(told["data"]) == b"<ping><bug><ping>"
+    assert told["protocol"] == "buggy"
+
+
+async def test_noise_is_counted_from_the_last_frame_on() -> None:
+    """A device that stutters now and then may stay for years; one that only makes noise may not."""
+    async with listening(Limits(noise_bytes_max=50)) as (address, metrics, _):
+        reader, writer = await asyncio.open_connection(*address)
+        for _ in range(5):
+            writer.write(b"x" * 40 + b"<ping>")
+            assert await reader.readexactly(4) == b"pong"
+        writer.write(b"x" * 51)
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await reader.readexactly(1)
+        writer.close()
+        assert metrics.registry.get_sample_value("tracker_noise_bytes_total", {"protocol": "buggy"}) == 251
+        closed = metrics.registry.get_sample_value("tracker_connections_closed_total", {"reason": "noise"})
+        assert closed == 1
+
+
+async def test_what_cannot_be_decoded_is_kept_whole() -> None:
+    async with listening() as (address, _, kept):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"<what?><ping>")
+        assert await reader.readexactly(4) == b"pong"
+        writer.close()
+    assert kept.frames == [b"<what?>"]
