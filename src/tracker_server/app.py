@@ -6,6 +6,7 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable
+from datetime import timedelta
 
 import structlog
 
@@ -15,7 +16,9 @@ from tracker_server.aside import aside
 from tracker_server.config import Settings
 from tracker_server.listeners.server import ListenError, Listeners
 from tracker_server.metrics import Metrics
+from tracker_server.notify.channels import channels_of
 from tracker_server.pipeline.batcher import Batcher
+from tracker_server.pipeline.dispatcher import Dispatcher
 from tracker_server.pipeline.ingest import Ingest
 from tracker_server.pipeline.quarantine import Room
 from tracker_server.pipeline.trackers import Trackers
@@ -28,6 +31,8 @@ from tracker_server.storage.ingest_store import IngestStore
 from tracker_server.storage.maintenance import Maintenance, set_compression
 from tracker_server.storage.migrate import Migration, bootstrap, migrate
 from tracker_server.storage.tracker_feed import TrackerFeed
+from tracker_server.storage.notice_clock import NoticeClock
+from tracker_server.storage.outbox import Outbox
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +92,15 @@ class Server:
         self.backups = BackupKeeper(settings, self.metrics)
         self._stop = asyncio.Event()
 
+        self.notice_clock = NoticeClock(
+            self.database, BillingStore(settings_of(settings.billing)), self.metrics
+        )
+        self.dispatcher = Dispatcher(
+            Outbox(self.database),
+            channels_of(settings),
+            self.metrics,
+            age_max=timedelta(hours=settings.notices.give_up_h),
+        )
     def stop(self) -> None:
         """Begin to drain."""
         self._stop.set()
@@ -111,6 +125,8 @@ class Server:
             beside.append(tasks.create_task(aside("billing clock", self.billing_clock.run)))
             writing = tasks.create_task(self.batcher.run())
             await self.feed.ready.wait()
+            beside.append(tasks.create_task(aside("clock of notices", self.notice_clock.run)))
+            beside.append(tasks.create_task(aside("dispatcher", self.dispatcher.run)))
             await self.listeners.open()
             beside.append(tasks.create_task(self.listeners.sweep()))
             api = self._open_api(tasks)

@@ -19,7 +19,7 @@ from msgspec import Meta, Struct, field
 
 from tracker_protocols import ALL
 from tracker_server.config_keys import SECRET, Section, keys_of, sections_in, summary
-from tracker_server.model import money
+from tracker_server.model import address, money
 
 Kind = TypeVar("Kind")
 
@@ -28,6 +28,7 @@ FILE_VARIABLE = "TRACKER_CONFIG"
 OTHER_VARIABLES = (FILE_VARIABLE, "TRACKER_TEST_", "TRACKER_GOLDEN_DIR")  # ours, but no settings
 DEFAULT_FILE = Path("config/tracker-server.toml")
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[int, Meta(ge=0)]
@@ -423,3 +424,29 @@ def check_zone(key: str, zone: str) -> None:
         ZoneInfo(zone)
     except (KeyError, ValueError, OSError):
         raise ConfigError(f"{key}: {zone!r} is no IANA time zone; for example Europe/Madrid") from None
+    check_messages(settings.smtp, settings.notices)
+def check_messages(smtp: Smtp, notices: Notices) -> None:
+    """Refuse what would be found out only as the first message is sent."""
+    if smtp.host and not smtp.sender:
+        raise ConfigError(
+            "smtp.from: is empty; write the address that mails come from, or leave smtp.host empty"
+        )
+    if smtp.sender:
+        try:
+            address.sender(smtp.sender, "smtp.from")
+        except money.InvalidValueError as error:
+            raise ConfigError(str(error)) from None
+    if bool(smtp.user) != bool(smtp.password):
+        raise ConfigError("smtp: user and password go together; set both, or neither")
+    if smtp.user and smtp.tls == "none" and smtp.host not in LOOPBACK:
+        raise ConfigError(
+            "smtp.tls: none would send the password in the clear to another machine; write starttls or tls"
+        )
+    if smtp.tls_ca and not Path(smtp.tls_ca).is_file():
+        raise ConfigError(f"smtp.tls_ca: {smtp.tls_ca}: there is no such file")
+    if notices.messenger_url and "{to}" not in notices.messenger_url:
+        raise ConfigError(
+            "notices.messenger_url: holds no {to}; write it where the recipient's number or name belongs"
+        )
+
+

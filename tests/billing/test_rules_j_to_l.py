@@ -92,7 +92,7 @@ def test_r99_notices_with_the_amount() -> None:
     for day in ("03-20", "03-25", "03-25", "03-30", "03-31", "04-01", "04-09", "04-20"):
         story.tell(f"2025-{day} 12:00 look")
         for notice in notices_due(story.state, story.state.settled_to, sent):
-            sent.add(notice.key)
+            sent.update(notice.covers)
             told.append((day, notice.level, notice.amount_minor))
     # The server was down from Apr 1 to Apr 9: T+3 and T+7 come when it is back, once each.
     assert told == [
@@ -115,7 +115,7 @@ def test_r99_a_low_balance_is_announced() -> None:
     for day in range(20, 32):
         story.tell(f"2025-01-{day} 12:00 look")
         for notice in notices_due(story.state, story.state.settled_to, sent):
-            sent.add(notice.key)
+            sent.update(notice.covers)
             levels.append(notice.level)
     assert levels == [-7, -3]  # blocked on Feb 3
     story.tell("2025-02-03 12:00  look  -> T1 blocked 11.07")

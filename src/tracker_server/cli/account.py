@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
 from tracker_server.cli.output import Format, write_object, write_rows
-from tracker_server.cli.values import line_of_text
+from tracker_server.cli.values import email_of, line_of_text
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
+
+Language = Literal["en", "es", "ru"]
 
 app = App(name="account", help="Customers: who owns trackers and pays for them.")
 
 
 @app.command
-def add(
+def add(  # noqa: PLR0913  (each is a flag)
     name: str,
     /,
     *,
     zone: str | None = None,
     currency: str | None = None,
     tariff: str = "Free",
+    email: str = "",
+    messenger: str = "",
+    language: Language | None = None,
     where: Where = HERE,
 ) -> None:
     """Add a customer.
@@ -40,8 +45,14 @@ def add(
         ISO 4217 code of its balance. Default: the setting billing.currency.
     tariff
         Name of the tariff that it is on.
+    email
+        Where its notices of payments and blocks are sent.
+    messenger
+        Its number or name with the messenger that notices.messenger_url sets up.
+    language
+        What it is written to in: en, es or ru. Default: the setting notices.language.
     """
-    from tracker_server.storage.accounts import AccountExistsError, add_account
+    from tracker_server.storage.accounts import AccountExistsError, Contact, add_account
     from tracker_server.storage.database import Role
 
     name = line_of_text("NAME", name, 200)
@@ -49,6 +60,7 @@ def add(
     zone = zone if zone is not None else loaded.settings.billing.zone
     currency = currency if currency is not None else loaded.settings.billing.currency
     _check(zone, currency)
+    contact = Contact(_email(email), _messenger(messenger), language or loaded.settings.notices.language)
 
     async def main() -> None:
         async with database(loaded) as home, await home.connect(Role.CORE) as connection:
@@ -59,6 +71,7 @@ def add(
                     zone=zone,
                     currency=currency,
                     tariff_id=await _tariff(connection, tariff, currency),
+                    contact=contact,
                 )
             except AccountExistsError:
                 refused(
@@ -67,6 +80,63 @@ def add(
         tell(f"account {name!r} added (id {account_id}): {zone}, {currency}, tariff {tariff}")
 
     run(main)
+
+
+@app.command(name="set")
+def set_(
+    name: str,
+    /,
+    *,
+    email: str | None = None,
+    messenger: str | None = None,
+    language: Language | None = None,
+    where: Where = HERE,
+) -> None:
+    """Change how a customer is written to. Messages that wait for an old address go to the new one.
+
+    Example: tracker-server account set default --email office@example.com --language es
+
+    Parameters
+    ----------
+    name
+        The account's name.
+    email
+        Where its notices are sent; an empty text takes the address away.
+    messenger
+        Its number or name with the messenger; an empty text takes it away.
+    language
+        What it is written to in: en, es or ru.
+    """
+    from tracker_server.storage.accounts import set_contact
+    from tracker_server.storage.database import Role
+
+    if email is None and messenger is None and language is None:
+        wrong("nothing to change: say --email, --messenger or --language")
+    new_email = None if email is None else _email(email)
+    new_messenger = None if messenger is None else _messenger(messenger)
+    loaded = where.load()
+
+    async def main() -> None:
+        async with database(loaded) as home, await home.connect(Role.CORE) as connection:
+            contact = await set_contact(
+                connection, name, email=new_email, messenger=new_messenger, language=language
+            )
+        if contact is None:
+            refused(f"NAME: there is no account named {name!r}; `tracker-server account list` tells them all")
+        tell(
+            f"account {name!r}: e-mail {contact.email or 'none'}, messenger {contact.messenger or 'none'}, "
+            f"language {contact.language}"
+        )
+
+    run(main)
+
+
+def _email(text: str) -> str:
+    return email_of("--email", text) if text else ""
+
+
+def _messenger(text: str) -> str:
+    return line_of_text("--messenger", text, 254) if text else ""
 
 
 def _check(zone: str, currency: str) -> None:

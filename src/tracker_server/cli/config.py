@@ -89,8 +89,15 @@ def value_of(settings: Settings, name: str) -> Any:
     """A setting by its dotted name."""
     value: Any = settings
     for part in name.split("."):
-        value = value[part] if isinstance(value, dict) else getattr(value, part)
+        value = value[part] if isinstance(value, dict) else getattr(value, field_of(type(value), part))
     return plain(value)
+
+
+def field_of(kind: type, part: str) -> str:
+    """The attribute that holds a setting: a word of Python's own (smtp.from) goes by another name."""
+    import msgspec
+
+    return next(field.name for field in msgspec.structs.fields(kind) if field.encode_name == part)
 
 
 def plain(value: Any) -> Any:

@@ -20,6 +20,7 @@ from tracker_server.cli.decode import decode
 from tracker_server.cli.device import app as device
 from tracker_server.cli.doctor import doctor
 from tracker_server.cli.positions import positions
+from tracker_server.cli.outbox import app as outbox
 from tracker_server.cli.protocols import protocols
 from tracker_server.cli.quarantine import app as quarantine
 from tracker_server.cli.serve import serve
@@ -42,6 +43,7 @@ app.command(quarantine)
 app.command(tariff)
 app.command(billing)
 app.command(db)
+app.command(outbox)
 app.command(doctor)
 app.command(config)
 app.command(protocols)

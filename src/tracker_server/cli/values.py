@@ -71,6 +71,17 @@ def line_of_text(flag: str, text: str, characters_max: int) -> str:
         wrong(f"{flag}: {error}")
 
 
+def email_of(flag: str, text: str) -> str:
+    """An e-mail address, or exit 2."""
+    from tracker_server.model.address import email
+    from tracker_server.model.money import InvalidValueError
+
+    try:
+        return email(text, flag)
+    except InvalidValueError as error:
+        wrong(str(error))
+
+
 def unique_id_of(flag: str, text: str) -> str:
     """``parse_unique_id``, or exit 2."""
     try:

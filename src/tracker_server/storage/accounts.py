@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+from msgspec import Struct
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 ACCOUNTS = """
-SELECT a.id, a.name, a.zone, a.currency, t.name AS tariff, count(d.id) AS trackers, a.created_at
+SELECT a.id, a.name, a.zone, a.currency, t.name AS tariff, a.email, a.messenger, a.language,
+       count(d.id) AS trackers, a.created_at
 FROM core.accounts a
 JOIN core.tariffs t ON t.id = a.tariff_id
 LEFT JOIN core.devices d ON d.account_id = a.id AND d.removed_at IS NULL
@@ -17,7 +19,27 @@ WHERE %(name)s::text IS NULL OR a.name = %(name)s
 GROUP BY a.id, t.id
 ORDER BY a.name
 """
-COLUMNS = ("id", "name", "zone", "currency", "tariff", "trackers", "created_at")
+COLUMNS = (
+    "id", "name", "zone", "currency", "tariff", "email", "messenger", "language", "trackers", "created_at",
+)  # fmt: skip
+
+
+# Messages that wait for an address go to the new one: the old may be the reason why they wait.
+REROUTE = """
+UPDATE core.outbox SET recipient = %s
+WHERE account_id = %s AND channel = %s AND recipient = %s AND delivered_at IS NULL AND failed_at IS NULL
+"""
+
+
+class Contact(Struct, frozen=True):
+    """How a customer is written to. Empty: not at all that way."""
+
+    email: str = ""
+    messenger: str = ""
+    language: str = "en"
+
+
+NOBODY = Contact()
 
 
 class AccountExistsError(Exception):
@@ -25,18 +47,70 @@ class AccountExistsError(Exception):
 
 
 async def add_account(
-    connection: AsyncConnection[Any], name: str, *, zone: str, currency: str, tariff_id: int
+    connection: AsyncConnection[Any],
+    name: str,
+    *,
+    zone: str,
+    currency: str,
+    tariff_id: int,
+    contact: Contact = NOBODY,
 ) -> int:
     """A new customer's id. Raises AccountExistsError."""
     added = await connection.execute(
-        "INSERT INTO core.accounts (name, zone, currency, tariff_id) VALUES (%s, %s, %s, %s)"
-        " ON CONFLICT (name) DO NOTHING RETURNING id",
-        [name, zone, currency, tariff_id],
+        "INSERT INTO core.accounts (name, zone, currency, tariff_id, email, messenger, language)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO NOTHING RETURNING id",
+        [
+            name,
+            zone,
+            currency,
+            tariff_id,
+            contact.email or None,
+            contact.messenger or None,
+            contact.language,
+        ],
     )
     row = await added.fetchone()
     if row is None:
         raise AccountExistsError(name)
     return row[0]
+
+
+async def set_contact(
+    connection: AsyncConnection[Any],
+    name: str,
+    *,
+    email: str | None = None,
+    messenger: str | None = None,
+    language: str | None = None,
+) -> Contact | None:
+    """Change what is not None; answers what it is now, None where there is no such account. Messages that wait
+    for an address that changed go to the new one; where it is taken away, they wait and fail as the old.
+    """
+    async with connection.transaction():
+        found = await connection.execute(
+            "SELECT id, coalesce(email, ''), coalesce(messenger, ''), language FROM core.accounts"
+            " WHERE name = %s FOR UPDATE",
+            [name],
+        )
+        row = await found.fetchone()
+        if row is None:
+            return None
+        account_id, *old = row
+        before = Contact(*old)
+        after = Contact(
+            before.email if email is None else email,
+            before.messenger if messenger is None else messenger,
+            before.language if language is None else language,
+        )
+        await connection.execute(
+            "UPDATE core.accounts SET email = %s, messenger = %s, language = %s WHERE id = %s",
+            [after.email or None, after.messenger or None, after.language, account_id],
+        )
+        for channel in ("email", "messenger"):
+            was, now = getattr(before, channel), getattr(after, channel)
+            if was and now and was != now:
+                await connection.execute(REROUTE, [now, account_id, channel, was])
+        return after
 
 
 async def accounts(

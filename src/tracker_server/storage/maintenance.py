@@ -13,6 +13,7 @@ from psycopg import AsyncConnection, sql
 from tracker_server.config import Settings
 from tracker_server.pipeline.quarantine import Room
 from tracker_server.storage.database import AWAY, Database, Role
+from tracker_server.storage.outbox import prune
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +61,7 @@ class Maintenance:
                     log.info("retention dropped", partition=name)
             limit = datetime.now(UTC) - timedelta(days=self._settings.quarantine.days)
             await connection.execute("DELETE FROM core.quarantine WHERE received_at < %s", [limit])
+            await prune(connection, datetime.now(UTC) - timedelta(days=self._settings.notices.keep_days))
         finally:
             await connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 

@@ -1,0 +1,66 @@
+"""What is told, as the outbox keeps it: facts, not sentences. The wording is made as it is sent."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+Language = Literal["en", "es", "ru"]
+LANGUAGES: Final[tuple[Language, ...]] = ("en", "es", "ru")
+TRACKERS_MAX: Final = 100  # named in one letter; the rest are counted
+
+MoneyKind = Literal["ending", "overdue", "low", "blocked", "unblocked", "resuming"]
+
+
+class TrackerLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A tracker that a letter is about; ``on``: its own date, where it has one."""
+
+    name: str
+    on: date | None = None
+
+
+class MoneyNotice(msgspec.Struct, frozen=True, tag="money"):
+    """A notice of billing. ``on`` is the account's local date that it is about, amounts are minor units of
+    ``currency``, ``trackers`` the first of the ``count`` concerned, ``level`` days from ``on``.
+    """
+
+    kind: MoneyKind
+    level: int
+    account: str
+    language: Language
+    currency: str
+    amount_minor: int
+    balance_minor: int
+    on: date
+    trackers: tuple[TrackerLine, ...]
+    count: int
+
+
+class TestLetter(msgspec.Struct, frozen=True, tag="test"):
+    """Whether a channel works."""
+
+    __test__ = False  # no test case, whatever pytest thinks of its name
+
+    language: Language = "en"
+
+
+Letter: TypeAlias = MoneyNotice | TestLetter
+
+
+class LetterError(ValueError):
+    """A payload of the outbox that is no letter this program knows."""
+
+
+def encode(letter: Letter) -> Any:
+    """A letter as JSON's values."""
+    return msgspec.to_builtins(letter)
+
+
+def decode(payload: Any) -> Letter:
+    """The letter of a payload. Raises LetterError."""
+    try:
+        return msgspec.convert(payload, Letter)
+    except msgspec.ValidationError as error:
+        raise LetterError(str(error)) from None

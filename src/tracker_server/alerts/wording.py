@@ -1,0 +1,252 @@
+"""Letters in words: English, Spanish and Russian. Amounts and dates are written as each language writes them.
+
+A sentence says only what its letter knows; nothing here tells where a tracker is.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+from decimal import Decimal
+from functools import cache
+from typing import Final, assert_never
+
+import msgspec
+from babel import Locale
+from babel.dates import format_date
+from babel.numbers import format_decimal, parse_pattern
+
+from tracker_server.alerts.letters import Language, Letter, MoneyNotice, TestLetter
+from tracker_server.model import money
+
+LOCALES: Final[dict[Language, str]] = {"en": "en_GB", "es": "es", "ru": "ru"}
+
+
+class Wording(msgspec.Struct, frozen=True):
+    """A letter ready to be read: ``items`` stand between the first paragraph and the others."""
+
+    language: Language
+    subject: str
+    paragraphs: tuple[str, ...]
+    items: tuple[str, ...] = ()
+    foot: str = ""
+
+
+class Phrases(msgspec.Struct, frozen=True):
+    """The sentences of one kind of letter. ``one``: the subject where it is about a single tracker."""
+
+    subject: str
+    one: str
+    text: str
+    amount: str = ""
+    after: str = ""
+
+
+KEPT: Final[dict[Language, str]] = {
+    "en": "Nothing is lost meanwhile: a hidden tracker goes on being recorded.",
+    "es": "Mientras tanto no se pierde nada: un rastreador oculto se sigue registrando.",
+    "ru": "При этом ничего не теряется: данные скрытого трекера продолжают записываться.",
+}
+FOOT: Final[dict[Language, str]] = {
+    "en": "Account: {account}",
+    "es": "Cuenta: {account}",
+    "ru": "Счёт: {account}",
+}
+MORE: Final[dict[Language, str]] = {"en": "and {more} more", "es": "y {more} más", "ru": "и ещё {more}"}
+
+PHRASES: Final[dict[Language, dict[str, Phrases]]] = {
+    "en": {
+        "ending": Phrases(
+            "{amount} to pay by {last}",
+            "{amount} to pay by {last}",
+            "These trackers are paid through {last}. If that is not prolonged, they will be hidden from {on} on.",
+            "To pay: {amount}.",
+            "kept",
+        ),
+        "overdue": Phrases(
+            "{amount} is due since {on}",
+            "{amount} is due since {on}",
+            "These trackers are not paid since {on} and are hidden until they are.",
+            "To pay: {amount}.",
+            "kept",
+        ),
+        "low": Phrases(
+            "{count} trackers will be blocked, the first on {on}",
+            "{tracker} will be blocked on {on}",
+            "The balance is {balance}. If nothing is paid, it will not last, and these trackers will be blocked:",
+            "{amount} more would pay another month of all trackers.",
+            "kept",
+        ),
+        "blocked": Phrases(
+            "{count} trackers are blocked",
+            "{tracker} is blocked",
+            "The balance does not last for these trackers; they have been hidden since {on}.",
+            "To pay, so that all trackers can be seen: {amount}.",
+            "kept",
+        ),
+        "unblocked": Phrases(
+            "{count} trackers can be seen again",
+            "{tracker} can be seen again",
+            "These trackers are paid and can be seen again:",
+        ),
+        "resuming": Phrases(
+            "The pause of {count} trackers ends on {on}",
+            "The pause of {tracker} ends on {on}",
+            "The pause ends by itself as {on} begins. From then on the tracker is paid for as before, "
+            "or blocked where the money does not suffice.",
+        ),
+        "test": Phrases("Test message", "Test message", "This message came through: the channel works."),
+    },
+    "es": {
+        "ending": Phrases(
+            "{amount} por pagar hasta el {last}",
+            "{amount} por pagar hasta el {last}",
+            "Estos rastreadores están pagados hasta el {last} inclusive. Si no se prolonga, "
+            "quedarán ocultos a partir del {on}.",
+            "Por pagar: {amount}.",
+            "kept",
+        ),
+        "overdue": Phrases(
+            "{amount} pendientes de pago desde el {on}",
+            "{amount} pendientes de pago desde el {on}",
+            "Estos rastreadores no están pagados desde el {on} y quedan ocultos hasta que lo estén.",
+            "Por pagar: {amount}.",
+            "kept",
+        ),
+        "low": Phrases(
+            "Se bloquearán {count} rastreadores, el primero el {on}",
+            "{tracker} se bloqueará el {on}",
+            "El saldo es de {balance}. Si no se paga nada, no alcanzará y se bloquearán estos rastreadores:",
+            "Con {amount} más se paga otro mes de todos los rastreadores.",
+            "kept",
+        ),
+        "blocked": Phrases(
+            "{count} rastreadores están bloqueados",
+            "{tracker} está bloqueado",
+            "El saldo no alcanza para estos rastreadores; están ocultos desde el {on}.",
+            "Por pagar para que se vean todos los rastreadores: {amount}.",
+            "kept",
+        ),
+        "unblocked": Phrases(
+            "{count} rastreadores vuelven a verse",
+            "{tracker} vuelve a verse",
+            "Estos rastreadores están pagados y vuelven a verse:",
+        ),
+        "resuming": Phrases(
+            "La pausa de {count} rastreadores termina el {on}",
+            "La pausa de {tracker} termina el {on}",
+            "La pausa termina por sí sola al comenzar el {on}. A partir de entonces el rastreador se paga "
+            "como antes, o se bloquea si el dinero no alcanza.",
+        ),
+        "test": Phrases(
+            "Mensaje de prueba", "Mensaje de prueba", "Este mensaje ha llegado: el canal funciona."
+        ),
+    },
+    "ru": {
+        "ending": Phrases(
+            "К оплате {amount} до {last} включительно",
+            "К оплате {amount} до {last} включительно",
+            "Эти трекеры оплачены по {last} включительно. Если не продлить, с {on} они будут скрыты.",
+            "К оплате: {amount}.",
+            "kept",
+        ),
+        "overdue": Phrases(
+            "Не оплачено с {on}: {amount}",
+            "Не оплачено с {on}: {amount}",
+            "Эти трекеры не оплачены с {on} и скрыты до оплаты.",
+            "К оплате: {amount}.",
+            "kept",
+        ),
+        "low": Phrases(
+            "Будет заблокировано трекеров: {count}, первый — {on}",
+            "Трекер {tracker} будет заблокирован {on}",
+            "На балансе {balance}. Без пополнения денег не хватит, и эти трекеры будут заблокированы:",
+            "Чтобы оплатить ещё месяц всех трекеров, не хватает {amount}.",
+            "kept",
+        ),
+        "blocked": Phrases(
+            "Заблокировано трекеров: {count}",
+            "Трекер {tracker} заблокирован",
+            "С {on} на эти трекеры не хватает денег на балансе, и они скрыты.",
+            "К оплате, чтобы были видны все трекеры: {amount}.",
+            "kept",
+        ),
+        "unblocked": Phrases(
+            "Снова видно трекеров: {count}",
+            "Трекер {tracker} снова виден",
+            "Эти трекеры оплачены и снова видны:",
+        ),
+        "resuming": Phrases(
+            "Приостановка трекеров ({count}) заканчивается {on}",
+            "Приостановка трекера {tracker} заканчивается {on}",
+            "С наступлением {on} приостановка закончится сама. После этого трекер оплачивается как прежде "
+            "или блокируется, если денег не хватит.",
+        ),
+        "test": Phrases("Пробное сообщение", "Пробное сообщение", "Это сообщение дошло: канал работает."),
+    },
+}
+
+
+def worded(letter: Letter) -> Wording:
+    """A letter in its language."""
+    match letter:
+        case MoneyNotice():
+            return _of_money(letter)
+        case TestLetter(language=language):
+            phrases = PHRASES[language]["test"]
+            return Wording(language, phrases.subject, (phrases.text,))
+        case _:
+            assert_never(letter)
+
+
+def _of_money(letter: MoneyNotice) -> Wording:
+    language = letter.language
+    phrases = PHRASES[language][letter.kind]
+    words = {
+        "amount": amount_in_words(letter.amount_minor, letter.currency, language),
+        "balance": amount_in_words(letter.balance_minor, letter.currency, language),
+        "on": date_in_words(letter.on, language),
+        "last": date_in_words(letter.on - timedelta(days=1), language),
+        "tracker": letter.trackers[0].name if letter.trackers else "",
+        "count": format_decimal(letter.count, locale=_locale(language)),
+    }
+    items = [
+        line.name if line.on is None else f"{line.name}: {date_in_words(line.on, language)}"
+        for line in letter.trackers
+    ]
+    more = letter.count - len(letter.trackers)
+    if more > 0:
+        items.append(MORE[language].format(more=format_decimal(more, locale=_locale(language))))
+    paragraphs = [phrases.text]
+    if phrases.amount and letter.amount_minor > 0:
+        paragraphs.append(phrases.amount)
+    if phrases.after:
+        paragraphs.append(KEPT[language])
+    return Wording(
+        language,
+        (phrases.one if letter.count == 1 else phrases.subject).format_map(words),
+        tuple(paragraph.format_map(words) for paragraph in paragraphs),
+        tuple(items),
+        FOOT[language].format(account=letter.account),
+    )
+
+
+def amount_in_words(amount_minor: int, currency: str, language: Language) -> str:
+    """Minor units with all the decimals that ISO 4217 gives the currency, whatever is usual in a shop."""
+    unit = money.currency(currency)
+    locale = _locale(language)
+    pattern = parse_pattern(locale.currency_formats["standard"].pattern)
+    pattern.frac_prec = (unit.exponent, unit.exponent)
+    value = Decimal(amount_minor).scaleb(-unit.exponent)
+    text = pattern.apply(value, locale, currency=unit.code, currency_digits=False)
+    return re.sub(r"([A-Za-z])(\d)", "\\1\u00a0\\2", text)  # CLDR's currencySpacing: RUB 930.00
+
+
+def date_in_words(day: date, language: Language) -> str:
+    """``15 February 2027``."""
+    return format_date(day, format="long", locale=_locale(language))
+
+
+@cache
+def _locale(language: Language) -> Locale:
+    return Locale.parse(LOCALES[language])

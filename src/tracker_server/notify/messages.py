@@ -1,0 +1,88 @@
+"""Letters as mails and as plain text: headers, a text part, and HTML that loads nothing and runs nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from html import escape
+from typing import Final
+
+from tracker_server.alerts.letters import decode
+from tracker_server.alerts.wording import Wording, worded
+from tracker_server.model.address import mailbox
+from tracker_server.pipeline.dispatcher import Outgoing
+
+SUBJECT_CHARACTERS_MAX: Final = 200
+
+PAGE: Final = """\
+<!doctype html>
+<html lang="{language}">
+<head><meta charset="utf-8"><title>{subject}</title></head>
+<body style="margin:0;padding:24px;font:16px/1.5 sans-serif;color:#1a1a1a;background:#ffffff">
+<div style="max-width:40em">
+<h1 style="font-size:20px">{subject}</h1>
+{body}
+</div>
+</body>
+</html>
+"""
+PARAGRAPH: Final = "<p>{text}</p>"
+ITEM: Final = "<li>{text}</li>"
+LIST: Final = "<ul>\n{items}\n</ul>"
+FOOT: Final = '<p style="font-size:13px;color:#666666">{text}</p>'
+
+
+def mail_of(message: Outgoing, sender: Address) -> EmailMessage:
+    """A message as a mail. Its Message-ID follows from its key, so that one sent twice can be told to be one.
+    Raises LetterError.
+    """
+    wording = worded(decode(message.payload))
+    mail = EmailMessage(policy=SMTP)
+    mail["From"] = sender
+    mail["To"] = mailbox(message.recipient)
+    mail["Subject"] = subject_of(wording)
+    mail["Date"] = format_datetime(message.due_at)
+    mail["Message-ID"] = message_id(message.key, sender.domain)
+    mail["Content-Language"] = wording.language
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers, please
+    mail["X-Auto-Response-Suppress"] = "All"
+    mail.set_content(text_of(wording))
+    mail.add_alternative(html_of(wording), subtype="html")
+    return mail
+
+
+def message_id(key: str, domain: str) -> str:
+    """``<digest@domain>``; the key itself may say more than strangers should read."""
+    return f"<{hashlib.sha256(key.encode()).hexdigest()[:32]}@{domain}>"
+
+
+def subject_of(wording: Wording) -> str:
+    """The subject as one line of bounded length."""
+    line = " ".join(wording.subject.split())
+    return line if len(line) <= SUBJECT_CHARACTERS_MAX else f"{line[: SUBJECT_CHARACTERS_MAX - 1]}…"
+
+
+def text_of(wording: Wording) -> str:
+    """The letter for people who read plain text."""
+    parts = [wording.paragraphs[0]]
+    if wording.items:
+        parts.append("\n".join(f"- {item}" for item in wording.items))
+    parts += wording.paragraphs[1:]
+    if wording.foot:
+        parts.append(wording.foot)
+    return "\n\n".join(parts) + "\n"
+
+
+def html_of(wording: Wording) -> str:
+    """The letter as a page of its own: nothing in it is fetched from anywhere."""
+    first, *others = [PARAGRAPH.format(text=escape(paragraph)) for paragraph in wording.paragraphs]
+    parts = [first]
+    if wording.items:
+        parts.append(LIST.format(items="\n".join(ITEM.format(text=escape(item)) for item in wording.items)))
+    parts += others
+    if wording.foot:
+        parts.append(FOOT.format(text=escape(wording.foot)))
+    return PAGE.format(language=wording.language, subject=escape(subject_of(wording)), body="\n".join(parts))
