@@ -155,9 +155,9 @@ class Billing(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     switches_per_month_max: Annotated[
         NotNegative, Meta(description="changes of tariff in a calendar month of the account's zone")
     ] = 2
-    sms_unit: Annotated[
-        Literal["message", "segment"], Meta(description="what one SMS debit is for")
-    ] = "message"
+    sms_unit: Annotated[Literal["message", "segment"], Meta(description="what one SMS debit is for")] = (
+        "message"
+    )
     reserve_days: Annotated[
         NotNegative, Meta(description="days whose fees an SMS may not eat; it becomes an e-mail instead")
     ] = 0
@@ -173,13 +173,75 @@ class Billing(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     guarantee_months: Annotated[
         NotNegative, Meta(description="months in which a dissatisfied customer gets all back; 0: none")
     ] = 1
-    suspension_months_max: Annotated[
-        NotNegative, Meta(description="months of pause in any twelve")
-    ] = 6
+    suspension_months_max: Annotated[NotNegative, Meta(description="months of pause in any twelve")] = 6
     unlock: Annotated[
         Literal["automatic", "manual"],
         Meta(description="whether money on the balance unlocks by itself, or at the owner's click"),
     ] = "automatic"
+    hide_history_while_blocked: Annotated[
+        bool,
+        Meta(
+            description="false: what was received before the block stays visible; the operator's hold hides all anyway"
+        ),
+    ] = True
+
+
+class Smtp(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The server that takes our e-mail. ``host`` empty: none is sent, and what is written waits."""
+
+    host: Annotated[str, Meta(description="name or address; empty: no e-mail")] = ""
+    port: Annotated[
+        Annotated[int, Meta(ge=1, le=65535)], Meta(description="587 with starttls, 465 with tls")
+    ] = 587
+    user: Annotated[str, Meta(description="empty: without authentication")] = ""
+    password: Annotated[str, Meta(description="of that user", extra={SECRET: True})] = ""
+    tls: Annotated[
+        Literal["starttls", "tls", "none"],
+        Meta(
+            description="starttls: required after the greeting; tls: from the first byte; none: in the clear"
+        ),
+    ] = "starttls"
+    tls_ca: Annotated[
+        str,
+        Meta(description="PEM file of an authority to trust besides the system's, for a server of your own"),
+    ] = ""
+    sender: Annotated[
+        str,
+        Meta(description="address that mails come from, or name and address: Tracking <billing@example.com>"),
+    ] = field(default="", name="from")
+    timeout_s: Annotated[
+        Seconds, Meta(description="seconds in which to connect, and again to hand one message over")
+    ] = 30.0
+
+
+class Notices(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What customers are told, and how long we try."""
+
+    language: Annotated[
+        Literal["en", "es", "ru"], Meta(description="of an account that is added without one")
+    ] = "en"
+    give_up_h: Annotated[
+        Positive,
+        Meta(description="hours after which an undelivered message is given up, and listed as failed"),
+    ] = 72
+    keep_days: Annotated[
+        Positive, Meta(description="days for which delivered and failed messages stay listed")
+    ] = 90
+    messenger_url: Annotated[
+        str,
+        Meta(
+            description="apprise URL with {to} where an account's --messenger goes; empty: e-mail only",
+            extra={SECRET: True},
+        ),
+    ] = ""
+
+
+class Backup(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The server's own backups. Where PostgreSQL's means are used instead: every_hours = 0."""
+
+    dir: Annotated[str, Meta(description="folder for them; empty: backups in data_dir")] = ""
+    every_hours: Annotated[NotNegative, Meta(description="hours from one to the next; 0: none are made")] = 24
+    keep: Annotated[Positive, Meta(description="how many are kept; older ones are removed")] = 7
 
 
 class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -209,6 +271,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ingest: Ingest = field(default_factory=Ingest)
     quarantine: Quarantine = field(default_factory=Quarantine)
     billing: Billing = field(default_factory=Billing)
+    backup: Backup = field(default_factory=Backup)
+    smtp: Smtp = field(default_factory=Smtp)
+    notices: Notices = field(default_factory=Notices)
     log: Log = field(default_factory=Log)
 
 
@@ -402,29 +467,13 @@ def _check(settings: Settings, origin: Mapping[str, str]) -> None:
             )
         taken[port] = key
     check_zone("billing.zone", settings.billing.zone)
+    check_messages(settings.smtp, settings.notices)
     try:
         money.currency(settings.billing.currency, "billing.currency")
     except money.InvalidValueError as error:
         raise ConfigError(str(error)) from None
 
 
-def _check_tls(section: str, cert: str, key: str) -> None:
-    if bool(cert) != bool(key):
-        raise ConfigError(f"{section}: tls_cert and tls_key go together; set both, or neither")
-    for name, path in (("tls_cert", cert), ("tls_key", key)):
-        if path and not Path(path).is_file():
-            raise ConfigError(f"{section}.{name}: {path}: there is no such file")
-
-
-def check_zone(key: str, zone: str) -> None:
-    """Refuse a time zone that is not in the IANA database."""
-    from zoneinfo import ZoneInfo
-
-    try:
-        ZoneInfo(zone)
-    except (KeyError, ValueError, OSError):
-        raise ConfigError(f"{key}: {zone!r} is no IANA time zone; for example Europe/Madrid") from None
-    check_messages(settings.smtp, settings.notices)
 def check_messages(smtp: Smtp, notices: Notices) -> None:
     """Refuse what would be found out only as the first message is sent."""
     if smtp.host and not smtp.sender:
@@ -450,3 +499,19 @@ def check_messages(smtp: Smtp, notices: Notices) -> None:
         )
 
 
+def _check_tls(section: str, cert: str, key: str) -> None:
+    if bool(cert) != bool(key):
+        raise ConfigError(f"{section}: tls_cert and tls_key go together; set both, or neither")
+    for name, path in (("tls_cert", cert), ("tls_key", key)):
+        if path and not Path(path).is_file():
+            raise ConfigError(f"{section}.{name}: {path}: there is no such file")
+
+
+def check_zone(key: str, zone: str) -> None:
+    """Refuse a time zone that is not in the IANA database."""
+    from zoneinfo import ZoneInfo
+
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        raise ConfigError(f"{key}: {zone!r} is no IANA time zone; for example Europe/Madrid") from None

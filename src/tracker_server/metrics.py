@@ -94,6 +94,37 @@ class Metrics:
         self.billing_failures = Counter(
             "tracker_billing_failures", "Accounts that could not be settled", registry=registry
         )
+        self.outbox_delivered = Counter(
+            "tracker_outbox_delivered",
+            "Messages that their channel took over",
+            ["channel"],
+            registry=registry,
+        )
+        self.outbox_postponed = Counter(
+            "tracker_outbox_postponed", "Attempts to be repeated later", ["channel"], registry=registry
+        )
+        self.outbox_failed = Counter(
+            "tracker_outbox_failed", "Messages given up", ["channel"], registry=registry
+        )
+        self.outbox_waiting = Gauge(
+            "tracker_outbox_waiting", "Messages written and not delivered yet", registry=registry
+        )
+        self.outbox_oldest_s = Gauge(
+            "tracker_outbox_oldest_seconds",
+            "How long the oldest waiting message has been due",
+            registry=registry,
+        )
+        self.outbox_given_up = Gauge(
+            "tracker_outbox_given_up", "Messages given up that still stand in the outbox", registry=registry
+        )
+        self.notices_failed = Counter(
+            "tracker_notices_failed", "Accounts whose notices could not be made", registry=registry
+        )
+        self.backup_verified = Gauge(
+            "tracker_backup_verified_timestamp_seconds",
+            "Moment of the newest backup whose checksums hold; 0: there is none",
+            registry=registry,
+        )
         self.of_protocol = cache(self._of_protocol)
 
     def _of_protocol(self, name: str) -> ProtocolMetrics:
