@@ -90,6 +90,11 @@ def told() -> Generator[None]:
         refused(str(error))
     except psycopg.OperationalError as error:
         refused(f"the database does not answer: {str(error).strip()}; `tracker-server doctor` tells more")
+    except psycopg.errors.ReadOnlySqlTransaction:
+        refused(
+            "the database takes no writes: it is a copy for reading (`backup restore --quarantine`), or a standby; "
+            "do this where the server runs"
+        )
     except psycopg.errors.InsufficientPrivilege as error:
         refused(
             f"the database forbids it: {str(error).strip()}; the user of storage.dsn must own the database "

@@ -45,7 +45,7 @@ def doctor(*, form: Annotated[Format, Parameter(name="--format")] = "table", whe
 async def examine(where: Where) -> list[Finding]:
     """All findings, in order; those that cannot be made without an earlier one are left out."""
     from tracker_server import logs
-    from tracker_server.cli import health, health_database, health_ports
+    from tracker_server.cli import health, health_backup, health_database, health_ports
     from tracker_server.config import ConfigError, Log, load
 
     logs.set_up(Log(level="error"))
@@ -61,6 +61,7 @@ async def examine(where: Where) -> list[Finding]:
         health.data_dir(settings.data_dir),
         health.disk_space(settings.data_dir),
         health.file_descriptors(settings.limits.connections_max),
+        health_backup.backup(settings),
         *await health_database.findings(settings),
         *await asyncio.to_thread(health_ports.findings, settings),
     ]

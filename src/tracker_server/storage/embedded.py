@@ -43,6 +43,7 @@ SETTINGS = {
     "log_timezone": "UTC",
     "logging_collector": "off",
     "max_connections": "100",
+    "max_locks_per_transaction": "512",  # a backup or its restore touches every day's partitions at once
 }
 
 
