@@ -30,9 +30,9 @@ from tracker_server.storage.database import AWAY, Database, Role
 from tracker_server.storage.ingest_store import IngestStore
 from tracker_server.storage.maintenance import Maintenance, set_compression
 from tracker_server.storage.migrate import Migration, bootstrap, migrate
-from tracker_server.storage.tracker_feed import TrackerFeed
 from tracker_server.storage.notice_clock import NoticeClock
 from tracker_server.storage.outbox import Outbox
+from tracker_server.storage.tracker_feed import TrackerFeed
 
 log = structlog.get_logger(__name__)
 
@@ -90,8 +90,6 @@ class Server:
             self.database, BillingStore(settings_of(settings.billing)), self.metrics
         )
         self.backups = BackupKeeper(settings, self.metrics)
-        self._stop = asyncio.Event()
-
         self.notice_clock = NoticeClock(
             self.database, BillingStore(settings_of(settings.billing)), self.metrics
         )
@@ -101,6 +99,8 @@ class Server:
             self.metrics,
             age_max=timedelta(hours=settings.notices.give_up_h),
         )
+        self._stop = asyncio.Event()
+
     def stop(self) -> None:
         """Begin to drain."""
         self._stop.set()
@@ -123,10 +123,10 @@ class Server:
         async with asyncio.TaskGroup() as tasks:
             beside = [tasks.create_task(keeper.run()) for keeper in (self.feed, self.maintenance, self.backups)]
             beside.append(tasks.create_task(aside("billing clock", self.billing_clock.run)))
-            writing = tasks.create_task(self.batcher.run())
-            await self.feed.ready.wait()
             beside.append(tasks.create_task(aside("clock of notices", self.notice_clock.run)))
             beside.append(tasks.create_task(aside("dispatcher", self.dispatcher.run)))
+            writing = tasks.create_task(self.batcher.run())
+            await self.feed.ready.wait()
             await self.listeners.open()
             beside.append(tasks.create_task(self.listeners.sweep()))
             api = self._open_api(tasks)

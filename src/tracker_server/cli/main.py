@@ -13,15 +13,14 @@ from cyclopts import App
 
 from tracker_server import __version__
 from tracker_server.cli.account import app as account
-from tracker_server.cli.backup import app as backup
 from tracker_server.cli.billing import billing
 from tracker_server.cli.config import app as config
 from tracker_server.cli.db import app as db
 from tracker_server.cli.decode import decode
 from tracker_server.cli.device import app as device
 from tracker_server.cli.doctor import doctor
-from tracker_server.cli.positions import positions
 from tracker_server.cli.outbox import app as outbox
+from tracker_server.cli.positions import positions
 from tracker_server.cli.protocols import protocols
 from tracker_server.cli.quarantine import app as quarantine
 from tracker_server.cli.serve import serve
@@ -43,9 +42,8 @@ app.command(positions)
 app.command(quarantine)
 app.command(tariff)
 app.command(billing)
-app.command(db)
-app.command(backup)
 app.command(outbox)
+app.command(db)
 app.command(doctor)
 app.command(config)
 app.command(protocols)
