@@ -24,7 +24,7 @@ from tracker_server.track.state import State
 
 SEED = 20_261_123
 TRACKERS = 500
-CITY_DEG = 2.0  # side of the square over which 10,000 fences lie: a region with three of them in each km²
+CITY_DEG = 2.0  # side of the square over which 10,000 fences lie: a region with one of them in three km²
 SECOND_US = 1_000_000
 
 
@@ -109,8 +109,8 @@ def fences_per_second(count: int, rounds: int) -> tuple[float, FenceIndex, float
 
 
 def linear_scan_per_second(index: FenceIndex, side: float, fixes: int) -> float:
-    """The same question without an index: each fix against the bounding box, then the shape, of each fence.
-    Circles alone are measured exactly, which flatters the scan.
+    """The same question without an index: each fix against each fence's box, and within it one geodesic. That is less than
+    has to be asked, which flatters the scan.
     """
     shapes = [fence.shape for fence in index.fences]
     boxes = [_rough_box(shape) for shape in shapes]

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from tests.track.oracle import in_ring, inside_m, metres
 from tests.track.world import disc, fence, square
 from tracker_server.track.fences.errors import FenceError
-from tracker_server.track.fences.index import INSIDE, NEAR_INSIDE, NEAR_OUTSIDE, OUTSIDE, FenceIndex, Hits
+from tracker_server.track.fences.index import FenceIndex, Hits
 from tracker_server.track.fences.shapes import Position, Shape, area, circle, corridor
+from tracker_server.track.fences.single import INSIDE, NEAR_INSIDE, NEAR_OUTSIDE, OUTSIDE
 from tracker_server.track.geodesy import map_to_ground_m, mercator
 
 CENTRES = [(0.0, 0.0), (50.0, 10.0), (70.0, 25.0), (-55.0, -179.995), (70.0, 179.99), (-12.0, 180.0)]
@@ -89,6 +90,10 @@ def test_sides_agree_with_the_oracle(seed: int, centre: tuple[float, float]) -> 
         )
     margins = np.full(12, margin_m)
     found = sides(index.judge(np.array(latitudes), np.array(longitudes), margins), 12)
+    for n, side in enumerate(found):
+        one = slice(n, n + 1)
+        alone = index.judge(np.array(latitudes[one]), np.array(longitudes[one]), margins[one])
+        assert sides(alone, 1) == [side], "one by one and as arrays"
     for latitude, longitude, side in zip(latitudes, longitudes, found, strict=True):
         true_m = inside_m(shape, latitude, longitude)
         told_m = index.signed_distance_m(0, latitude, longitude)
@@ -212,7 +217,18 @@ def test_ways_through_a_fence_are_found_wherever_it_lies(longitude: float) -> No
     since = np.array([west, east, west, np.nan])
     hits = index.judge(place, to, np.full(4, 30.0), (before, since))
     assert not len(hits.fix)
-    assert crossed(hits) == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 2)]
+    wanted = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 2)]
+    assert crossed(hits) == wanted
+    alone = [
+        (n, fence_place)
+        for n in range(4)
+        for _, fence_place in crossed(
+            index.judge(
+                place[n : n + 1], to[n : n + 1], np.full(1, 30.0), (before[n : n + 1], since[n : n + 1])
+            )
+        )
+    ]
+    assert alone == wanted
 
 
 def test_a_way_that_ends_inside_is_no_crossing() -> None:

@@ -184,6 +184,8 @@ def test_what_a_report_is_good_for() -> None:
     assert use_of(fix(1, at(0), accuracy_m=1000.1), DEFAULTS) is Use.VAGUE
     assert use_of(fix(700, at(0), received_s=100), DEFAULTS) is Use.FIX
     assert use_of(fix(701, at(0), received_s=100), DEFAULTS) is Use.FUTURE
+    assert use_of(fix(1, (float("nan"), 0.0)), DEFAULTS) is Use.NOT_VALID
+    assert use_of(fix(1, (52.0, 180.1)), DEFAULTS) is Use.NOT_VALID
     assert moment(0).isoformat() == "2000-01-01T00:00:00+00:00"
 
 

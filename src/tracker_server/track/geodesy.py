@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 GEOD: Final = pyproj.Geod(ellps="WGS84")
 EQUATOR_RADIUS_M: Final = 6_378_137.0
-_ECCENTRICITY: Final = float(np.sqrt(0.0066943799901413165))
+ECCENTRICITY: Final = float(np.sqrt(0.0066943799901413165))
 # The map ends before the poles, where its factor has no limit; 11 m from the pole nobody drives along an edge.
 LATITUDE_MAX: Final = 89.9999
 
@@ -40,14 +40,14 @@ def distances_m(
 def mercator(longitude: Floats, latitude: Floats) -> tuple[Floats, Floats]:
     """Map metres (true to scale on the equator) of degrees. Longitudes may run on past 180."""
     sine = np.sin(np.radians(np.clip(latitude, -LATITUDE_MAX, LATITUDE_MAX)))
-    y = np.arctanh(sine) - _ECCENTRICITY * np.arctanh(_ECCENTRICITY * sine)
+    y = np.arctanh(sine) - ECCENTRICITY * np.arctanh(ECCENTRICITY * sine)
     return EQUATOR_RADIUS_M * np.radians(longitude), EQUATOR_RADIUS_M * y
 
 
 def mercator_factor(latitude: Floats) -> Floats:
     """Map metres for one metre on the ground."""
     radians = np.radians(np.clip(latitude, -LATITUDE_MAX, LATITUDE_MAX))
-    return np.sqrt(1 - (_ECCENTRICITY * np.sin(radians)) ** 2) / np.cos(radians)
+    return np.sqrt(1 - (ECCENTRICITY * np.sin(radians)) ** 2) / np.cos(radians)
 
 
 def map_to_ground_m(dx: Floats, dy: Floats, latitude: Floats, y_from: Floats | float = 0.0) -> Floats:

@@ -70,8 +70,8 @@ def use_of(seen: Observation, settings: TrackSettings) -> Use:
         return Use.FUTURE
     if seen.latitude is None or seen.longitude is None:
         return Use.NO_LOCATION
-    if not seen.valid:
-        return Use.NOT_VALID
+    if not (seen.valid and -90.0 <= seen.latitude <= 90.0 and -180.0 <= seen.longitude <= 180.0):
+        return Use.NOT_VALID  # which no number at all is, either
     if seen.latitude == 0.0 and seen.longitude == 0.0:
         return Use.NULL_ISLAND  # a buoy floats there; every tracker that says so has lost its receiver
     if seen.accuracy_m is not None and seen.accuracy_m > settings.accuracy_max_m:

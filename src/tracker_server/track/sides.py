@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from tracker_server.model.event import SECOND_US, Event, EventType, Visit
 from tracker_server.track.accepted import Step
-from tracker_server.track.fences.index import INSIDE, NEAR_INSIDE, OUTSIDE, FenceIndex
+from tracker_server.track.fences.index import FenceIndex
 from tracker_server.track.fences.shapes import Fence
+from tracker_server.track.fences.single import INSIDE, NEAR_INSIDE, OUTSIDE
 
 Hit = tuple[int, int]
 """A fence's id and NEAR_OUTSIDE, NEAR_INSIDE or INSIDE; fences not named are beyond the margin."""

@@ -16,6 +16,15 @@ from numpy.typing import NDArray
 
 from tracker_server.track.fences.prepared import AREA, CIRCLE, CORRIDOR, Prepared
 from tracker_server.track.fences.shapes import Circle, Corridor, Fence
+from tracker_server.track.fences.single import (
+    INSIDE,
+    NEAR_INSIDE,
+    NEAR_OUTSIDE,
+    OUTSIDE,
+    PAIRS_MAX,
+    is_passed,
+    side_of,
+)
 from tracker_server.track.geodesy import (
     EQUATOR_RADIUS_M,
     Floats,
@@ -29,19 +38,13 @@ Ints = NDArray[np.int64]
 
 _geos: Any = shapely  # its annotations do not know that distances may be arrays
 
-# What a fix is to a fence. A pair that is not named is OUTSIDE: beyond the edge by more than the margin.
-OUTSIDE: Final = 0
-NEAR_OUTSIDE: Final = 1
-NEAR_INSIDE: Final = 2
-INSIDE: Final = 3  # inside by more than the margin
-
 SEGMENT_MAX_M: Final = 20_000.0  # between two fixes further apart nobody knows the way: no crossing is judged
 
 
 class Hits(NamedTuple):
     """Pairs of a fix (its place in the batch) and a fence (its place in ``FenceIndex.fences``).
 
-    ``side`` is NEAR_OUTSIDE, NEAR_INSIDE or INSIDE. ``crossed_*``: the way from the fix before passes through
+    ``side`` is NEAR_OUTSIDE, NEAR_INSIDE or INSIDE; a pair that is not named is OUTSIDE. ``crossed_*``: the way from the fix before passes through
     the fence; pairs in which this fix itself has a side are not among them.
     """
 
@@ -56,7 +59,7 @@ class FenceIndex:
     """Fences by place: 0 … n−1 in order of their ids. Immutable; safe to ask from several threads."""
 
     __slots__ = (
-        "_cores", "_edges", "_fence_of", "_geometries", "_half_m", "_kinds", "_latitudes", "_longitudes", "_prepared", "_repeats",
+        "_cores", "_edges", "_fence_of", "_geometries", "_half_m", "_kinds", "_latitudes", "_longitudes", "_made", "_prepared", "_repeats",
         "_tree", "_turns", "bounds", "by_id", "fences", "inner_m", "places",
     )  # fmt: skip
 
@@ -69,7 +72,7 @@ class FenceIndex:
             same = old is not None and old.fence is fence
             prepared[fence.id] = old if same and old is not None else Prepared(fence)
         self._prepared = prepared
-        made = list(prepared.values())
+        made = self._made = tuple(prepared.values())
         self.fences: tuple[Fence, ...] = tuple(one.fence for one in made)
         self.by_id: dict[int, Fence] = {fence.id: fence for fence in self.fences}
         self.places: dict[int, int] = {fence.id: place for place, fence in enumerate(self.fences)}
@@ -176,6 +179,10 @@ class FenceIndex:
         fence = self._fence_of[box]
         lat, lon = latitude[fix], longitude[fix] + self._turns[box]
         margin = margin_m[fix]
+        if len(fix) <= PAIRS_MAX:
+            pairs = zip(fence.tolist(), lat.tolist(), lon.tolist(), margin.tolist(), strict=True)
+            side[:] = [side_of(self._made[place], y, x, m) for place, y, x, m in pairs]
+            return side
         kinds = self._kinds[fence]
         circles = np.flatnonzero(kinds == CIRCLE)
         if len(circles):
@@ -250,9 +257,13 @@ class FenceIndex:
         if not len(fix):
             return _NO_CROSSINGS
         fence = self._fence_of[box]
-        meets = np.zeros(len(fix), dtype=bool)
         ways = ends[fix]
         ways[:, :, 0] += self._turns[box][:, None]
+        if len(fix) <= PAIRS_MAX:
+            pairs = zip(fence.tolist(), ways.reshape(-1, 4).tolist(), strict=True)
+            met = np.array([is_passed(self._made[place], way) for place, way in pairs], dtype=bool)
+            return np.stack([fix[met], fence[met]])
+        meets = np.zeros(len(fix), dtype=bool)
         kinds = self._kinds[fence]
         areas = np.flatnonzero(kinds == AREA)
         if len(areas):
