@@ -24,6 +24,7 @@ from tracker_server.pipeline.quarantine import Room
 from tracker_server.pipeline.trackers import Trackers
 from tracker_server.storage.backup_keeper import BackupKeeper
 from tracker_server.storage.backup_quarantine import check_in_service
+from tracker_server.storage.billing_blocks import set_gate
 from tracker_server.storage.billing_clock import BillingClock
 from tracker_server.storage.billing_store import BillingStore, settings_of
 from tracker_server.storage.database import AWAY, Database, Role
@@ -53,6 +54,7 @@ async def prepare(database: Database, settings: Settings) -> list[Migration]:
             zone=settings.billing.zone,
             account=settings.devices.unknown_account,
         )
+        await set_gate(owner, hide_history=settings.billing.hide_history_while_blocked)
         compression = await set_compression(owner, settings.storage.compress_after_days)
         log.debug("compression", state=compression)
         return done

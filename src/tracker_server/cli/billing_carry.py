@@ -105,4 +105,6 @@ async def settled_words(
 
     state = await store_of(loaded).settle(connection, account_id, datetime.now(UTC))
     device = state.devices.get(unique_id)
-    return None if device is None else standing_words(state, device)
+    if device is not None:
+        return standing_words(state, device)
+    return "blocked: the contract has ended" if state.withdrawn_at is not None else None

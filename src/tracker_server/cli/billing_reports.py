@@ -211,22 +211,29 @@ def settle(
         from tracker_server.storage.database import Role
 
         async with database(loaded) as home, await home.connect(Role.CORE) as connection:
+            if at is not None:
+                await _refuse_the_past(connection, moment)
             await _settle_all(connection, loaded, moment)
 
     run(main)
 
 
-async def _settle_all(connection: AsyncConnection[Any], loaded: Loaded, moment: datetime) -> None:
-    """Each account in a transaction of its own: one that cannot be settled keeps no other waiting."""
-    import psycopg
-
-    from tracker_server.storage.billing_rows import due_accounts, settled_beyond
+async def _refuse_the_past(connection: AsyncConnection[Any], moment: datetime) -> None:
+    from tracker_server.storage.billing_rows import settled_beyond
 
     beyond = await settled_beyond(connection, moment)
     if beyond is not None:
         refused(
             f"--at: account {beyond[0]!r} is settled up to {iso(beyond[1])} already; name that moment or a later one"
         )
+
+
+async def _settle_all(connection: AsyncConnection[Any], loaded: Loaded, moment: datetime) -> None:
+    """Each account in a transaction of its own: one that cannot be settled keeps no other waiting."""
+    import psycopg
+
+    from tracker_server.storage.billing_rows import due_accounts
+
     store = store_of(loaded)
     due = await due_accounts(connection, moment)
     failed: list[str] = []

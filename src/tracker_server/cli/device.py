@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
+from tracker_server.cli.billing_carry import settled_words
 from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
 from tracker_server.cli.device_import import import_
-from tracker_server.cli.output import Format, counted, iso, write_object, write_rows
+from tracker_server.cli.device_rows import COLUMNS, TABLE_COLUMNS, block_row, device_row, reason_words
+from tracker_server.cli.output import Format, counted, iso, mapped, write_object, write_rows
 from tracker_server.cli.values import (
     NAME_CHARACTERS_MAX,
     NOTE_CHARACTERS_MAX,
@@ -22,19 +23,10 @@ from tracker_server.cli.values import (
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
-    from tracker_server.gate import Block
     from tracker_server.storage.devices import DeviceRow
 
 app = App(name="device", help="Trackers: who has which, and which are held.")
 app.command(import_, name="import")
-
-COLUMNS = (
-    "id", "unique_id", "name", "account", "priority", "test", "state", "reason", "since",
-    "contact_at", "latest_fixed_at", "created_at", "owned_since", "removed_at",
-)  # fmt: skip
-TABLE_COLUMNS = (
-    "unique_id", "name", "account", "priority", "test", "state", "reason", "since", "contact_at",
-)  # fmt: skip
 
 
 @app.command
@@ -69,7 +61,7 @@ def add(
     """
     from tracker_server.storage.accounts import account_ids
     from tracker_server.storage.database import Role
-    from tracker_server.storage.devices import DeviceExistsError, NewDevice, add_device
+    from tracker_server.storage.devices import DeviceExistsError, NewDevice, TestDeviceExistsError, add_device
     from tracker_server.storage.quarantine_rows import count_frames
 
     unique_id = unique_id_of("UNIQUE_ID", unique_id)
@@ -93,7 +85,10 @@ def add(
                     f"UNIQUE_ID: tracker {unique_id!r} exists already, in account {owner!r}; "
                     f"`tracker-server device move {unique_id} --account …` changes that"
                 )
-            tell(f"tracker {unique_id!r} added to account {account!r} (id {device_id})")
+            except TestDeviceExistsError:
+                refused(_second_test(account))
+            paid = await settled_words(connection, loaded, account_id, unique_id)
+            tell(f"tracker {unique_id!r} added to account {account!r} (id {device_id}){_and(paid)}")
             frames = await count_frames(connection, unique_id)
             if frames:
                 tell(
@@ -102,6 +97,18 @@ def add(
                 )
 
     run(main)
+
+
+def _second_test(account: str) -> str:
+    return (
+        f"--account: {account!r} has a test tracker already, and an account has one; "
+        "`tracker-server billing convert` makes that one a paying one, `device remove` takes it away"
+    )
+
+
+def _and(words: str | None) -> str:
+    """What money says of it, behind what was done."""
+    return f"; {words}" if words else ""
 
 
 def _account_id(known: dict[str, int], account: str) -> int:
@@ -130,32 +137,6 @@ async def find(connection: AsyncConnection[Any], unique_id: str) -> DeviceRow:
 
 
 # ---------------------------------------------------------------------- lists
-
-
-def device_row(device: DeviceRow) -> dict[str, Any]:
-    """A tracker as ``COLUMNS``: ``state`` is active, blocked or removed; ``reason`` and ``since`` of the block."""
-    hidden = device.hidden if device.removed_at is None else None
-    return {
-        "id": device.id,
-        "unique_id": device.unique_id,
-        "name": device.name,
-        "account": device.account,
-        "priority": device.priority,
-        "test": device.test,
-        "state": "removed" if device.removed_at else "blocked" if hidden else "active",
-        "reason": ", ".join(block.reason for block in hidden.blocks) if hidden else None,
-        "since": hidden.since if hidden else device.removed_at,
-        "contact_at": device.contact_at,
-        "latest_fixed_at": device.latest_fixed_at,
-        "created_at": device.created_at,
-        "owned_since": device.owned_since,
-        "removed_at": device.removed_at,
-    }
-
-
-async def _rows(found: AsyncIterable[DeviceRow]) -> AsyncIterator[dict[str, Any]]:
-    async for device in found:
-        yield device_row(device)
 
 
 @app.command(name="list")
@@ -190,7 +171,7 @@ def list_(
             if account is not None:
                 _account_id(await account_ids(connection), account)
             found = devices(connection, account=account, removed=removed)
-            await write_rows(_rows(found), COLUMNS, form, TABLE_COLUMNS)
+            await write_rows(mapped(found, device_row), COLUMNS, form, TABLE_COLUMNS)
 
     run(main)
 
@@ -230,7 +211,7 @@ def show(
         write_object(
             {
                 **device_row(current),
-                "blocks": [_block_row(block) for block in current.blocks],
+                "blocks": [block_row(block) for block in current.blocks],
                 "former": [
                     {"account": row.account, "created_at": row.created_at, "removed_at": row.removed_at}
                     for row in former
@@ -241,10 +222,6 @@ def show(
         )
 
     run(main)
-
-
-def _block_row(block: Block) -> dict[str, Any]:
-    return {"reason": block.reason, "since": block.since, "until": block.until, "note": block.note}
 
 
 # ---------------------------------------------------------------------- changes
@@ -263,6 +240,7 @@ def remove(unique_id: str, /, *, where: Where = HERE) -> None:
     unique_id
         The tracker's identifier.
     """
+    from tracker_server.storage.accounts import account_ids
     from tracker_server.storage.database import Role
     from tracker_server.storage.devices import remove_device
 
@@ -274,6 +252,8 @@ def remove(unique_id: str, /, *, where: Where = HERE) -> None:
             device = await find(connection, unique_id)
             if await remove_device(connection, device.id) is None:
                 refused(f"UNIQUE_ID: tracker {unique_id!r} was removed just now by somebody else")
+            accounts = await account_ids(connection)
+            await settled_words(connection, loaded, accounts[device.account], unique_id)
         tell(f"tracker {unique_id!r} removed from account {device.account!r}; what it sent is kept")
 
     run(main)
@@ -294,25 +274,33 @@ def move(unique_id: str, /, *, account: str, where: Where = HERE) -> None:
     """
     from tracker_server.storage.accounts import account_ids
     from tracker_server.storage.database import Role
-    from tracker_server.storage.devices import move_device
+    from tracker_server.storage.devices import TestDeviceExistsError, move_device
 
     unique_id = unique_id_of("UNIQUE_ID", unique_id)
     loaded = where.load()
 
     async def main() -> None:
         async with database(loaded) as home, await home.connect(Role.CORE) as connection:
-            account_id = _account_id(await account_ids(connection), account)
+            accounts = await account_ids(connection)
+            account_id = _account_id(accounts, account)
             device = await find(connection, unique_id)
             if device.account == account:
                 tell(f"tracker {unique_id!r} is in account {account!r} already; nothing was changed")
                 return
-            new_id = await move_device(connection, device.id, account_id)
+            try:
+                new_id = await move_device(connection, device.id, account_id)
+            except TestDeviceExistsError:
+                refused(_second_test(account))
             if new_id is None:
                 refused(f"UNIQUE_ID: tracker {unique_id!r} was removed just now by somebody else")
+            await settled_words(connection, loaded, accounts[device.account], unique_id)
+            paid = await settled_words(connection, loaded, account_id, unique_id)
             now = await find(connection, unique_id)
-        held = f"; it stays on hold: `tracker-server device release {unique_id}`" if now.blocks else ""
+        on_hold = any(block.reason == "hold" for block in now.blocks)
+        held = f"; it stays on hold: `tracker-server device release {unique_id}`" if on_hold else ""
         tell(
-            f"tracker {unique_id!r} moved from account {device.account!r} to {account!r} (id {new_id}){held}"
+            f"tracker {unique_id!r} moved from account {device.account!r} to {account!r} (id {new_id})"
+            f"{_and(paid)}{held}"
         )
 
     run(main)
@@ -368,6 +356,7 @@ def release(unique_id: str, /, *, where: Where = HERE) -> None:
     unique_id
         The tracker's identifier.
     """
+    from tracker_server.storage.accounts import account_ids
     from tracker_server.storage.database import Role
     from tracker_server.storage.devices import release_device
 
@@ -378,6 +367,8 @@ def release(unique_id: str, /, *, where: Where = HERE) -> None:
         async with database(loaded) as home, await home.connect(Role.CORE) as connection:
             device = await find(connection, unique_id)
             lifted = await release_device(connection, device.id)
+            accounts = await account_ids(connection)
+            await settled_words(connection, loaded, accounts[device.account], unique_id)
             device = await find(connection, unique_id)
         if lifted is None:
             tell(f"tracker {unique_id!r} is not on hold; nothing was changed")
@@ -386,7 +377,9 @@ def release(unique_id: str, /, *, where: Where = HERE) -> None:
                 f"tracker {unique_id!r} is on hold no longer (it was since {iso(lifted.since)}: {lifted.note})"
             )
         if device.hidden:
-            rest = ", ".join(f"{block.reason} since {iso(block.since)}" for block in device.hidden.blocks)
+            rest = ", ".join(
+                f"{reason_words(block)} since {iso(block.since)}" for block in device.hidden.blocks
+            )
             tell(f"it stays hidden for other reasons: {rest}")
 
     run(main)

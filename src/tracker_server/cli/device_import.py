@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, NoReturn, TextIO
 
 from cyclopts import Parameter
 
+from tracker_server.cli.billing_carry import store_of
 from tracker_server.cli.common import HERE, Where, database, refused, run, say, tell, wrong
+from tracker_server.cli.money_values import written
 from tracker_server.cli.output import counted, progress
 from tracker_server.cli.values import (
     NAME_CHARACTERS_MAX,
@@ -22,6 +25,8 @@ from tracker_server.cli.values import (
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
+
+    from tracker_server.config import Loaded
 
 COLUMNS = ("unique_id", "name", "account", "priority", "test")
 WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
@@ -103,6 +108,21 @@ def import_(
         tell(f"{counted(len(rows), 'tracker')} imported")
 
     run(main)
+
+
+async def _tell_money(
+    connection: AsyncConnection[object], loaded: Loaded, name: str, account_id: int
+) -> None:
+    """Settle an account with new trackers, and say what it owes for those that are blocked."""
+    from tracker_server.billing.forecast import min_topup_minor
+    from tracker_server.billing.states import BLOCKED, standing
+
+    state = await store_of(loaded).settle(connection, account_id, datetime.now(UTC))
+    now = state.settled_to
+    blocked = sum(standing(state, device, now) in BLOCKED for device in state.devices.values())
+    if blocked:
+        topup = written(min_topup_minor(state, now), state.book.currency)
+        tell(f"account {name!r}: {blocked} of {len(state.devices)} trackers are blocked; {topup} unlock all")
 
 
 def read_file(file: Path, account: str, findings: Findings) -> list[ImportedRow]:
@@ -190,12 +210,21 @@ async def _check(
 ) -> dict[str, int]:
     """Hold the file against the database, so that all errors are told at once; answers the accounts' ids."""
     from tracker_server.storage.accounts import account_ids
-    from tracker_server.storage.devices import connected
+    from tracker_server.storage.devices import accounts_with_test, connected
 
     accounts = await account_ids(connection)
+    testing = await accounts_with_test(connection)
     for row in rows:
         if row.account not in accounts:
             findings.add(row.line, "account", f"there is no account named {row.account!r}")
+        if row.test and row.account in testing:
+            findings.add(
+                row.line,
+                "test",
+                f"account {row.account!r} has a test tracker already, and an account has one",
+            )
+        if row.test:
+            testing.add(row.account)
     for part in _parts(rows):
         taken = await connected(connection, [row.unique_id for row in part])
         for row in part if taken else ():
@@ -210,13 +239,18 @@ async def _add(
     connection: AsyncConnection[object], rows: list[ImportedRow], accounts: dict[str, int], findings: Findings
 ) -> AsyncIterator[int]:
     """Add them part by part; tells how many more are in."""
-    from tracker_server.storage.devices import NewDevice, add_devices
+    from tracker_server.storage.devices import NewDevice, TestDeviceExistsError, add_devices
 
     for part in _parts(rows):
         new = [
             NewDevice(row.unique_id, accounts[row.account], row.name, row.priority, row.test) for row in part
         ]
-        added = await add_devices(connection, new)
+        try:
+            added = await add_devices(connection, new)
+        except TestDeviceExistsError:
+            refused(
+                f"{findings.file}: an account got a test tracker just now by somebody else; nothing was imported"
+            )
         for row in part:
             if row.unique_id not in added:  # somebody else has added it since we looked
                 findings.add(row.line, "unique_id", _exists(row.unique_id, None))

@@ -17,30 +17,26 @@ from msgspec.structs import replace
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
-from tracker_server.billing.book import Ids, Known, Refused, chain_holds, digest_of
+from tracker_server.billing.book import Ids, Known, Refused, digest_of
 from tracker_server.billing.commands import (
     AnyCommand,
     Connect,
+    Convert,
+    Done,
     Outcome,
     Remove,
     Reprioritise,
+    Waive,
 )
 from tracker_server.billing.engine import act, carry_out, settle, settle_work
-from tracker_server.billing.evolve import rebuild
 from tracker_server.billing.facts import Accepted, AnyFact, Booked
 from tracker_server.billing.snapshot import dump_fact, dump_state, ids_needed, load_fact, load_state
 from tracker_server.billing.state import Settings, SmsUnit, State, Unlock, WithdrawalAmount, open_account
 from tracker_server.billing.sweep import sweep
 from tracker_server.billing.work import Work
 from tracker_server.config import Billing
-from tracker_server.storage.billing_blocks import (
-    TrackerId,
-    Wanted,
-    next_look,
-    present_blocks,
-    sync_blocks,
-    wanted_blocks,
-)
+from tracker_server.storage.billing_audit import block_differences, journal_differences
+from tracker_server.storage.billing_blocks import TrackerId, next_look, present_blocks, sync_blocks
 from tracker_server.storage.notices import note_facts
 from tracker_server.storage.tariffs import TariffRow, read_tariffs
 
@@ -164,18 +160,10 @@ class BillingStore:
             if account.new:
                 return []
             facts = await journal(connection, account_id)
-            found: list[str] = []
-            entries = [fact.entry for fact in facts if isinstance(fact, Booked)]
-            if not chain_holds(entries):
-                found.append(f"account {account.name!r}: the chain of hashes is broken: an entry was changed")
-            try:
-                state = rebuild(replace(account.opening, tariffs=account.state.tariffs), facts)
-            except (AssertionError, KeyError) as error:
-                return [*found, f"account {account.name!r}: the journal does not fold: {error}"]
-            found += differences(account, state, len(facts))
+            found = journal_differences(account.name, account.opening, account.state, account.facts, facts)
             known = [TrackerId(d.id, d.unique_id) for d in devices if d.unique_id in account.state.devices]
             present = await present_blocks(connection, known)
-            return found + block_differences(account, known, present)
+            return found + block_differences(account.name, account.state, known, present)
 
     # ------------------------------------------------------------------ reading
 
@@ -324,52 +312,6 @@ async def journal(connection: AsyncConnection[Any], account_id: int) -> list[Any
         "SELECT fact::text FROM core.journal WHERE account_id = %s ORDER BY number", [account_id]
     )
     return [load_fact(text.encode()) for (text,) in await rows.fetchall()]
-
-
-def differences(account: Account, rebuilt: State, facts: int) -> list[str]:
-    """What the stored state says otherwise than the journal."""
-    of = f"account {account.name!r}"
-    found: list[str] = []
-    if facts != account.facts:
-        found.append(f"{of}: {facts} facts are written, {account.facts} were counted")
-    stored = account.state
-    for name in State.__struct_fields__:
-        if name in {"requests", "book", "settings", "tariffs", "settled_to"}:
-            continue  # ids are in the journal; settings and tariffs are the operator's; time passes without a fact
-        here, there = getattr(stored, name), getattr(rebuilt, name)
-        if here != there:
-            found.append(f"{of}: {name} is {here!r}, and the journal says {there!r}")
-    for account_of_book, amount in rebuilt.book.balances.items():
-        if stored.book.of(account_of_book) != amount:
-            found.append(
-                f"{of}: {account_of_book} is {stored.book.of(account_of_book)}, and the journal says {amount}"
-            )
-    if (stored.book.count, stored.book.head) != (rebuilt.book.count, rebuilt.book.head):
-        found.append(
-            f"{of}: the book ends at entry {stored.book.count}, and the journal at {rebuilt.book.count}"
-        )
-    return found
-
-
-def block_differences(
-    account: Account, trackers: Sequence[TrackerId], present: dict[tuple[int, str], Wanted]
-) -> list[str]:
-    """Where the gate's rows are not those that follow from the state. What is due may be a day old: it hides nobody."""
-    wanted = wanted_blocks(account.state, trackers, present)
-    names = {tracker.row: tracker.unique_id for tracker in trackers}
-    found: list[str] = []
-    for row, reason in sorted({*wanted, *present}):
-        here, there = present.get((row, reason)), wanted.get((row, reason))
-        if (here and (here.since, here.note)) != (there and (there.since, there.note)):
-            found.append(
-                f"account {account.name!r}: tracker {names[row]!r} has the block {reason!r} as {_block_words(here)}, "
-                f"and billing says {_block_words(there)}"
-            )
-    return found
-
-
-def _block_words(block: Wanted | None) -> str:
-    return "none" if block is None else f"{block.note or 'set'} since {block.since.isoformat()}"
 
 
 def _key_of(fact: AnyFact) -> str | None:

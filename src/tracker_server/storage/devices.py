@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Generator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
 from psycopg import AsyncConnection
+from psycopg.errors import UniqueViolation
 from psycopg.rows import dict_row
 
 from tracker_server.gate import Block, BlockReason, Hidden, decide
@@ -30,10 +32,11 @@ RETURNING unique_id, id
 """
 SELECT = """
 SELECT d.id, d.unique_id, d.name, a.name AS account, d.priority, d.test, d.created_at, d.owned_since, d.removed_at,
-       s.contact_at, s.latest_fixed_at, b.blocks, now() AS now
+       s.contact_at, s.latest_fixed_at, b.blocks, a.currency, m.state, m.reason, m.due_minor, m.waiting, now() AS now
 FROM core.devices d
 JOIN core.accounts a ON a.id = d.account_id
 JOIN core.device_state s ON s.device_id = d.id
+LEFT JOIN core.management m ON m.device_id = d.id
 LEFT JOIN LATERAL (
     SELECT array_agg(ROW(reason, since, until, note) ORDER BY since, reason) AS blocks
     FROM core.blocks WHERE device_id = d.id
@@ -54,8 +57,17 @@ RETURNING since, since < now(), (SELECT note FROM before)
 """
 
 
+TEST_INDEX = "devices_test"
+
+
 class DeviceExistsError(Exception):
     """A tracker of that identifier is connected already."""
+
+
+class TestDeviceExistsError(Exception):
+    """The account has a test tracker already (R85)."""
+
+    __test__ = False  # no test of pytest's
 
 
 class NewDevice(Struct, frozen=True):
@@ -69,7 +81,11 @@ class NewDevice(Struct, frozen=True):
 
 
 class DeviceRow(Struct, frozen=True):
-    """A tracker in one account's hands, and what hid it at ``read_at``."""
+    """A tracker in one account's hands, and what hid it at ``read_at``.
+
+    ``state``, ``reason``: of its management row; None where it was removed. ``due_minor``: what would show it again, in
+    minor units of ``currency``; ``waiting``: fixes received since it was hidden; None where that does not apply.
+    """
 
     id: int
     unique_id: str
@@ -83,6 +99,11 @@ class DeviceRow(Struct, frozen=True):
     contact_at: datetime | None
     latest_fixed_at: datetime | None
     blocks: tuple[Block, ...]
+    currency: str
+    state: str | None
+    reason: str | None
+    due_minor: int | None
+    waiting: int | None
     read_at: datetime
 
     @property
@@ -128,22 +149,38 @@ async def rows_of(connection: AsyncConnection[Any], unique_id: str) -> list[Devi
 
 
 async def add_devices(connection: AsyncConnection[Any], new: Sequence[NewDevice]) -> dict[str, int]:
-    """Add them all; answers the ids by identifier. An identifier that is connected already is left out."""
-    added = await connection.execute(
-        ADD,
-        [
-            [one.unique_id for one in new],
-            [one.account_id for one in new],
-            [one.name for one in new],
-            [one.priority for one in new],
-            [one.test for one in new],
-        ],
-    )
-    return dict(await added.fetchall())
+    """Add them all; answers the ids by identifier. An identifier that is connected already is left out.
+
+    Raises TestDeviceExistsError, and adds none, where an account would have two test trackers.
+    """
+    with _one_test_tracker():
+        async with connection.transaction():
+            added = await connection.execute(
+                ADD,
+                [
+                    [one.unique_id for one in new],
+                    [one.account_id for one in new],
+                    [one.name for one in new],
+                    [one.priority for one in new],
+                    [one.test for one in new],
+                ],
+            )
+            return dict(await added.fetchall())
+
+
+@contextmanager
+def _one_test_tracker() -> Generator[None]:
+    """The database holds it by an index, whoever adds at the same time."""
+    try:
+        yield
+    except UniqueViolation as error:
+        if error.diag.constraint_name != TEST_INDEX:
+            raise
+        raise TestDeviceExistsError from error
 
 
 async def add_device(connection: AsyncConnection[Any], new: NewDevice) -> int:
-    """Add one; answers its id. Raises DeviceExistsError."""
+    """Add one; answers its id. Raises DeviceExistsError, TestDeviceExistsError."""
     added = await add_devices(connection, [new])
     if new.unique_id not in added:
         raise DeviceExistsError(new.unique_id)
@@ -160,6 +197,14 @@ async def connected(connection: AsyncConnection[Any], unique_ids: Sequence[str])
     return dict(await rows.fetchall())
 
 
+async def accounts_with_test(connection: AsyncConnection[Any]) -> set[str]:
+    """The names of the accounts that have a test tracker."""
+    rows = await connection.execute(
+        "SELECT a.name FROM core.devices d JOIN core.accounts a ON a.id = d.account_id WHERE d.test AND d.removed_at IS NULL"
+    )
+    return {name for (name,) in await rows.fetchall()}
+
+
 async def remove_device(connection: AsyncConnection[Any], device_id: int) -> datetime | None:
     """It is nobody's tracker from now on; None where it was removed meanwhile."""
     removed = await connection.execute(
@@ -174,8 +219,13 @@ async def move_device(connection: AsyncConnection[Any], device_id: int, account_
     """Put it into another account's hands: the former row ends and a new one begins at the same instant.
 
     A hold of the operator's goes with it: a move shows nobody anything. Other blocks are the former
-    account's business. Answers the new row's id; None where it was removed meanwhile.
+    account's business. Answers the new row's id; None where it was removed meanwhile. Raises TestDeviceExistsError.
     """
+    with _one_test_tracker():
+        return await _move(connection, device_id, account_id)
+
+
+async def _move(connection: AsyncConnection[Any], device_id: int, account_id: int) -> int | None:
     async with connection.transaction():
         moved = await connection.execute(
             "UPDATE core.devices SET removed_at = now() WHERE id = %s AND removed_at IS NULL"

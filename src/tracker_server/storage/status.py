@@ -105,7 +105,7 @@ async def counts(connection: AsyncConnection[Any]) -> Counts:
         await connection.execute(
             "SELECT (SELECT count(*) FROM core.accounts),"
             " (SELECT count(*) FROM core.devices WHERE removed_at IS NULL),"
-            " (SELECT count(*) FROM core.hidden h JOIN core.devices d ON d.id = h.device_id WHERE d.removed_at IS NULL),"
+            " (SELECT count(DISTINCT d.id) FROM core.hidden h JOIN core.devices d ON d.id = h.device_id WHERE d.removed_at IS NULL),"
             " (SELECT count(*) FROM core.quarantine)"
         )
     ).fetchone()
