@@ -527,3 +527,22 @@ async def test_why_none_was_made_is_told(tmp_path: Path) -> None:
     keeper = BackupKeeper(settings, Metrics(), after_start_s=0)
     with pytest.raises(BackupError, match=r"backup\.dir"):
         await keeper._make(drill=False)
+
+
+async def test_a_server_that_stops_meanwhile_leaves_no_half_backup(postgres_dsn: str, tmp_path: Path) -> None:
+    """The job is stuck at a table that somebody holds; the server goes, and takes the job along."""
+    settings = Settings(data_dir=tmp_path, storage=Storage(dsn=postgres_dsn))
+    keeper = BackupKeeper(settings, Metrics(), after_start_s=0)
+    waiting = "SELECT 1 AS one FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with psycopg.connect(postgres_dsn) as holder:
+        holder.execute("LOCK TABLE core.positions IN ACCESS EXCLUSIVE MODE")
+        running = asyncio.create_task(keeper.run())
+        until = asyncio.get_running_loop().time() + 60
+        while not await asyncio.to_thread(query, postgres_dsn, waiting):
+            assert asyncio.get_running_loop().time() < until
+            await asyncio.sleep(0.05)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert list((tmp_path / "backups").iterdir()) == []
+    assert Catalogue(tmp_path).known() == []

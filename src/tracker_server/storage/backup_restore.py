@@ -23,9 +23,7 @@ from tracker_server.storage.migrate import LOCK, applied, known_migrations, migr
 LOCK_WAIT = "20s"  # somebody else's transaction may take so long to end
 GONE_S_MAX = 3.0  # a connection that was closed a moment ago may still be listed
 SOMEBODYS = {"account_id", "device_id"}  # a table with such a column holds what belongs to somebody
-LEFT_BY_A_START = (
-    "billing"  # apart from this: the billing clock opens the account that everything begins with
-)
+LEFT_BY_A_START = "billing"  # apart from this: the clock opens the account that everything begins with
 
 USERS = """
 SELECT application_name, pid FROM pg_stat_activity
@@ -95,8 +93,8 @@ async def restore(
     empty database has. Raises BackupError where the database is in use or, without ``replace``, not empty.
     """
     check_fits(backup)
-    await _check_alone(connection)
     async with _migrations_locked(connection):
+        await _check_alone(connection)
         if not replace:
             await _check_empty(connection, begins_with)
         try:
