@@ -94,6 +94,7 @@ def test_sides_agree_with_the_oracle(seed: int, centre: tuple[float, float]) -> 
         one = slice(n, n + 1)
         alone = index.judge(np.array(latitudes[one]), np.array(longitudes[one]), margins[one])
         assert sides(alone, 1) == [side], "one by one and as arrays"
+        assert index.judge_one(latitudes[n], longitudes[n], margin_m, None)[0] == [(0, side)] * (side > 0)
     for latitude, longitude, side in zip(latitudes, longitudes, found, strict=True):
         true_m = inside_m(shape, latitude, longitude)
         told_m = index.signed_distance_m(0, latitude, longitude)
@@ -229,6 +230,14 @@ def test_ways_through_a_fence_are_found_wherever_it_lies(longitude: float) -> No
         )
     ]
     assert alone == wanted
+    single = [
+        (n, fence_place)
+        for n in range(3)
+        for fence_place in index.judge_one(
+            float(place[n]), float(to[n]), 30.0, (float(before[n]), float(since[n]))
+        )[1]
+    ]
+    assert single == wanted
 
 
 def test_a_way_that_ends_inside_is_no_crossing() -> None:

@@ -7,6 +7,7 @@ account, asking the fences once for all of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -149,9 +150,17 @@ def _fill(
     asked: list[tuple[list[Judged | None], int, TrackSettings]], rows: Sequence[float], fences: FenceIndex
 ) -> None:
     """Ask the fences, and put in what they say of the fixes that are near any."""
+    if len(asked) == 1:
+        latitude, longitude, margin, before_latitude, before_longitude = rows
+        before = None if math.isnan(before_latitude) else (before_latitude, before_longitude)
+        near, passed = fences.judge_one(latitude, longitude, margin, before)
+        if near or passed:
+            places = fences.fences
+            _put(asked[0], [(places[n].id, side) for n, side in near], [places[n].id for n in passed])
+        return
     table = np.array(rows, dtype=np.float64).reshape(-1, 5).T
-    latitude, longitude, margin, before_latitude, before_longitude = np.ascontiguousarray(table)
-    found = fences.judge(latitude, longitude, margin, (before_latitude, before_longitude))
+    latitudes, longitudes, margins, *way = np.ascontiguousarray(table)
+    found = fences.judge(latitudes, longitudes, margins, (way[0], way[1]))
     places = fences.fences
     hits: dict[int, list[Hit]] = {}
     for row, place, side in zip(found.fix.tolist(), found.fence.tolist(), found.side.tolist(), strict=True):
@@ -160,14 +169,18 @@ def _fill(
     for row, place in zip(found.crossed_fix.tolist(), found.crossed_fence.tolist(), strict=True):
         crossed.setdefault(row, []).append(places[place].id)
     for row in hits.keys() | crossed.keys():
-        verdicts, at, settings = asked[row]
-        old, mine = verdicts[at], settings.fence_ids
-        assert old is not None
-        near, passed = hits.get(row, []), crossed.get(row, [])
-        if mine is not None:
-            near = [hit for hit in near if hit[0] in mine]
-            passed = [fence_id for fence_id in passed if fence_id in mine]
-        verdicts[at] = (tuple(near), tuple(passed), old[2])
+        _put(asked[row], hits.get(row, []), crossed.get(row, []))
+
+
+def _put(asked: tuple[list[Judged | None], int, TrackSettings], near: list[Hit], passed: list[int]) -> None:
+    """Put in what the fences say of one fix, if the tracker is assigned to them."""
+    verdicts, at, settings = asked
+    old, mine = verdicts[at], settings.fence_ids
+    assert old is not None
+    if mine is not None:
+        near = [hit for hit in near if hit[0] in mine]
+        passed = [fence_id for fence_id in passed if fence_id in mine]
+    verdicts[at] = (tuple(near), tuple(passed), old[2])
 
 
 # ------------------------------------------------------------------------------------------------- one tracker

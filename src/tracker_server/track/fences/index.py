@@ -147,6 +147,34 @@ class FenceIndex:
             crossed = crossed[:, self._unhit(crossed[0], crossed[1], hits[0], hits[1])]
         return Hits(*hits, crossed[0], crossed[1])
 
+    def judge_one(
+        self, latitude: float, longitude: float, margin_m: float, before: tuple[float, float] | None
+    ) -> tuple[list[tuple[int, int]], list[int]]:
+        """``judge`` for one fix: fences (by place) with its side, and fences crossed."""
+        if self._tree is None:
+            return [], []
+        if before is not None and abs(longitude - before[1]) > 180.0:
+            way = np.array([before[0]]), np.array([before[1]])
+            hits = self.judge(np.array([latitude]), np.array([longitude]), np.array([margin_m]), way)
+            sides = [(int(place), int(side)) for place, side in zip(hits.fence, hits.side, strict=True)]
+            return sides, [int(place) for place in hits.crossed_fence]
+        from_latitude, from_longitude = before or (latitude, longitude)
+        moved = (from_latitude, from_longitude) != (latitude, longitude)
+        line = _geos.LineString([(from_longitude, from_latitude), (longitude, latitude)])
+        found: dict[int, int] = {}
+        crossed: set[int] = set()
+        for box in self._tree.query(line).tolist():
+            place, turn = int(self._fence_of[box]), float(self._turns[box])
+            fence = self._made[place]
+            side = side_of(fence, latitude, longitude + turn, margin_m)
+            if side != OUTSIDE:
+                found[place] = max(side, found.get(place, OUTSIDE))
+            elif moved and is_passed(
+                fence, (from_longitude + turn, from_latitude, longitude + turn, latitude)
+            ):
+                crossed.add(place)
+        return sorted(found.items()), sorted(crossed - found.keys())
+
     def signed_distance_m(self, place: int, latitude: float, longitude: float) -> float:
         """Metres from a place to the fence's edge, positive inside; good to 0.3 % far from it. For explanations."""
         lat, lon = np.array([latitude]), np.array([longitude])
