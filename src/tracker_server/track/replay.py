@@ -20,7 +20,7 @@ from tracker_server.track.observation import Observation
 from tracker_server.track.settings import MaintenanceKind, TrackSettings
 from tracker_server.track.state import State, settled, shifted
 
-# Reports between two checkpoints: a state is about 1 KB, a report about 10 µs, so a late fix costs some ms.
+# Reports between two checkpoints: a state is 2 to 3 KB, a report about 10 µs, so a late fix costs some ms.
 CHECKPOINT_EVERY: Final = 256
 
 
