@@ -10,6 +10,7 @@ from tracker_protocols.osmand import OSMAND
 from tracker_protocols.protocol import Protocol
 from tracker_protocols.t55 import T55
 from tracker_protocols.teltonika import TELTONIKA
+from tracker_protocols.tk103 import TK103
 
-ALL: tuple[Protocol, ...] = (GPS103, GT06, H02, OSMAND, T55, TELTONIKA)
+ALL: tuple[Protocol, ...] = (GPS103, GT06, H02, OSMAND, T55, TELTONIKA, TK103)
 BY_NAME: dict[str, Protocol] = {protocol.name: protocol for protocol in ALL}
