@@ -14,7 +14,7 @@ import pytest
 from tests.cli.terminal import Terminal
 from tracker_protocols import ALL
 from tracker_server.cli import reference
-from tracker_server.cli.config import value_of
+from tracker_server.cli.config import plain, value_of
 from tracker_server.config import ConfigError, Settings, load, sections
 
 ROOT = Path(__file__).parents[2]
@@ -272,15 +272,21 @@ def test_variables_that_are_no_settings_but_ours() -> None:
 
 
 def test_every_setting_has_its_variable() -> None:
-    samples = {"port": "1", "currency": "USD", "zone": "UTC"}
+    """Each by itself, with its default as text: what can be written in the file can be said in a variable."""
     for section in sections():
         for key in section.keys:
-            name = key.name.rpartition(".")[2]
-            if name in {"tls_cert", "tls_key"}:
-                continue  # they go together and must be there
-            value = key.choices[0] if key.choices else samples.get(name, "1")
-            variable = f"TRACKER_{key.name.upper().replace('.', '__')}"
-            assert load(Path("/dev/null"), None, {variable: value}).origin == {key.name: "environment"}
+            value = str(key.default).lower() if isinstance(key.default, bool) else str(key.default)
+            loaded = load(Path("/dev/null"), None, {f"TRACKER_{key.name.upper().replace('.', '__')}": value})
+            assert loaded.origin == {key.name: "environment"}
+            assert value_of(loaded.settings, key.name) == plain(key.default)
+
+
+def test_passwords_are_marked_as_secrets() -> None:
+    """What is not marked is printed by `config show`."""
+    words = ("password", "secret", "token", "dsn", "messenger_url")
+    names = [key for section in sections() for key in section.keys if key.name.endswith(words)]
+    assert [key.name for key in names if not key.secret] == []
+    assert len(names) >= 1
 
 
 # ---------------------------------------------------------------------- together

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,4 +136,5 @@ def write(root: Path) -> None:
 
 
 if __name__ == "__main__":
+    sys.argv[0] = "tracker-server"  # in the pages' usage lines the program has its own name, not this one's
     write(Path.cwd())
