@@ -229,24 +229,20 @@ async def _refuse_the_past(connection: AsyncConnection[Any], moment: datetime) -
 
 
 async def _settle_all(connection: AsyncConnection[Any], loaded: Loaded, moment: datetime) -> None:
-    """Each account in a transaction of its own: one that cannot be settled keeps no other waiting."""
-    import psycopg
-
+    """One that cannot be settled keeps no other waiting."""
     from tracker_server.storage.billing_rows import due_accounts
+    from tracker_server.storage.billing_store import PART_ACCOUNTS
 
     store = store_of(loaded)
     due = await due_accounts(connection, moment)
     failed: list[str] = []
     with progress("settling", len(due)) as bar:
-        for account in due:
-            try:
-                await store.settle(connection, account.id, moment)
-            except psycopg.OperationalError:
-                raise
-            except (psycopg.Error, AssertionError, KeyError, ValueError) as error:
-                failed.append(account.name)
-                say(f"tracker-server: account {account.name!r} cannot be settled: {error!r}")
-            bar.advance(bar.task_ids[0])
+        for at in range(0, len(due), PART_ACCOUNTS):
+            part = {account.id: account.name for account in due[at : at + PART_ACCOUNTS]}
+            for account_id, error in (await store.settle_many(connection, list(part), moment)).items():
+                failed.append(part[account_id])
+                say(f"tracker-server: account {part[account_id]!r} cannot be settled: {error!r}")
+            bar.advance(bar.task_ids[0], len(part))
     tell(f"{len(due) - len(failed)} of {len(due)} accounts that were due are settled up to {iso(moment)}")
     if failed:
         refused(f"{len(failed)} accounts cannot be settled; `tracker-server billing verify` tells why")

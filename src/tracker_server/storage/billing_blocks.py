@@ -138,10 +138,14 @@ async def present_blocks(
     return {(row, reason): Wanted(*rest) for row, reason, *rest in await rows.fetchall()}
 
 
-async def sync_blocks(connection: AsyncConnection[Any], state: State, trackers: Sequence[TrackerId]) -> None:
+async def sync_blocks(
+    connection: AsyncConnection[Any], accounts: Sequence[tuple[State, Sequence[TrackerId]]]
+) -> None:
     """Set what is missing, lift what is over; other reasons are not ours to touch."""
-    present = await present_blocks(connection, trackers)
-    wanted = wanted_blocks(state, trackers, present)
+    present = await present_blocks(connection, [tracker for _, trackers in accounts for tracker in trackers])
+    wanted: dict[tuple[int, str], Wanted] = {}
+    for state, trackers in accounts:
+        wanted |= wanted_blocks(state, trackers, present)
     new = {key: value for key, value in wanted.items() if present.get(key) != value}
     if new:
         await connection.execute(

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import psycopg
 import structlog
 from psycopg import AsyncConnection
 
@@ -78,17 +77,12 @@ class BillingClock:
             due = [account_id for (account_id,) in rows if account_id not in self._failed]
             if not due:
                 return settled
-            for account_id in due:
-                try:
-                    await self._store.settle(connection, account_id, now)
-                except AWAY:
-                    raise
-                except (psycopg.Error, AssertionError, KeyError, ValueError):
-                    log.exception("an account cannot be settled", account=account_id)
-                    self._failed.add(account_id)
-                    self._metrics.billing_failures.inc()
-                else:
-                    settled += 1
+            failed = await self._store.settle_many(connection, due, now)
+            for account_id, error in failed.items():
+                log.error("an account cannot be settled", account=account_id, exc_info=error)
+                self._failed.add(account_id)
+                self._metrics.billing_failures.inc()
+            settled += len(due) - len(failed)
             self._metrics.billing_settled.inc(len(due))
 
     async def _sleep(self, listening: AsyncConnection[Any], connection: AsyncConnection[Any]) -> None:
