@@ -13,6 +13,7 @@ from cyclopts import App
 
 from tracker_server import __version__
 from tracker_server.cli.account import app as account
+from tracker_server.cli.backup import app as backup
 from tracker_server.cli.billing import billing
 from tracker_server.cli.config import app as config
 from tracker_server.cli.db import app as db
@@ -44,6 +45,7 @@ app.command(tariff)
 app.command(billing)
 app.command(outbox)
 app.command(db)
+app.command(backup)
 app.command(doctor)
 app.command(config)
 app.command(protocols)
