@@ -55,7 +55,7 @@ def block_differences(
         here, there = present.get((row, reason)), wanted.get((row, reason))
         if (here and (here.since, here.note)) != (there and (there.since, there.note)):
             found.append(
-                f"account {name!r}: tracker {names[row]!r} has the block {reason!r} as {_words(here)}, "
+                f"account {name!r}: tracker {names[row]!r} has the block {str(reason)!r} as {_words(here)}, "
                 f"and billing says {_words(there)}"
             )
     return found

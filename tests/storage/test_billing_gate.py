@@ -1,0 +1,228 @@
+"""Money and the gate: nobody is shown for nothing, whatever somebody wrote into the trackers' rows by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.storage.rows import query
+from tests.storage.test_billing_store import DAY, JANUARY, Operator, operating
+from tracker_server.billing.book import Refused
+from tracker_server.billing.commands import (
+    Activate,
+    Convert,
+    Done,
+    Refund,
+    Reprioritise,
+    Switch,
+    TopUp,
+    Waive,
+    Withdraw,
+)
+from tracker_server.billing.reasons import Reason
+from tracker_server.model.money import currency, format_minor
+from tracker_server.storage.billing_rows import ledger
+
+MONTH = Path(__file__).with_name("month.txt")
+RUB = currency("RUB")
+
+
+def due(operator: Operator) -> dict[str, int]:
+    rows = query(
+        operator.dsn,
+        "SELECT unique_id, due_minor FROM core.blocks b JOIN core.devices d ON d.id = b.device_id",
+    )
+    return {row["unique_id"]: row["due_minor"] for row in rows}
+
+
+def set_row(operator: Operator, unique_id: str, what: str, value: object) -> None:
+    query(operator.dsn, f"UPDATE core.devices SET {what} = %s WHERE unique_id = %s", [value, unique_id])
+
+
+async def test_r85_an_account_has_one_test_tracker(postgres_dsn: str) -> None:
+    """The database holds it, so that a second one is never shown for nothing."""
+    async with operating(postgres_dsn) as operator:
+        operator.adds("T1", test=True)
+        with pytest.raises(psycopg.errors.UniqueViolation, match="devices_test"):
+            operator.adds("T2", test=True)
+        operator.adds("T2")
+        with pytest.raises(psycopg.errors.UniqueViolation, match="devices_test"):
+            set_row(operator, "T2", "test", value=True)
+
+
+async def test_what_billing_does_not_take_in_is_hidden(postgres_dsn: str) -> None:
+    """A second test tracker that came in where the index was taken away is blocked, until there is room for it."""
+    async with operating(postgres_dsn) as operator:
+        query(postgres_dsn, "DROP INDEX core.devices_test")
+        operator.adds("T1", "T2", test=True)
+        await operator.settles(JANUARY)
+        assert operator.blocks() == [("T2", "billing", "test_device_exists")]
+        since = query(postgres_dsn, "SELECT since FROM core.blocks")
+        await operator.settles(JANUARY + DAY)
+        assert query(postgres_dsn, "SELECT since FROM core.blocks") == since
+        assert await operator.does(Activate(device="T2"), JANUARY + DAY) == Refused(Reason.UNKNOWN_DEVICE)
+        set_row(operator, "T1", "test", value=False)
+        await operator.settles(JANUARY + DAY)
+        assert operator.blocks() == [("T1", "billing", "insufficient_funds")], (
+            "T1 pays now, and T2 has its place"
+        )
+        await operator.verified()
+
+
+async def test_after_a_withdrawal_nothing_is_shown(postgres_dsn: str) -> None:
+    async with operating(postgres_dsn) as operator:
+        await operator.does(TopUp(key="p1", amount_minor=100000))
+        operator.adds("T1")
+        await operator.settles(JANUARY)
+        await operator.does(Withdraw(key="w", statement="I withdraw"), JANUARY + DAY)
+        assert operator.blocks() == [("T1", "billing", "contract_ended")]
+        operator.adds("T2")
+        await operator.settles(JANUARY + 2 * DAY)
+        assert [name for name, *_ in operator.blocks()] == ["T1", "T2"]
+        await operator.verified()
+
+
+async def test_a_tracker_converted_by_hand_pays(postgres_dsn: str) -> None:
+    async with operating(postgres_dsn) as operator:
+        operator.adds("T1", test=True)
+        await operator.settles(JANUARY)
+        assert operator.blocks() == []
+        set_row(operator, "T1", "test", value=False)
+        await operator.settles(JANUARY + DAY)
+        assert operator.blocks() == [("T1", "billing", "insufficient_funds")]
+        await operator.verified()
+
+
+async def test_a_paying_tracker_made_a_test_one_by_hand_begins_anew(postgres_dsn: str) -> None:
+    async with operating(postgres_dsn) as operator:
+        operator.adds("T1")
+        await operator.settles(JANUARY)
+        set_row(operator, "T1", "test", value=True)
+        await operator.settles(JANUARY + DAY)
+        assert operator.blocks() == []
+        await operator.does(TopUp(key="p1", amount_minor=31000), JANUARY + DAY)
+        assert [entry[0] for entry in operator.ledger()] == ["topup"], "a test costs nothing"
+        await operator.verified()
+
+
+async def test_commands_about_a_tracker_are_written_into_its_row(postgres_dsn: str) -> None:
+    """Else the next look at the rows would undo them."""
+    async with operating(postgres_dsn) as operator:
+        operator.adds("T1", test=True)
+        await operator.does(Convert(device="T1"))
+        assert await operator.does(Reprioritise(device="T1", priority=7)) == Done()
+        assert query(postgres_dsn, "SELECT test, priority FROM core.devices") == [
+            {"test": False, "priority": 7}
+        ]
+        before = len(query(postgres_dsn, "SELECT FROM core.journal"))
+        await operator.settles(JANUARY + DAY)
+        assert len(query(postgres_dsn, "SELECT FROM core.journal")) == before
+        await operator.verified()
+
+
+async def test_what_is_due_follows_the_date(postgres_dsn: str) -> None:
+    """R21, R38: 11.07 on most dates of February, 11.08 on each seventh; looked at again at each midnight."""
+    async with operating(postgres_dsn) as operator:
+        await operator.does(TopUp(key="p1", amount_minor=31000))
+        operator.adds("T1")
+        await operator.settles(JANUARY)
+        await operator.settles(JANUARY + 31 * DAY)
+        assert due(operator) == {"T1": 1107}
+        (row,) = query(postgres_dsn, "SELECT next_due_at FROM core.billing")
+        assert row["next_due_at"] == datetime(2027, 2, 1, 21, tzinfo=UTC), "midnight in Moscow"
+        await operator.settles(datetime(2027, 2, 6, 21, tzinfo=UTC))
+        assert due(operator) == {"T1": 1108}
+        await operator.does(TopUp(key="p2", amount_minor=1108), datetime(2027, 2, 7, tzinfo=UTC))
+        assert due(operator) == {}
+
+
+async def test_dates_that_an_outage_left_open_may_be_waived(postgres_dsn: str) -> None:
+    """D8: also where a tracker came meanwhile, which by itself settles all."""
+    async with operating(postgres_dsn) as operator:
+        await operator.does(TopUp(key="p1", amount_minor=40000))
+        operator.adds("T1")
+        await operator.settles(JANUARY)
+        await operator.settles(datetime(2027, 2, 2, 12, tzinfo=UTC))
+        operator.adds("T2", test=True)
+        waive = Waive(first=date(2027, 2, 3), last=date(2027, 2, 5))
+        assert await operator.does(waive, datetime(2027, 2, 6, 9, tzinfo=UTC)) == Done()
+        assert [entry[2] for entry in operator.ledger() if entry[0] == "daily"] == [-1107, -1107, -1107]
+        assert await operator.does(waive, datetime(2027, 2, 6, 9, tzinfo=UTC)) == Refused(
+            Reason.ALREADY_SETTLED
+        )
+        await operator.verified()
+
+
+async def test_an_account_that_cannot_be_settled_costs_only_itself(postgres_dsn: str) -> None:
+    async with operating(postgres_dsn) as operator:
+        rows = query(
+            postgres_dsn,
+            "INSERT INTO core.accounts (name, zone, currency, tariff_id, created_at)"
+            " SELECT 'B' || n, 'UTC', 'RUB', tariff_id, created_at FROM core.accounts, generate_series(1, 3) n"
+            " WHERE name = 'A' RETURNING id",
+        )
+        accounts = [row["id"] for row in rows]
+        assert await operator.store.settle_many(operator.connection, accounts, JANUARY) == {}
+        query(
+            postgres_dsn,
+            "UPDATE core.billing SET state = jsonb_set(state, '{zone}', '\"Nowhere/Atall\"') WHERE account_id = %s",
+            [accounts[1]],
+        )
+        query(
+            postgres_dsn,
+            "INSERT INTO core.devices (unique_id, account_id, name) SELECT a::text, a, 'x' FROM unnest(%s::bigint[]) a",
+            [accounts],
+        )
+        failed = await operator.store.settle_many(operator.connection, accounts, JANUARY + DAY)
+        assert list(failed) == [accounts[1]]
+        assert [name for name, *_ in operator.blocks()] == [str(accounts[0]), str(accounts[2])]
+
+
+async def test_verify_names_a_block_that_was_lifted_by_hand(postgres_dsn: str) -> None:
+    async with operating(postgres_dsn) as operator:
+        operator.adds("T1")
+        await operator.settles(JANUARY)
+        query(postgres_dsn, "DELETE FROM core.blocks")
+        (found,) = await operator.store.verify(operator.connection, operator.account)
+        assert (
+            "tracker 'T1' has the block 'billing' as none, and billing says insufficient_funds since 20"
+            in found
+        )
+
+
+async def test_a_month_of_an_operator_as_an_accountant_reads_it(postgres_dsn: str) -> None:
+    """Thirty days: two paying trackers and a test one, a short balance, a click, a dearer price, a refund.
+
+    ``month.txt`` is what `billing ledger` shows of it.
+    """
+    async with operating(postgres_dsn) as operator:
+        start = datetime(2027, 1, 30, 7, tzinfo=UTC)
+        query(postgres_dsn, "UPDATE core.accounts SET created_at = %s", [start - 31 * DAY])
+        await operator.does(TopUp(key="invoice-1", amount_minor=62000, means="card"), start - 31 * DAY)
+        operator.adds("Van 1", "Van 2")
+        query(postgres_dsn, "UPDATE core.devices SET created_at = %s", [start - 31 * DAY])
+        await operator.settles(start - 31 * DAY)
+        story = {
+            3: [TopUp(key="invoice-2", amount_minor=5000, means="card")],
+            6: [Activate(device="Van 2")],
+            9: [TopUp(key="invoice-3", amount_minor=15000, means="transfer")],
+            20: [Switch(key="s1", tariff="Free")],
+            21: [Switch(key="s2", tariff="Std"), TopUp(key="invoice-4", amount_minor=40000, means="card")],
+            29: [Refund(key="back-1", amount_minor=None)],
+        }
+        for day in range(30):
+            now = start + day * DAY
+            for command in story.get(day, []):
+                await operator.does(command, now)
+            await operator.settles(now + timedelta(hours=2))
+        await operator.verified()
+        lines = [
+            f"{row['number']:>3}  {row['at']:%Y-%m-%d %H:%M}  {row['kind']:<10}  {row['device'] or '':<5}  {str(row['day'] or ''):<10}"
+            f"  {format_minor(row['amount_minor'], RUB):>8}  {format_minor(row['balance_minor'], RUB):>8} {row['currency']}"
+            async for row in ledger(operator.connection, operator.account, None, None)
+        ]
+        assert "\n".join(lines) + "\n" == MONTH.read_text()
+        assert sum(entry[2] for entry in operator.ledger()) == operator.ledger()[-1][3] == 0
