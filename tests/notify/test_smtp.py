@@ -27,7 +27,12 @@ def message(recipient: str = "office@example.com", key: str = "test:1", payload:
 
 @asynccontextmanager
 async def channel(server: MailServer, **settings: Any) -> AsyncGenerator[SmtpChannel]:
-    chosen: dict[str, Any] = {"tls": "none", "timeout_s": 5.0, "sender": "Tracking <billing@example.com>", **settings}
+    chosen: dict[str, Any] = {
+        "tls": "none",
+        "timeout_s": 5.0,
+        "sender": "Tracking <billing@example.com>",
+        **settings,
+    }
     made = SmtpChannel(Smtp(host="127.0.0.1", port=server.port, **chosen))
     try:
         yield made

@@ -112,11 +112,14 @@ def unblocked_notice(state: State, facts: Iterable[AnyFact], now: datetime) -> N
 
     What a customer does is answered at once; what happens as a date begins is told in the morning.
     """
+    facts = list(facts)
     since = {fact.device: fact.at for fact in facts if isinstance(fact, Unblocked)}
+    begun = {fact.device: fact.at for fact in facts if isinstance(fact, Blocked)}
     shown = [
         device
         for device in state.by_turn()
         if device.id in since
+        and begun.get(device.id) != since[device.id]  # added and paid at one instant: it was never hidden
         and device.blocked_since is None
         and device.suspension is None
         and not device.test

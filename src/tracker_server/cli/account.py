@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
 from tracker_server.cli.output import Format, write_object, write_rows
-from tracker_server.cli.values import email_of, line_of_text
+from tracker_server.cli.values import line_of_text, recipient_of
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -132,11 +132,11 @@ def set_(
 
 
 def _email(text: str) -> str:
-    return email_of("--email", text) if text else ""
+    return recipient_of("email", "--email", text) if text else ""
 
 
 def _messenger(text: str) -> str:
-    return line_of_text("--messenger", text, 254) if text else ""
+    return recipient_of("messenger", "--messenger", text) if text else ""
 
 
 def _check(zone: str, currency: str) -> None:

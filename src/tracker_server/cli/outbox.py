@@ -185,13 +185,11 @@ def send_test(
     import uuid
 
     from tracker_server.alerts.letters import TestLetter, encode
-    from tracker_server.cli.values import email_of, line_of_text
+    from tracker_server.cli.values import recipient_of
     from tracker_server.pipeline.dispatcher import Outgoing, PermanentError, TemporaryError, utc_now
 
     sending = _channel(channel, where)
-    recipient = line_of_text("TO", to, 254)
-    if channel == "email":
-        recipient = email_of("TO", recipient)
+    recipient = recipient_of(channel, "TO", to)
     now = utc_now()
     message = Outgoing(
         id=0,

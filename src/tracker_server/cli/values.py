@@ -71,13 +71,13 @@ def line_of_text(flag: str, text: str, characters_max: int) -> str:
         wrong(f"{flag}: {error}")
 
 
-def email_of(flag: str, text: str) -> str:
-    """An e-mail address, or exit 2."""
-    from tracker_server.model.address import email
+def recipient_of(channel: str, flag: str, text: str) -> str:
+    """An e-mail address, or what a messenger's service takes as recipient; or exit 2."""
+    from tracker_server.model.address import email, messenger
     from tracker_server.model.money import InvalidValueError
 
     try:
-        return email(text, flag)
+        return email(text, flag) if channel == "email" else messenger(text, flag)
     except InvalidValueError as error:
         wrong(str(error))
 

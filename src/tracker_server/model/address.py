@@ -14,6 +14,8 @@ _ADDRESS: Final = re.compile(
     r"[^\s@<>(),;:\\\"\[\]\x00-\x1f\x7f]+@[^\s@<>(),;:\\\"\[\]\x00-\x1f\x7f.][^\s@<>(),;:\\\"\[\]\x00-\x1f\x7f]*"
 )
 
+_MESSENGER: Final = re.compile(r"[A-Za-z0-9+@_:.~-]{1,128}")
+
 
 def email(text: str, field: str) -> str:
     """One address, trimmed, or an error that names ``field``."""
@@ -22,6 +24,18 @@ def email(text: str, field: str) -> str:
         raise InvalidValueError(
             field,
             f"{text[:CHARACTERS_MAX]!r} is not an e-mail address; write one, such as office@example.com",
+        )
+    return text
+
+
+def messenger(text: str, field: str) -> str:
+    """A number, a name or an identifier with a messenger: what can stand in a URL without changing its meaning."""
+    text = text.strip()
+    if not _MESSENGER.fullmatch(text):
+        raise InvalidValueError(
+            field,
+            f"{text[:CHARACTERS_MAX]!r} cannot be a messenger's recipient; write a number such as +34600111222, or "
+            "a name of letters, digits and + - _ . @ :",
         )
     return text
 

@@ -46,11 +46,11 @@ def mail_of(message: Outgoing, sender: Address) -> EmailMessage:
     mail["Subject"] = subject_of(wording)
     mail["Date"] = format_datetime(message.due_at)
     mail["Message-ID"] = message_id(message.key, sender.domain)
-    mail["Content-Language"] = wording.language
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers, please
     mail["X-Auto-Response-Suppress"] = "All"
     mail.set_content(text_of(wording))
     mail.add_alternative(html_of(wording), subtype="html")
+    mail["Content-Language"] = wording.language  # last: the parts take over what is there before them
     return mail
 
 

@@ -10,6 +10,8 @@ from urllib.parse import quote
 
 from tracker_server.alerts.letters import LetterError, decode
 from tracker_server.alerts.wording import Wording, worded
+from tracker_server.model import address
+from tracker_server.model.money import InvalidValueError
 from tracker_server.notify.messages import subject_of, text_of
 from tracker_server.pipeline.dispatcher import MESSENGER, Outgoing, PermanentError, TemporaryError
 
@@ -42,7 +44,11 @@ class MessengerChannel:
         import apprise  # heavy: 100 services; who sends no such message need not load them
 
         service = apprise.Apprise()
-        if not service.add(self._url.replace(PLACE, quote(recipient, safe="+@"))):
+        try:
+            to = address.messenger(recipient, "recipient")
+        except InvalidValueError as error:
+            raise MessengerError(str(error)) from None
+        if not service.add(self._url.replace(PLACE, quote(to, safe="+@"))):
             raise MessengerError(
                 "notices.messenger_url: apprise knows no such service, or the recipient does not fit it"
             )
