@@ -123,7 +123,9 @@ class Server:
 
     async def _serve(self, say: Callable[[str], None]) -> None:
         async with asyncio.TaskGroup() as tasks:
-            beside = [tasks.create_task(keeper.run()) for keeper in (self.feed, self.maintenance, self.backups)]
+            beside = [
+                tasks.create_task(keeper.run()) for keeper in (self.feed, self.maintenance, self.backups)
+            ]
             beside.append(tasks.create_task(aside("billing clock", self.billing_clock.run)))
             beside.append(tasks.create_task(aside("clock of notices", self.notice_clock.run)))
             beside.append(tasks.create_task(aside("dispatcher", self.dispatcher.run)))

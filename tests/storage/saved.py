@@ -27,15 +27,15 @@ NASTY = "tab\t newline\n return\r backslash\\ \\N \\. 'quote' \" é 車 \u2028"
 FILL = """
 INSERT INTO core.devices (unique_id, account_id, name, priority)
 SELECT 'T' || lpad(g::text, 4, '0'), %(account)s, CASE g WHEN 1 THEN %(nasty)s ELSE 'tracker ' || g END, g FROM generate_series(1, %(trackers)s) g;
-SELECT core.ensure_days(array_agg(d::date)) FROM generate_series(now() - interval '400 days', now(), '1 day') d;
+SELECT core.ensure_days(array_agg(d::date)) FROM generate_series(now() - interval '60 days', now(), '1 day') d;
 INSERT INTO core.positions (device_id, fixed_at, received_at, digest, latitude, longitude, valid, protocol, speed_mps, altitude_m, attributes)
-SELECT d.id, now() - g * (interval '390 days' / %(fixes)s), now(), (g * 7919::bigint) << 31, 52 + sin(g), 13.1 + g * 1e-6, g %% 5 > 0, 'gt06',
+SELECT d.id, now() - g * (interval '55 days' / %(fixes)s), now(), (g * 7919::bigint) << 31, 52 + sin(g), 13.1 + g * 1e-6, g %% 5 > 0, 'gt06',
        (g %% 300) / 7.0, CASE WHEN g %% 3 = 0 THEN g / 3.0 END, jsonb_build_object('n', g, 'said', %(nasty)s::text, 'x', g / 3.0)
 FROM generate_series(1, %(fixes)s) g JOIN (SELECT id, row_number() OVER (ORDER BY id) AS n FROM core.devices) d ON d.n = 1 + g %% %(trackers)s;
 INSERT INTO core.telemetry (device_id, sent_at, received_at, digest, kind, protocol, attributes)
-SELECT 1 + g %% 50, now() - g * interval '3 hours', now(), g, 'report', 'gt06', '{"battery": 87}' FROM generate_series(1, 2000) g;
+SELECT 1 + g %% 50, now() - g * interval '39 minutes', now(), g, 'report', 'gt06', '{"battery": 87}' FROM generate_series(1, 2000) g;
 INSERT INTO core.events (device_id, type, occurred_at, attributes, superseded)
-SELECT 1 + g %% 50, 'enter', now() - g * interval '5 hours', jsonb_build_object('fence', g), g %% 7 = 0 FROM generate_series(1, 1500) g;
+SELECT 1 + g %% 50, 'enter', now() - g * interval '52 minutes', jsonb_build_object('fence', g), g %% 7 = 0 FROM generate_series(1, 1500) g;
 INSERT INTO core.quarantine (received_at, unique_id, protocol, transport, remote, reason, detail, reports, frame, digest)
 SELECT now() - g * interval '1 minute', 'U' || g %% 9, 'h02', 'tcp', '127.0.0.1:1', 'unknown_device', %(nasty)s, 1,
        decode(lpad(to_hex(g), 8, '0') || '00ff5c0a', 'hex'), g FROM generate_series(1, 300) g;
@@ -52,7 +52,7 @@ def database_of(dsn: str) -> Database:
 
 
 async def fill(dsn: str, fixes: int = FIXES) -> None:
-    """50 trackers of an account that pays by the day, ``fixes`` fixes of a year, and some of everything else."""
+    """50 trackers of an account that pays by the day, ``fixes`` fixes of two months, and some of everything else."""
     with psycopg.connect(dsn, client_encoding="utf8") as connection:
         row = connection.execute(
             "WITH t AS (INSERT INTO core.tariffs (name, currency, mode) VALUES ('Std', 'RUB', 'balance') RETURNING id),"
