@@ -338,3 +338,61 @@ def test_verify_names_what_differs(money: Terminal) -> None:
 
 def test_a_json_ledger_is_one_array(money: Terminal) -> None:
     assert json.loads(money.ok("billing", "ledger", "A", "--format", "json")) == []
+
+
+def test_r85_a_second_test_tracker_is_refused(money: Terminal) -> None:
+    """By every way in: nothing is added, nothing is moved."""
+    money.ok("device", "add", "T1", "--account", "A", "--test")
+    said = money.refused("device", "add", "T2", "--account", "A", "--test")
+    assert (
+        "--account: 'A' has a test tracker already, and an account has one; `tracker-server billing convert`"
+        in said
+    )
+    money.ok("device", "add", "T3", "--test")
+    assert "'A' has a test tracker already" in money.refused("device", "move", "T3", "--account", "A")
+    lines = "unique_id,account,test\nT4,A,true\nT5,A,false\n"
+    said = money.refused("device", "import", "-", stdin=lines)
+    assert "line 2, test: account 'A' has a test tracker already" in said
+    lines = "unique_id,account,test\nT4,B,true\nT5,B,true\n"
+    money.ok("account", "add", "B")
+    assert "line 3, test: account 'B' has a test tracker" in money.refused(
+        "device", "import", "-", stdin=lines
+    )
+    assert [row["unique_id"] for row in money.json("device", "list")] == ["T1", "T3"]
+
+
+def test_an_import_says_what_unlocks_all(money: Terminal) -> None:
+    money.ok("billing", "topup", "A", "400.00", "--key", "p1")
+    said = money.ok("device", "import", "-", "--account", "A", stdin="unique_id\nT1\nT2\nT3\n")
+    assert "3 trackers imported" in said
+    assert "account 'A': 2 of 3 trackers are blocked; 530.00 RUB unlock all" in said
+    assert "blocked" not in money.ok("device", "import", "-", stdin="unique_id\nF1\n"), (
+        "a free account owes nothing"
+    )
+
+
+def test_a_move_settles_both_accounts(money: Terminal) -> None:
+    money.ok("account", "add", "B", "--zone", "UTC", "--currency", "RUB", "--tariff", "Std")
+    money.ok("device", "add", "T1", "--account", "A")
+    money.ok("billing", "topup", "B", "310.00", "--key", "p1")
+    assert "paid until 20" in money.ok("device", "move", "T1", "--account", "B")
+    assert money.json("billing", "forecast", "A")["trackers"] == []
+    assert state_of(money, "T1") == ("active", None)
+    money.ok("device", "remove", "T1")
+    assert money.json("billing", "forecast", "B")["trackers"] == []
+
+
+def test_the_list_says_what_is_due(money: Terminal) -> None:
+    """R38: for the operator, in the account's currency."""
+    money.ok("device", "add", "T1", "--account", "A")
+    (row,) = money.json("device", "list")
+    assert (row["state"], row["reason"], row["due_now"], row["currency"], row["waiting"]) == (
+        "blocked", "insufficient_funds", "310.00", "RUB", 0,
+    )  # fmt: skip
+    money.ok("device", "hold", "T1", "--reason", "in dispute")
+    assert state_of(money, "T1") == ("blocked", "insufficient_funds, hold")
+    said = money.ok("device", "release", "T1")
+    assert "it stays hidden for other reasons: insufficient_funds since 20" in said
+    money.ok("billing", "topup", "A", "310.00", "--key", "p1")
+    shown = money.json("device", "show", "T1")
+    assert (shown["state"], shown["due_now"], shown["waiting"], shown["blocks"]) == ("active", None, None, [])

@@ -27,6 +27,7 @@ from tracker_server.model.money import currency, format_minor
 from tracker_server.storage.billing_rows import ledger
 
 MONTH = Path(__file__).with_name("month.txt")
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "read-a-ledger.md"
 RUB = currency("RUB")
 
 
@@ -220,9 +221,10 @@ async def test_a_month_of_an_operator_as_an_accountant_reads_it(postgres_dsn: st
             await operator.settles(now + timedelta(hours=2))
         await operator.verified()
         lines = [
-            f"{row['number']:>3}  {row['at']:%Y-%m-%d %H:%M}  {row['kind']:<10}  {row['device'] or '':<5}  {str(row['day'] or ''):<10}"
+            f"{row['number']:>3}  {row['at']:%Y-%m-%d %H:%M}  {row['kind']:<10}  {row['device'] or '':<5}  {row['day'] or ''!s:<10}"
             f"  {format_minor(row['amount_minor'], RUB):>8}  {format_minor(row['balance_minor'], RUB):>8} {row['currency']}"
             async for row in ledger(operator.connection, operator.account, None, None)
         ]
         assert "\n".join(lines) + "\n" == MONTH.read_text()
+        assert MONTH.read_text() in PAGE.read_text(), "the page explains this very ledger"
         assert sum(entry[2] for entry in operator.ledger()) == operator.ledger()[-1][3] == 0

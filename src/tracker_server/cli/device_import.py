@@ -105,7 +105,9 @@ def import_(
                     accounts = await _check(connection, rows, findings)
                     async for done in _add(connection, rows, accounts, findings):
                         bar.advance(bar.task_ids[0], done)
-        tell(f"{counted(len(rows), 'tracker')} imported")
+            tell(f"{counted(len(rows), 'tracker')} imported")
+            for name in sorted({row.account for row in rows}):
+                await _tell_money(connection, loaded, name, accounts[name])
 
     run(main)
 
