@@ -160,7 +160,9 @@ def known(key: str) -> bool:
         if part in EXAMPLES or part in BY_NAME:
             kind = type(next(iter(Settings().listeners.values())))
             continue
-        fields = {f.encode_name: f.type for f in msgspec.structs.fields(kind)} if isinstance(kind, type) else {}
+        fields = (
+            {f.encode_name: f.type for f in msgspec.structs.fields(kind)} if isinstance(kind, type) else {}
+        )
         if part not in fields:
             return False
         kind = (

@@ -11,9 +11,12 @@ from tests.storage.rows import query
 from tests.storage.test_billing_store import Operator, operating
 from tracker_server.alerts.letters import decode
 from tracker_server.alerts.wording import worded
-from tracker_server.billing.commands import HoldCollection, PayTerm, Suspend, Switch, TopUp
-from tracker_server.billing.notices import LOOK_AHEAD
-from tracker_server.billing.tariffs import Price
+from tracker_server.billing.agenda import next_due
+from tracker_server.billing.commands import Connect, HoldCollection, PayTerm, Suspend, Switch, TopUp
+from tracker_server.billing.engine import act, settle
+from tracker_server.billing.notices import next_look, notices_due
+from tracker_server.billing.state import open_account
+from tracker_server.billing.tariffs import Mode, Price, Tariff
 from tracker_server.config import Settings, Storage
 from tracker_server.metrics import Metrics
 from tracker_server.storage.database import Database, Role
@@ -22,7 +25,7 @@ from tracker_server.storage.tariffs import add_price, read_tariffs
 
 DAY = timedelta(days=1)
 JANUARY = datetime(2027, 1, 1, 7, tzinfo=UTC)  # 10:00 in Moscow
-NINE = timedelta(hours=6)  # 09:00 in Moscow, as UTC
+STD = Tariff("Std", Mode.BALANCE, (Price(date.min, 31000),))
 
 
 def on(month: int, day: int, hour: int = 12) -> datetime:
@@ -212,6 +215,30 @@ async def test_r99_a_balance_that_will_not_last(postgres_dsn: str) -> None:
         assert not any(entry[0] == "sms" for entry in teller.operator.ledger()), "R72: never debited"
 
 
+def test_the_bound_on_looking_ahead_never_comes_too_late() -> None:
+    """However much there is on the balance, T-7 is told on its day: no level is slept through."""
+    for days in (1, 9, 20, 37, 60):
+        state = open_account(
+            currency="EUR", zone="Europe/Madrid", tariff="Std", tariffs={"Std": STD}, at=JANUARY
+        )
+        state = act(state, TopUp(key="p1", amount_minor=2 * 31000 + 2 * 1107 * days), JANUARY).state
+        for name in ("T1", "T2"):
+            state = act(state, Connect(device=name, priority=1), JANUARY).state
+        now, sent, told = JANUARY, set[str](), dict[int, date]()
+        while len(told) < 4:
+            state, _ = settle(state, now)
+            for notice in notices_due(state, now, sent):
+                sent |= set(notice.covers)
+                told[notice.level] = state.date_at(now)
+                assert now == notice.falls_at, "at the very hour"
+            following = next_look(state, now)
+            # as the server does: what is blocked arms another look
+            due = next_due(state)
+            now = min(instant for instant in (following, due) if instant is not None)
+            assert now < JANUARY + 200 * DAY
+        assert told[-7] + 7 * DAY == told[-3] + 3 * DAY == told[-1] + DAY == told[0]
+
+
 async def test_blocked_and_paid_is_told_at_once_and_only_once(postgres_dsn: str) -> None:
     """The notice is in the transaction of the payment: no clock has to run."""
     async with telling(postgres_dsn) as teller:
@@ -292,8 +319,7 @@ async def test_a_price_change_moves_the_end_of_the_money(postgres_dsn: str) -> N
         query(postgres_dsn, "UPDATE core.devices SET created_at = %s", [JANUARY])
         await teller.operator.settles(JANUARY)
         await teller.looks(JANUARY)
-        assert teller.next_look() is not None
-        assert teller.next_look() == JANUARY + LOOK_AHEAD - 7 * DAY
+        assert teller.next_look() == JANUARY + 20 * DAY, "31000 pay 27 days for sure: looked at 7 days before"
         tariffs = await read_tariffs(teller.operator.connection)
         await add_price(
             teller.operator.connection, tariffs["Std"].id, Price(date(2027, 1, 15), 31000 * 28, 500)

@@ -30,6 +30,7 @@ SINCE: Final = (0, 3, 7)  # days since it ended
 RESUME_NOTICE_DAYS: Final = 7  # R108
 SENT_AT: Final = timedelta(hours=9)  # after the local date begins: nobody is written to at midnight
 AGE_MAX: Final = timedelta(days=30)  # a notice that fell due earlier would tell of a world that is gone
+DAYS_IN_MONTH_MIN: Final = 28
 LOOK_AHEAD: Final = timedelta(days=38)  # how far the end of the money is looked for at once
 
 
@@ -234,7 +235,7 @@ def low_notices(state: State, now: datetime, sent: AbstractSet[str]) -> Iterator
     moves by itself does not.
     """
     covers = {level: f"low:{len(state.payments)}:{level}" for level in BEFORE}
-    if set(covers.values()) <= sent:
+    if set(covers.values()) <= sent or days_covered(state, now) > 1 - min(BEFORE):
         return
     horizon = now - min(BEFORE) * ONE_DAY + ONE_DAY
     dates = {
@@ -266,8 +267,30 @@ def low_notices(state: State, now: datetime, sent: AbstractSet[str]) -> Iterator
             )
 
 
+def days_covered(state: State, now: datetime) -> int:
+    """Days that the balance surely pays for all trackers, at the dearest price to come; no more than LOOK_AHEAD.
+
+    A bound that costs nothing: days are looked through one by one only where the money may soon end.
+    """
+    paying = [device for device in state.devices.values() if not device.test]
+    if not paying or state.plan is not None:
+        return 0
+    until = state.date_at(now + LOOK_AHEAD)
+    coming = [
+        price.monthly_minor for price in state.tariff.prices if state.date_at(now) < price.since <= until
+    ]
+    month_minor = max([state.price_on(state.date_at(now)).monthly_minor, *coming])
+    fees_minor = month_minor * sum(not device.entered for device in paying)
+    day_minor = -(-month_minor // DAYS_IN_MONTH_MIN) * len(paying)
+    left_minor = max(0, state.book.balance_minor - fees_minor)
+    return min(left_minor // day_minor if day_minor else LOOK_AHEAD.days, LOOK_AHEAD.days)
+
+
 def _next_low(state: State, now: datetime) -> datetime:
     """When to look at the balance again: as the next level is reached, or before the end of what was looked at."""
+    covered = days_covered(state, now)
+    if covered > 1 - min(BEFORE):
+        return now + (covered + min(BEFORE)) * ONE_DAY
     ahead, until = state, now + LOOK_AHEAD
     while (due := next_due(ahead)) is not None and due <= until:
         ahead, facts = settle(ahead, due)
