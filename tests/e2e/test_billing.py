@@ -104,6 +104,7 @@ def test_unlocking_touches_as_many_rows_whatever_waits(server: Servers, postgres
     """Counted in rows written, not in time: 20 waiting fixes or 200,000."""
     running = server(dsn=postgres_dsn, protocols=["gt06"])
     open_shop(running)
+    running.stop()  # its clocks write rows of their own, at moments of their own
     written: dict[int, int] = {}
     for number, waiting in enumerate((20, 200_000)):
         name = f"T{waiting}"
@@ -247,6 +248,8 @@ def test_history_from_before_the_block_may_stay(server: Servers, postgres_dsn: s
             assert talk.ask(outgoing) == outgoing.answer
     assert (stored(running, UNPAID), shown(running, UNPAID)) == (before + 7, before)
     assert query(postgres_dsn, "SELECT FROM display.devices") == [], "it is not on the map"
+    told = running.cli("positions", UNPAID, "--format", "json")
+    assert "its customer sees only what was received before" in told.stderr
     says(running, "device", "hold", UNPAID, "--reason", "in dispute")
     assert shown(running, UNPAID) == 0
     says(running, "device", "release", UNPAID)

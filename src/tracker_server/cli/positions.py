@@ -71,7 +71,8 @@ def positions(
             async with await home.connect(Role.CORE) as connection:
                 devices = await rows_of(connection, unique_id)
                 if viewer == "customer":
-                    await _tell_state(connection, unique_id, devices)
+                    hides_all = loaded.settings.billing.hide_history_while_blocked
+                    await _tell_state(connection, unique_id, devices, hides_all=hides_all)
                 elif not devices:
                     await _refuse_unknown(connection, unique_id)
                 else:
@@ -97,8 +98,10 @@ async def _refuse_unknown(connection: AsyncConnection[Any], unique_id: str) -> N
     refused(f"UNIQUE_ID: there is no tracker {unique_id!r}; {hint}")
 
 
-async def _tell_state(connection: AsyncConnection[Any], unique_id: str, devices: list[DeviceRow]) -> None:
-    """Why a customer sees nothing: unknown and removed trackers are a refusal, a blocked one is told of."""
+async def _tell_state(
+    connection: AsyncConnection[Any], unique_id: str, devices: list[DeviceRow], *, hides_all: bool
+) -> None:
+    """Why a customer sees nothing, or nothing newer: unknown and removed trackers are a refusal, a blocked one is told of."""
     if not devices:
         await _refuse_unknown(connection, unique_id)
     device = devices[-1]
@@ -110,9 +113,10 @@ async def _tell_state(connection: AsyncConnection[Any], unique_id: str, devices:
     if device.hidden:
         for block in device.hidden.blocks:
             note = f" ({block.note})" if block.note else ""
+            sees = "nothing" if hides_all or block.reason == "hold" else "only what was received before"
             say(
                 f"tracker-server: tracker {unique_id!r} is blocked: {block.reason}{note} since {iso(block.since)}; "
-                "its customer sees nothing. What it sends is stored all the same"
+                f"its customer sees {sees}. What it sends is stored all the same"
             )
 
 
