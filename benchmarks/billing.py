@@ -99,7 +99,7 @@ async def _fill(connection: AsyncConnection[Any], store: BillingStore) -> None:
 async def _settle(
     database: Database, store: BillingStore, connection: AsyncConnection[Any], at: datetime
 ) -> None:
-    await BillingClock(database, store, Metrics(), lambda: at).settle_due(connection)
+    await BillingClock(database, store, Metrics(), lambda: at).work_due(connection)
 
 
 async def _entries(connection: AsyncConnection[Any]) -> int:

@@ -55,7 +55,7 @@ class Teller:
         """What is told by a look at this moment: kind, level, amount in minor units."""
         self.now = now
         seen = self._last()
-        await self.clock.look_due(self.operator.connection)
+        await self.clock.work_due(self.operator.connection)
         return self.told(seen)
 
     async def does(self, command: Any, now: datetime) -> None:
@@ -346,7 +346,7 @@ async def test_two_processes_tell_once(postgres_dsn: str) -> None:
         await teller.looks(JANUARY)
         teller.now = on(1, 25)
         async with await database.connect(Role.CORE) as one, await database.connect(Role.CORE) as other:
-            await asyncio.gather(teller.clock.look_due(one), teller.clock.look_due(other))
+            await asyncio.gather(teller.clock.work_due(one), teller.clock.work_due(other))
         assert teller.told() == [("ending", -7, 93000)]
         assert len(teller.outbox()) == 1
 

@@ -147,7 +147,7 @@ async def test_r25_the_clock_may_run_any_number_of_times_in_parallel(postgres_ds
         async def clock() -> None:
             async with await database.connect(Role.CORE) as connection:
                 keeper = BillingClock(database, operator.store, Metrics(), lambda: late)
-                await keeper.settle_due(connection)
+                await keeper.work_due(connection)
 
         await operator.settles(JANUARY)
         await asyncio.gather(*(clock() for _ in range(4)))
