@@ -19,9 +19,6 @@ class Cut(NamedTuple):
     size: int
 
 
-WAIT = Cut(0, 0)
-
-
 class Framing(Protocol):
     """``size_max`` bounds what a connection may make us hold. ``resyncs``: a frame is found behind noise."""
 

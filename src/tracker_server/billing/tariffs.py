@@ -45,8 +45,3 @@ class Tariff(msgspec.Struct, frozen=True):
         """The tariff with one more version, which takes the place of any that starts on or after it."""
         kept = tuple(old for old in self.prices if old.since < price.since)
         return msgspec.structs.replace(self, prices=(*kept, price))
-
-
-def free_tariff(name: str) -> Tariff:
-    """A tariff that charges nothing."""
-    return Tariff(name, Mode.FREE, (Price(date.min, 0),))

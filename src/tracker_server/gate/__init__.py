@@ -20,7 +20,6 @@ class BlockReason(StrEnum):
     BILLING = "billing"  # what is due is not paid
     SUSPENSION = "suspension"  # the customer's pause
     TEST_EXPIRED = "test_expired"  # a test tracker's time is over
-    REMOVED = "removed"  # no longer anybody's tracker
 
 
 class Block(Struct, frozen=True):

@@ -123,9 +123,8 @@ class Listeners:
         hosts = [host.strip() for host in listener.host.split(",")]
         if transport is Transport.UDP:
             for host in hosts:
-                _, udp = await loop.create_datagram_endpoint(
-                    lambda: UdpListener(shared), (host, listener.port)
-                )
+                listening = udp_socket(host, listener.port)
+                _, udp = await loop.create_datagram_endpoint(lambda: UdpListener(shared), sock=listening)
                 self._udp.append(udp)
         else:
             kind = HttpConnection if transport is Transport.HTTP else TcpConnection

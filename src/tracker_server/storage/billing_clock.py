@@ -6,17 +6,11 @@ it did.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
 from typing import Any, ClassVar, LiteralString
 
 import structlog
 from psycopg import AsyncConnection
 
-from tracker_server.metrics import Metrics
-from tracker_server.pipeline.dispatcher import utc_now
-from tracker_server.storage.billing_store import BillingStore
-from tracker_server.storage.database import Database
 from tracker_server.storage.due_clock import AT_ONCE_MAX, DueClock
 
 log = structlog.get_logger(__name__)
@@ -29,7 +23,6 @@ NOT_OPENED = """
 SELECT a.id FROM core.accounts a
 WHERE NOT EXISTS (SELECT FROM core.billing b WHERE b.account_id = a.id) AND a.id <> ALL(%s) LIMIT %s
 """
-NEXT = "SELECT min(next_due_at) FROM core.billing WHERE account_id <> ALL(%s)"
 
 
 class BillingClock(DueClock):
@@ -37,13 +30,9 @@ class BillingClock(DueClock):
 
     name: ClassVar[str] = "billing clock"
     channel: ClassVar[LiteralString] = "tracker_billing"
-
-    def __init__(
-        self, database: Database, store: BillingStore, metrics: Metrics, now: Callable[[], datetime] = utc_now
-    ) -> None:
-        super().__init__(database, now)
-        self._store = store
-        self._metrics = metrics
+    next_statement: ClassVar[LiteralString] = (
+        "SELECT min(next_due_at) FROM core.billing WHERE account_id <> ALL(%s)"
+    )
 
     async def work_due(self, connection: AsyncConnection[Any]) -> int:
         """Settle every account that is due, those that were never opened too; answers how many."""
@@ -63,8 +52,3 @@ class BillingClock(DueClock):
                 self._metrics.billing_failures.inc()
             settled += len(due) - len(self.failed.intersection(due))
             self._metrics.billing_settled.inc(len(due))
-
-    async def next_at(self, connection: AsyncConnection[Any]) -> datetime | None:
-        """See ``DueClock.next_at``."""
-        found = await (await connection.execute(NEXT, [list(self.failed)])).fetchone()
-        return found[0] if found else None

@@ -15,7 +15,9 @@ from typing import Any, ClassVar, LiteralString
 import structlog
 from psycopg import AsyncConnection, sql
 
+from tracker_server.metrics import Metrics
 from tracker_server.pipeline.dispatcher import utc_now
+from tracker_server.storage.billing_store import BillingStore
 from tracker_server.storage.database import AWAY, Database, Role
 
 log = structlog.get_logger(__name__)
@@ -31,19 +33,21 @@ class DueClock(ABC):
 
     name: ClassVar[str]
     channel: ClassVar[LiteralString]
+    next_statement: ClassVar[LiteralString]
+    """When something falls due next, accounts given as a list apart; NULL: never by itself."""
 
-    def __init__(self, database: Database, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, database: Database, store: BillingStore, metrics: Metrics, now: Callable[[], datetime] = utc_now
+    ) -> None:
         self._database = database
+        self._store = store
+        self._metrics = metrics
         self._now = now
         self.failed: set[int] = set()
 
     @abstractmethod
     async def work_due(self, connection: AsyncConnection[Any]) -> int:
         """Do all that is due; answers how much that was. An account at which it fails keeps no other waiting."""
-
-    @abstractmethod
-    async def next_at(self, connection: AsyncConnection[Any]) -> datetime | None:
-        """When something falls due next, the failed accounts apart; None: never by itself."""
 
     async def run(self) -> None:
         """Work, sleep, work. While the database is away, wait for it; a defect of ours is told and tried again,
@@ -68,7 +72,8 @@ class DueClock(ABC):
 
     async def _sleep(self, listening: AsyncConnection[Any], connection: AsyncConnection[Any]) -> None:
         """Until something falls due, or somebody tells that something changed."""
-        following = await self.next_at(connection)
+        found = await (await connection.execute(self.next_statement, [list(self.failed)])).fetchone()
+        following: datetime | None = found[0] if found else None
         seconds = FAILED_RETRY_S if self.failed else SLEEP_S_MAX
         if following is not None:
             seconds = min(max((following - self._now()).total_seconds(), 0.0), SLEEP_S_MAX)

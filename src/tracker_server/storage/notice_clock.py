@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any, ClassVar, LiteralString
 
@@ -10,10 +9,7 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection
 
-from tracker_server.metrics import Metrics
-from tracker_server.pipeline.dispatcher import utc_now
-from tracker_server.storage.billing_store import BillingStore
-from tracker_server.storage.database import AWAY, Database
+from tracker_server.storage.database import AWAY
 from tracker_server.storage.due_clock import AT_ONCE_MAX, DueClock
 from tracker_server.storage.notices import look
 
@@ -23,7 +19,6 @@ DUE = """
 SELECT account_id FROM core.billing WHERE next_notice_at <= %s AND account_id <> ALL(%s)
 ORDER BY next_notice_at, account_id LIMIT %s
 """
-NEXT = "SELECT min(next_notice_at) FROM core.billing WHERE account_id <> ALL(%s)"
 STILL_DUE = "SELECT FROM core.billing WHERE account_id = %s AND next_notice_at <= %s FOR UPDATE"
 
 
@@ -32,13 +27,9 @@ class NoticeClock(DueClock):
 
     name: ClassVar[str] = "clock of notices"
     channel: ClassVar[LiteralString] = "tracker_notices"
-
-    def __init__(
-        self, database: Database, store: BillingStore, metrics: Metrics, now: Callable[[], datetime] = utc_now
-    ) -> None:
-        super().__init__(database, now)
-        self._store = store
-        self._metrics = metrics
+    next_statement: ClassVar[LiteralString] = (
+        "SELECT min(next_notice_at) FROM core.billing WHERE account_id <> ALL(%s)"
+    )
 
     async def work_due(self, connection: AsyncConnection[Any]) -> int:
         """Look at every account that is due; answers how many notices were told."""
@@ -68,8 +59,3 @@ class NoticeClock(DueClock):
             if (await connection.execute(STILL_DUE, [account_id, now])).rowcount:
                 return await look(connection, account_id, state, now)
         return 0
-
-    async def next_at(self, connection: AsyncConnection[Any]) -> datetime | None:
-        """See ``DueClock.next_at``."""
-        found = await (await connection.execute(NEXT, [list(self.failed)])).fetchone()
-        return found[0] if found else None
