@@ -18,7 +18,8 @@ from tests.cli.history import moments, store, store_fixes
 from tests.cli.terminal import Terminal
 from tests.storage.rows import query
 from tracker_protocols.model import Fix
-from tracker_server.cli import output, tracks
+from tracker_server.cli import output
+from tracker_server.exports import tracks
 from tracker_server.storage.history import COLUMNS, OPERATOR_COLUMNS
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

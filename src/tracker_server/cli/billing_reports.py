@@ -11,8 +11,9 @@ from cyclopts import Parameter
 from tracker_server.cli.billing_carry import find_account, store_of
 from tracker_server.cli.common import HERE, Where, database, refused, run, say, tell, wrong
 from tracker_server.cli.money_values import DAYS_MAX, count_of
-from tracker_server.cli.output import Format, iso, progress, write_object, write_rows
+from tracker_server.cli.output import Format, progress, write_object, write_rows
 from tracker_server.cli.values import moment_of, period_of
+from tracker_server.exports.cells import iso
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, assert_never
 from cyclopts import Parameter
 
 from tracker_server.cli.common import say, tell, wrong
-from tracker_server.cli.output import iso, json_bytes, table_cell, visible
+from tracker_server.cli.output import table_cell, visible
 from tracker_server.cli.values import moment_of
+from tracker_server.exports.cells import iso, json_bytes
 
 if TYPE_CHECKING:
     from tracker_protocols.model import Frame, Message

@@ -10,7 +10,7 @@ from tracker_server.cli.billing_carry import settled_words
 from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
 from tracker_server.cli.device_import import import_
 from tracker_server.cli.device_rows import COLUMNS, TABLE_COLUMNS, block_row, device_row, reason_words
-from tracker_server.cli.output import Format, counted, iso, mapped, write_object, write_rows
+from tracker_server.cli.output import Format, counted, mapped, write_object, write_rows
 from tracker_server.cli.values import (
     NAME_CHARACTERS_MAX,
     NOTE_CHARACTERS_MAX,
@@ -19,6 +19,7 @@ from tracker_server.cli.values import (
     parse_priority,
     unique_id_of,
 )
+from tracker_server.exports.cells import iso
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection

@@ -1,14 +1,11 @@
 """Rows for people and for programs: a table, one JSON array, or CSV. All of them stream.
 
-JSON keys are the columns' names, moments ISO 8601 with ``Z``. In CSV a text cell that a spreadsheet would
-take for a formula is preceded by an apostrophe; numbers stay numbers. In a table nothing that a device
-sent can steer the terminal.
+JSON keys are the columns' names, moments ISO 8601 with ``Z``. In a table nothing that a device sent can
+steer the terminal.
 """
 
 from __future__ import annotations
 
-import csv
-import re
 import sys
 import unicodedata
 from collections.abc import (
@@ -22,11 +19,11 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from tracker_server.exports.cells import csv_cell, csv_lines, json_bytes
+
 if TYPE_CHECKING:
-    import msgspec
     from rich.console import Console
     from rich.progress import Progress
 
@@ -34,8 +31,6 @@ Format = Literal["table", "json", "csv"]
 Row = Mapping[str, Any]
 Item = TypeVar("Item")
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # OWASP: CSV injection
-NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)  # money is a decimal string, and a debit no formula
 TABLE_BLOCK_ROWS = 1_000  # of a table held at once; the next block has its headings again
 PIPED_COLUMNS = 10_000  # a table that no terminal shows is not folded
 WRITE_BYTES = 65_536
@@ -78,6 +73,14 @@ async def write_rows(
                 return await _write_table(found, table_columns or columns)
 
 
+async def write_parts(parts: AsyncIterable[bytes]) -> None:
+    """Write bytes as they come."""
+    out = Output()
+    async for part in parts:
+        out.write(part)
+    out.flush()
+
+
 @asynccontextmanager
 async def closing(rows: AsyncIterable[Item]) -> AsyncGenerator[AsyncIterable[Item]]:
     """Rows that end with the block, also where their reader has gone away."""
@@ -109,7 +112,7 @@ def write_object(row: Row, form: Format) -> None:
             out.write(json_bytes(row) + b"\n")
         case "csv":
             line = csv_lines()
-            out.write(line(list(row)) + line([_csv_cell(value) for value in row.values()]))
+            out.write(line(list(row)) + line([csv_cell(value) for value in row.values()]))
         case "table":
             width = max(map(len, row))
             for name, value in row.items():
@@ -118,18 +121,6 @@ def write_object(row: Row, form: Format) -> None:
 
 
 # ---------------------------------------------------------------------- JSON
-
-
-@cache
-def _encoder() -> msgspec.json.Encoder:
-    import msgspec
-
-    return msgspec.json.Encoder(enc_hook=str, decimal_format="number")
-
-
-def json_bytes(value: Any) -> bytes:
-    """Compact JSON; moments in UTC with ``Z``."""
-    return _encoder().encode(value)
 
 
 async def _write_json(rows: AsyncIterable[Row], columns: Sequence[str]) -> int:
@@ -151,32 +142,10 @@ async def _write_csv(rows: AsyncIterable[Row], columns: Sequence[str]) -> int:
     line = csv_lines()
     out.write(line(columns))
     async for row in rows:
-        out.write(line([_csv_cell(row[name]) for name in columns]))
+        out.write(line([csv_cell(row[name]) for name in columns]))
         count += 1
     out.flush()
     return count
-
-
-class _Line:
-    """A file that gives back what is written to it."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
-def csv_lines() -> Callable[[Sequence[Any]], bytes]:
-    """Turns cells into a line of CSV (RFC 4180, but with the line ends of this system's tools)."""
-    writerow: Callable[[Sequence[Any]], str] = csv.writer(_Line()).writerow  # pyright: ignore[reportAssignmentType]
-    return lambda cells: f"{writerow(cells)[:-2]}\n".encode("utf-8", "replace")
-
-
-def _csv_text(text: str) -> str:
-    return f"'{text}" if text.startswith(FORMULA_STARTS) and not NUMBER.fullmatch(text) else text
-
-
-def _csv_cell(value: Any) -> Any:
-    write = CSV_CELLS.get(type(value))
-    return write(value) if write else _csv_text(json_bytes(value).decode())
 
 
 # ---------------------------------------------------------------------- tables
@@ -267,20 +236,3 @@ def progress(title: str, total: int) -> Progress:
 def counted(number: int, thing: str) -> str:
     """``1 frame``, ``2 frames``."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
-def iso(moment: datetime) -> str:
-    """ISO 8601 in UTC with ``Z``; fractions of a second only where there are any."""
-    text = moment.astimezone(UTC).isoformat()
-    return text.replace("+00:00", "Z")
-
-
-CSV_CELLS: dict[type, Callable[[Any], Any]] = {
-    type(None): lambda _: "",
-    bool: lambda value: "true" if value else "false",
-    int: lambda value: value,
-    float: lambda value: value,
-    datetime: iso,
-    str: _csv_text,
-}
-"""How a value of a type is written into a cell; others as JSON."""

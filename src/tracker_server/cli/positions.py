@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from tracker_server.cli.common import HERE, Where, database, refused, run, say
-from tracker_server.cli.output import closing, counted, iso, write_rows
+from tracker_server.cli.output import closing, counted, write_parts, write_rows
 from tracker_server.cli.values import period_of, unique_id_of
+from tracker_server.exports.cells import iso
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -123,15 +124,15 @@ async def _tell_state(
 async def _write(
     rows: AsyncIterator[dict[str, Any]], unique_id: str, columns: tuple[str, ...], form: HistoryFormat
 ) -> None:
-    from tracker_server.cli import tracks
+    from tracker_server.exports import tracks
 
     async with closing(rows) as found:
         match form:
             case "table" | "json" | "csv":
                 await write_rows(found, columns, form, TABLE_COLUMNS)
             case "geojson":
-                await tracks.write_geojson(found, columns)
+                await write_parts(tracks.geojson(found, columns))
             case "gpx":
-                await tracks.write_gpx(found, unique_id)
+                await write_parts(tracks.gpx([(unique_id, found)]))
             case "kml":
-                await tracks.write_kml(found, unique_id)
+                await write_parts(tracks.kml(unique_id, [(unique_id, found)]))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-from tracker_server.cli.output import Output, iso, json_bytes
+from tracker_server.exports.cells import iso, json_bytes
 
 Row = Mapping[str, Any]
+Tracks = Iterable[tuple[str, AsyncIterable[Row]]]
+"""Each tracker's name and its fixes, by time; they are read one after the other."""
 
 GPX = "http://www.topografix.com/GPX/1/1"
 TRACK_POINT = "http://www.garmin.com/xmlschemas/TrackPointExtension/v2"
@@ -31,11 +33,11 @@ def number(value: float) -> str:
 # ---------------------------------------------------------------------- GeoJSON
 
 
-async def write_geojson(rows: AsyncIterable[Row], columns: Sequence[str]) -> None:
+async def geojson(rows: AsyncIterable[Row], columns: Sequence[str]) -> AsyncGenerator[bytes]:
     """A FeatureCollection with a Point for each fix; its properties are all the other columns."""
     names = [name for name in columns if name not in {"latitude", "longitude", "altitude_m"}]
-    out, count = Output(), 0
-    out.write(b'{"type":"FeatureCollection","features":[\n')
+    yield b'{"type":"FeatureCollection","features":[\n'
+    before = b""
     async for row in rows:
         place = [row["longitude"], row["latitude"]]
         if row["altitude_m"] is not None:
@@ -45,26 +47,26 @@ async def write_geojson(rows: AsyncIterable[Row], columns: Sequence[str]) -> Non
             "geometry": {"type": "Point", "coordinates": place},
             "properties": {name: row[name] for name in names},
         }
-        out.write((b",\n" if count else b"") + json_bytes(feature))
-        count += 1
-    out.write(b"\n]}\n" if count else b"]}\n")
-    out.flush()
+        yield before + json_bytes(feature)
+        before = b",\n"
+    yield b"\n]}\n" if before else b"]}\n"
 
 
 # ---------------------------------------------------------------------- GPX
 
 
-async def write_gpx(rows: AsyncIterable[Row], unique_id: str) -> None:
-    """One track with one segment; speed (m/s) and course in Garmin's TrackPointExtension, as GPX has none."""
-    out = Output()
-    out.write(
+async def gpx(tracks: Tracks) -> AsyncGenerator[bytes]:
+    """A track with one segment for each tracker; speed (m/s) and course in Garmin's TrackPointExtension, as GPX has none."""
+    yield (
         f'<?xml version="1.0" encoding="UTF-8"?>\n<gpx version="1.1" creator="tracker-server" xmlns="{GPX}"'
-        f' xmlns:gpxtpx="{TRACK_POINT}">\n<trk><name>{text(unique_id)}</name><trkseg>\n'.encode()
+        f' xmlns:gpxtpx="{TRACK_POINT}">\n'.encode()
     )
-    async for row in rows:
-        out.write(f"{gpx_point(row)}\n".encode())
-    out.write(b"</trkseg></trk>\n</gpx>\n")
-    out.flush()
+    for name, rows in tracks:
+        yield f"<trk><name>{text(name)}</name><trkseg>\n".encode()
+        async for row in rows:
+            yield f"{gpx_point(row)}\n".encode()
+        yield b"</trkseg></trk>\n"
+    yield b"</gpx>\n"
 
 
 def gpx_point(row: Row) -> str:
@@ -91,31 +93,30 @@ def gpx_point(row: Row) -> str:
 # ---------------------------------------------------------------------- KML
 
 
-async def write_kml(rows: AsyncIterable[Row], unique_id: str) -> None:
-    """Folders of at most ``KML_FOLDER_ROWS`` fixes: the way as a line, each fix as a point with its time."""
-    out = Output()
-    out.write(
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<kml xmlns="{KML}"><Document><name>{text(unique_id)}</name>\n'
+async def kml(title: str, tracks: Tracks) -> AsyncGenerator[bytes]:
+    """For each tracker folders of at most ``KML_FOLDER_ROWS`` fixes: the way as a line, each fix as a point with its time."""
+    yield (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<kml xmlns="{KML}"><Document><name>{text(title)}</name>\n'
         '<Style id="fix"><IconStyle><scale>0.5</scale></IconStyle><LabelStyle><scale>0</scale></LabelStyle></Style>\n'.encode()
     )
-    folder: list[Row] = []
-    last: Row | None = None
-    async for row in rows:
-        folder.append(row)
-        if len(folder) == KML_FOLDER_ROWS:
-            out.write("".join(_folder(folder, last)).encode())
-            last = folder[-1]
-            folder.clear()
-    out.write("".join(_folder(folder, last)).encode())
-    out.write(b"</Document></kml>\n")
-    out.flush()
+    for name, rows in tracks:
+        folder: list[Row] = []
+        last: Row | None = None
+        async for row in rows:
+            folder.append(row)
+            if len(folder) == KML_FOLDER_ROWS:
+                yield "".join(_folder(name, folder, last)).encode()
+                last = folder[-1]
+                folder.clear()
+        yield "".join(_folder(name, folder, last)).encode()
+    yield b"</Document></kml>\n"
 
 
-def _folder(rows: Sequence[Row], last: Row | None) -> Iterator[str]:
+def _folder(name: str, rows: Sequence[Row], last: Row | None) -> Iterator[str]:
     """One folder; its line begins at the last fix of the one before."""
     if not rows:
         return
-    name = f"{iso(rows[0]['fixed_at'])} – {iso(rows[-1]['fixed_at'])}"
+    name = f"{text(name)} {iso(rows[0]['fixed_at'])} – {iso(rows[-1]['fixed_at'])}"
     yield f"<Folder><name>{name}</name>\n"
     way = [last, *rows] if last else rows
     if len(way) > 1:
@@ -143,3 +144,20 @@ def _folder(rows: Sequence[Row], last: Row | None) -> Iterator[str]:
 def _place(row: Row) -> str:
     altitude = f",{number(row['altitude_m'])}" if row["altitude_m"] is not None else ""
     return f"{number(row['longitude'])},{number(row['latitude'])}{altitude}"
+
+
+# ---------------------------------------------------------------------- pieces
+
+PIECE_BYTES = 65_536
+
+
+async def gathered(parts: AsyncIterable[bytes], piece_bytes: int = PIECE_BYTES) -> AsyncGenerator[bytes]:
+    """The same bytes in pieces of some size: a write for each fix would cost more than the fix."""
+    piece = bytearray()
+    async for part in parts:
+        piece += part
+        if len(piece) >= piece_bytes:
+            yield bytes(piece)
+            piece.clear()
+    if piece:
+        yield bytes(piece)
