@@ -17,11 +17,14 @@ from tracker_server.config import Settings
 from tracker_server.listeners.server import ListenError, Listeners
 from tracker_server.metrics import Metrics
 from tracker_server.notify.channels import channels_of
+from tracker_server.pipeline.alert_book import AlertBook
 from tracker_server.pipeline.batcher import Batcher
 from tracker_server.pipeline.dispatcher import Dispatcher
 from tracker_server.pipeline.ingest import Ingest
 from tracker_server.pipeline.quarantine import Room
 from tracker_server.pipeline.trackers import Trackers
+from tracker_server.storage.alert_feed import AlertFeed
+from tracker_server.storage.alert_outbox import AlertWriter
 from tracker_server.storage.backup_keeper import BackupKeeper
 from tracker_server.storage.backup_quarantine import check_in_service
 from tracker_server.storage.billing_blocks import set_gate
@@ -87,6 +90,9 @@ class Server:
         )
         self.listeners = Listeners(settings, ingest, self.metrics)
         self.feed = TrackerFeed(self.database, self.trackers, self.metrics)
+        self.alert_book = AlertBook(settings.alerts.link)
+        self.alert_feed = AlertFeed(self.database, self.alert_book)
+        self.alerts = AlertWriter(self.alert_book, self.trackers, settings.alerts, self.metrics)
         self.maintenance = Maintenance(self.database, settings, room)
         self.billing_clock = BillingClock(
             self.database, BillingStore(settings_of(settings.billing)), self.metrics
@@ -124,13 +130,15 @@ class Server:
     async def _serve(self, say: Callable[[str], None]) -> None:
         async with asyncio.TaskGroup() as tasks:
             beside = [
-                tasks.create_task(keeper.run()) for keeper in (self.feed, self.maintenance, self.backups)
+                tasks.create_task(keeper.run())
+                for keeper in (self.feed, self.alert_feed, self.maintenance, self.backups)
             ]
             beside.append(tasks.create_task(aside("billing clock", self.billing_clock.run)))
             beside.append(tasks.create_task(aside("clock of notices", self.notice_clock.run)))
             beside.append(tasks.create_task(aside("dispatcher", self.dispatcher.run)))
             writing = tasks.create_task(self.batcher.run())
             await self.feed.ready.wait()
+            await self.alert_feed.ready.wait()
             await self.listeners.open()
             beside.append(tasks.create_task(self.listeners.sweep()))
             api = self._open_api(tasks)

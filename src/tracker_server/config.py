@@ -236,6 +236,26 @@ class Notices(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = ""
 
 
+class Alerts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What becomes of events: who is told is in the rules (`alert rule add`)."""
+
+    age_max_s: Annotated[
+        Positive, Meta(description="seconds; an older event is kept and told to nobody: late news is noise")
+    ] = 900
+    sms_per_day_max: Annotated[
+        NotNegative, Meta(description="SMS of one account in a day of its zone; what is above is logged only")
+    ] = 100
+    mails_per_hour_max: Annotated[
+        NotNegative, Meta(description="alert mails of one account in an hour; what is above is logged only")
+    ] = 500
+    link: Annotated[
+        str,
+        Meta(
+            description="address told with each alert, {event} and {device} filled in: https://example.com/?event={event}"
+        ),
+    ] = ""
+
+
 class Backup(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The server's own backups. Where PostgreSQL's means are used instead: every_hours = 0."""
 
@@ -274,6 +294,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     backup: Backup = field(default_factory=Backup)
     smtp: Smtp = field(default_factory=Smtp)
     notices: Notices = field(default_factory=Notices)
+    alerts: Alerts = field(default_factory=Alerts)
     log: Log = field(default_factory=Log)
 
 

@@ -117,6 +117,9 @@ class Metrics:
         self.outbox_given_up = Gauge(
             "tracker_outbox_given_up", "Messages given up that still stand in the outbox", registry=registry
         )
+        self.alerts_failed = Counter(
+            "tracker_alerts_failed", "Alerts that a defect kept from being written", registry=registry
+        )
         self.notices_failed = Counter(
             "tracker_notices_failed", "Accounts whose notices could not be made", registry=registry
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -38,6 +38,35 @@ class MoneyNotice(msgspec.Struct, frozen=True, tag="money"):
     count: int
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where it happened, in degrees (WGS 84)."""
+
+    latitude: float
+    longitude: float
+
+
+class EventNotice(msgspec.Struct, frozen=True, tag="event", omit_defaults=True):
+    """Something that a tracker did. ``zone``: the account's, in which ``occurred_at`` is told. ``facts``: those of the
+    event's attributes that its sentences may use. ``link``: where more is to be seen.
+    """
+
+    event: str
+    tracker: str
+    unique_id: str
+    account: str
+    language: Language
+    zone: str
+    occurred_at: datetime
+    fence: str = ""
+    facts: dict[str, Any] = {}
+    place: Place | None = None
+    link: str = ""
+    picture: bool = False
+    event_id: int | None = None
+    device_id: int | None = None
+    command: dict[str, Any] | None = None
+
+
 class TestLetter(msgspec.Struct, frozen=True, tag="test"):
     """Whether a channel works."""
 
@@ -46,7 +75,7 @@ class TestLetter(msgspec.Struct, frozen=True, tag="test"):
     language: Language = "en"
 
 
-Letter: TypeAlias = MoneyNotice | TestLetter
+Letter: TypeAlias = MoneyNotice | EventNotice | TestLetter
 
 
 class LetterError(ValueError):

@@ -1,6 +1,7 @@
 """Letters in words: English, Spanish and Russian. Amounts and dates are written as each language writes them.
 
-A sentence says only what its letter knows; nothing here tells where a tracker is.
+A sentence says only what its letter knows. Where a tracker is stands in an event's letter alone, and such a letter
+is neither written nor sent for a tracker that is hidden.
 """
 
 from __future__ import annotations
@@ -16,20 +17,30 @@ from babel import Locale
 from babel.dates import format_date
 from babel.numbers import format_decimal, parse_pattern
 
-from tracker_server.alerts.letters import Language, Letter, MoneyNotice, TestLetter
+from tracker_server.alerts.event_words import event_words
+from tracker_server.alerts.letters import EventNotice, Language, Letter, MoneyNotice, TestLetter
 from tracker_server.model import money
 
 LOCALES: Final[dict[Language, str]] = {"en": "en_GB", "es": "es", "ru": "ru"}
 
 
 class Wording(msgspec.Struct, frozen=True):
-    """A letter ready to be read: ``items`` stand between the first paragraph and the others."""
+    """A letter ready to be read: ``items`` stand between the first paragraph and the others. ``brief``: all of it in
+    a line, for an SMS; ``link``: what the last paragraph leads to.
+    """
 
     language: Language
     subject: str
     paragraphs: tuple[str, ...]
     items: tuple[str, ...] = ()
     foot: str = ""
+    brief: str = ""
+    link: str = ""
+
+    @property
+    def line(self) -> str:
+        """What is said where there is room for a line only."""
+        return self.brief or self.subject
 
 
 class Phrases(msgspec.Struct, frozen=True):
@@ -187,11 +198,13 @@ PHRASES: Final[dict[Language, dict[str, Phrases]]] = {
 }
 
 
-def worded(letter: Letter) -> Wording:
-    """A letter in its language."""
+def worded(letter: Letter, address: str = "") -> Wording:
+    """A letter in its language; ``address``: of the place that an event's letter names, where it is known."""
     match letter:
         case MoneyNotice():
             return _of_money(letter)
+        case EventNotice():
+            return _of_event(letter, address)
         case TestLetter(language=language):
             phrases = PHRASES[language]["test"]
             return Wording(language, phrases.subject, (phrases.text,))
@@ -228,6 +241,19 @@ def _of_money(letter: MoneyNotice) -> Wording:
         tuple(paragraph.format_map(words) for paragraph in paragraphs),
         tuple(items),
         FOOT[language].format(account=letter.account),
+    )
+
+
+def _of_event(letter: EventNotice, address: str) -> Wording:
+    words = event_words(letter, _locale(letter.language), address)
+    return Wording(
+        letter.language,
+        words.subject,
+        (f"{words.subject}.", *([words.more] if words.more else [])),
+        tuple(f"{name}: {value}" for name, value in words.items),
+        FOOT[letter.language].format(account=letter.account),
+        words.brief,
+        letter.link,
     )
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 app = App(name="outbox", help="Messages to customers: waiting, delivered, failed.")
 
-State = Literal["waiting", "delivered", "failed"]
+State = Literal["waiting", "delivered", "failed", "withheld"]
 TABLE_COLUMNS = ("id", "state", "channel", "recipient", "account", "about", "attempts", "next_at", "error")
 TABLE_ROWS = 100  # the newest, unless --limit says otherwise
 
@@ -37,7 +37,7 @@ def list_(
     Parameters
     ----------
     state
-        Only those that wait, that were delivered, or that were given up.
+        Only those that wait, were delivered, were given up, or were never to be sent.
     account
         Only those to this account.
     limit

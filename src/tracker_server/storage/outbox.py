@@ -17,14 +17,14 @@ from tracker_server.pipeline.dispatcher import Backlog, Deliver, Delivered, Fail
 from tracker_server.storage.database import AWAY, Database, Role
 
 NOTIFIED = "tracker_outbox"
-STATES = ("waiting", "delivered", "failed")
-StateName = Literal["waiting", "delivered", "failed"]
+STATES = ("waiting", "delivered", "failed", "withheld")
+StateName = Literal["waiting", "delivered", "failed", "withheld"]
 COLUMNS = (
     "id", "key", "channel", "recipient", "account", "unique_id", "state", "attempts", "error",
     "created_at", "due_at", "next_at", "delivered_at", "failed_at", "payload",
 )  # fmt: skip
 
-WAITS = "delivered_at IS NULL AND failed_at IS NULL"
+WAITS = "delivered_at IS NULL AND failed_at IS NULL AND withheld_at IS NULL"
 ENQUEUE = """
 INSERT INTO core.outbox (key, channel, recipient, account_id, device_id, payload, created_at, due_at, next_at)
 VALUES (%(key)s, %(channel)s, %(recipient)s, %(account)s, %(device)s, %(payload)s, %(now)s, %(due)s, %(due)s)
@@ -38,7 +38,7 @@ FROM core.outbox o
 WHERE {WAITS} AND next_at <= %(now)s AND channel = ANY(%(channels)s) AND NOT EXISTS (
     SELECT FROM core.outbox e
     WHERE e.account_id = o.account_id AND e.channel = o.channel AND e.recipient = o.recipient AND e.id < o.id
-      AND e.delivered_at IS NULL AND e.failed_at IS NULL AND e.due_at <= %(now)s)
+      AND e.delivered_at IS NULL AND e.failed_at IS NULL AND e.withheld_at IS NULL AND e.due_at <= %(now)s)
 ORDER BY next_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
 """  # noqa: S608  (our own words)
 NEXT = f"SELECT min(next_at) FROM core.outbox WHERE {WAITS} AND channel = ANY(%s)"  # noqa: S608
@@ -49,29 +49,30 @@ WHERE {WAITS} AND channel <> ALL(%(channels)s) AND due_at <= %(before)s
 BACKLOG = """
 SELECT count(*) FILTER (WHERE failed_at IS NULL), count(*) FILTER (WHERE failed_at IS NOT NULL),
        coalesce(greatest(extract(epoch FROM %(now)s - min(due_at) FILTER (WHERE failed_at IS NULL)), 0), 0)::float8
-FROM core.outbox WHERE delivered_at IS NULL
+FROM core.outbox WHERE delivered_at IS NULL AND withheld_at IS NULL
 """
 LIST = """
 SELECT o.id, o.key, o.channel, o.recipient, a.name AS account, d.unique_id, o.attempts, o.error, o.created_at,
        o.due_at, o.next_at, o.delivered_at, o.failed_at, o.payload,
        CASE WHEN o.delivered_at IS NOT NULL THEN 'delivered' WHEN o.failed_at IS NOT NULL THEN 'failed'
-            ELSE 'waiting' END AS state
+            WHEN o.withheld_at IS NOT NULL THEN 'withheld' ELSE 'waiting' END AS state
 FROM core.outbox o LEFT JOIN core.accounts a ON a.id = o.account_id LEFT JOIN core.devices d ON d.id = o.device_id
 WHERE (%(account)s::text IS NULL OR a.name = %(account)s) AND CASE %(state)s::text
-    WHEN 'waiting' THEN o.delivered_at IS NULL AND o.failed_at IS NULL
+    WHEN 'waiting' THEN o.delivered_at IS NULL AND o.failed_at IS NULL AND o.withheld_at IS NULL
+    WHEN 'withheld' THEN o.withheld_at IS NOT NULL
     WHEN 'delivered' THEN o.delivered_at IS NOT NULL WHEN 'failed' THEN o.failed_at IS NOT NULL ELSE true END
 ORDER BY o.id DESC LIMIT %(limit)s
 """
 # A message that waits may be in somebody's hands: the lock is waited for, and what was delivered stays so.
 RETRY = """
 UPDATE core.outbox SET failed_at = NULL, attempts = 0, due_at = %(now)s, next_at = %(now)s
-WHERE delivered_at IS NULL AND (id = ANY(%(ids)s) OR %(every)s AND failed_at IS NOT NULL) RETURNING id
+WHERE delivered_at IS NULL AND withheld_at IS NULL AND (id = ANY(%(ids)s) OR %(every)s AND failed_at IS NOT NULL) RETURNING id
 """
 DROP = """
 DELETE FROM core.outbox
-WHERE delivered_at IS NULL AND (id = ANY(%(ids)s) OR %(every)s AND failed_at IS NOT NULL) RETURNING id
+WHERE delivered_at IS NULL AND withheld_at IS NULL AND (id = ANY(%(ids)s) OR %(every)s AND failed_at IS NOT NULL) RETURNING id
 """
-PRUNE = "DELETE FROM core.outbox WHERE coalesce(delivered_at, failed_at) < %s"
+PRUNE = "DELETE FROM core.outbox WHERE coalesce(delivered_at, failed_at, withheld_at) < %s"
 
 
 class NewMessage(Struct, frozen=True):

@@ -1,0 +1,147 @@
+"""Rows of alert rules: written by commands and the API, read whole into memory for each account."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from tracker_server.alerts.rules import Household, Person, Rule, RuleRow, known_language
+
+CHANNEL = "tracker_alert_rules"
+RULES_PER_ACCOUNT_MAX = 500  # every event of an account is held against each of them
+
+ACCOUNTS = """
+SELECT id, name, zone, language, coalesce(email, '') AS email, coalesce(messenger, '') AS messenger,
+       coalesce(phone, '') AS phone
+FROM core.accounts a
+WHERE EXISTS (SELECT FROM core.alert_rules r WHERE r.account_id = a.id) AND (%(ids)s::bigint[] IS NULL OR a.id = ANY(%(ids)s))
+"""
+ROWS = """
+SELECT r.id, r.account_id, r.user_id, r.name, r.enabled, r.rule, '' AS calendar
+FROM core.alert_rules r WHERE (%(ids)s::bigint[] IS NULL OR r.account_id = ANY(%(ids)s)) ORDER BY r.id
+"""
+LIST = """
+SELECT r.id, a.name AS account, r.name, r.enabled, r.rule, r.created_at, r.changed_at
+FROM core.alert_rules r JOIN core.accounts a ON a.id = r.account_id
+WHERE (%(account)s::text IS NULL OR a.name = %(account)s) AND (%(id)s::bigint IS NULL OR r.id = %(id)s)
+ORDER BY r.id
+"""
+
+
+class TooManyRulesError(Exception):
+    """An account has as many rules as one may have."""
+
+
+# ---------------------------------------------------------------------- for the memory
+
+
+async def read_households(
+    connection: AsyncConnection[Any], account_ids: Collection[int] | None = None
+) -> dict[int, Household]:
+    """All accounts that have rules, or those of these."""
+    values = {"ids": None if account_ids is None else list(account_ids)}
+    rules: dict[int, list[RuleRow]] = {}
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        for row in await (await cursor.execute(ROWS, values)).fetchall():
+            rules.setdefault(row["account_id"], []).append(rule_row(row))
+        people = await _people(connection, values)
+        groups = await _groups(connection, values)
+        return {
+            row["id"]: Household(
+                id=row["id"],
+                name=row["name"],
+                zone=row["zone"],
+                language=known_language(row["language"]) or "en",
+                email=row["email"],
+                messenger=row["messenger"],
+                phone=row["phone"],
+                rules=tuple(rules.get(row["id"], ())),
+                people=people.get(row["id"], {}),
+                groups=groups.get(row["id"], {}),
+            )
+            for row in await (await cursor.execute(ACCOUNTS, values)).fetchall()
+        }
+
+
+async def _people(_connection: AsyncConnection[Any], _values: dict[str, Any]) -> dict[int, dict[int, Person]]:
+    return {}
+
+
+async def _groups(
+    _connection: AsyncConnection[Any], _values: dict[str, Any]
+) -> dict[int, dict[int, frozenset[int]]]:
+    return {}
+
+
+def rule_row(row: dict[str, Any]) -> RuleRow:
+    """A row of core.alert_rules. One that this program cannot read, for a newer one wrote it, tells nothing."""
+    try:
+        rule, enabled = msgspec.convert(row["rule"], Rule), row["enabled"]
+    except msgspec.ValidationError:
+        rule, enabled = Rule((), ()), False
+    return RuleRow(row["id"], row["account_id"], row["user_id"], row["name"], enabled, rule, row["calendar"])
+
+
+# ---------------------------------------------------------------------- for people and the API
+
+
+async def add_rule(
+    connection: AsyncConnection[Any],
+    account_id: int,
+    rule: Rule,
+    *,
+    name: str = "",
+    user_id: int | None = None,
+    enabled: bool = True,
+) -> int:
+    """A new rule's id. ``alerts.rules.check`` says before whether it can be meant. Raises TooManyRulesError."""
+    added = await connection.execute(
+        "INSERT INTO core.alert_rules (account_id, user_id, name, enabled, rule) SELECT %s, %s, %s, %s, %s"
+        " WHERE (SELECT count(*) FROM core.alert_rules WHERE account_id = %s) < %s RETURNING id",
+        [account_id, user_id, name, enabled, _json(rule), account_id, RULES_PER_ACCOUNT_MAX],
+    )
+    row = await added.fetchone()
+    if row is None:
+        raise TooManyRulesError(RULES_PER_ACCOUNT_MAX)
+    return row[0]
+
+
+async def change_rule(
+    connection: AsyncConnection[Any], rule_id: int, rule: Rule, *, name: str, enabled: bool = True
+) -> bool:
+    """Another rule in its place; answers whether there was one."""
+    done = await connection.execute(
+        "UPDATE core.alert_rules SET rule = %s, name = %s, enabled = %s, changed_at = now() WHERE id = %s",
+        [_json(rule), name, enabled, rule_id],
+    )
+    return bool(done.rowcount)
+
+
+async def remove_rule(connection: AsyncConnection[Any], rule_id: int) -> bool:
+    """Answers whether there was one. What it had written already is sent all the same."""
+    return bool((await connection.execute("DELETE FROM core.alert_rules WHERE id = %s", [rule_id])).rowcount)
+
+
+async def rules_of(connection: AsyncConnection[Any], account_ids: Collection[int] | None) -> list[RuleRow]:
+    """All rules of these accounts, or of all accounts."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(ROWS, {"ids": None if account_ids is None else list(account_ids)})
+        return [rule_row(row) for row in await cursor.fetchall()]
+
+
+async def listed(
+    connection: AsyncConnection[Any], account: str | None = None, rule_id: int | None = None
+) -> list[dict[str, Any]]:
+    """Rules for a list: id, account, name, enabled, rule (JSON's values), created_at, changed_at."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(LIST, {"account": account, "id": rule_id})
+        return await cursor.fetchall()
+
+
+def _json(rule: Rule) -> Jsonb:
+    return Jsonb(msgspec.to_builtins(rule))

@@ -1,0 +1,263 @@
+"""From stored events to rows of the outbox, over a real database: the gate, age, keys, throttle, budgets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+from msgspec.structs import replace
+from psycopg import AsyncConnection
+
+from tests.alerts.world import MAIL, NOON, Recipient, Rule
+from tests.storage.rows import query
+from tracker_server.alerts.rules import AlertEvent
+from tracker_server.config import Alerts, Settings, Storage
+from tracker_server.gate import Block
+from tracker_server.metrics import Metrics
+from tracker_server.pipeline.alert_book import AlertBook
+from tracker_server.pipeline.trackers import Tracker, Trackers
+from tracker_server.storage.alert_outbox import AlertWriter
+from tracker_server.storage.alert_rules import add_rule, read_households
+from tracker_server.storage.database import Database, Role
+
+MINUTE = timedelta(minutes=1)
+
+
+class World:
+    """Account Norte with trackers T1 and T2, and a writer whose clock is in our hands."""
+
+    def __init__(self, dsn: str, connection: AsyncConnection[Any]) -> None:
+        self.dsn = dsn
+        self.connection = connection
+        self.trackers = Trackers()
+        self.metrics = Metrics()
+        self.book = AlertBook("https://example.com/?event={event}&device={device}")
+        self.account = query(
+            dsn,
+            "INSERT INTO core.accounts (name, zone, currency, tariff_id, email, language)"
+            " SELECT 'Norte', 'Europe/Madrid', 'EUR', id, 'norte@example.com', 'es' FROM core.tariffs RETURNING id",
+        )[0]["id"]
+        self.devices: dict[str, int] = {}
+        for name in ("T1", "T2"):
+            row = query(
+                dsn,
+                f"INSERT INTO core.devices (unique_id, account_id, name) VALUES ('{name}', {self.account}, 'Van {name}') RETURNING id",
+            )[0]
+            self.devices[name] = row["id"]
+            self.trackers.add(Tracker(name, row["id"], self.account))
+
+    async def rule(self, rule: Rule = MAIL) -> int:
+        made = await add_rule(self.connection, self.account, rule)
+        self.book.put_all(await read_households(self.connection))
+        return made
+
+    def writer(self, **settings: Any) -> AlertWriter:
+        return AlertWriter(self.book, self.trackers, Alerts(**settings), self.metrics)
+
+    def happened(self, kind: str = "geofenceEnter", device: str = "T1", at: datetime = NOON, **more: Any) -> AlertEvent:  # fmt: skip
+        """An event as the track engine stores it."""
+        query(self.dsn, f"SELECT core.ensure_days(ARRAY['{at.date()}'::date])")
+        (row,) = query(
+            self.dsn,
+            f"INSERT INTO core.events (device_id, type, occurred_at) VALUES ({self.devices[device]}, '{kind}', '{at.isoformat()}')"
+            " RETURNING id",
+        )
+        return AlertEvent(
+            id=row["id"],
+            device_id=self.devices[device],
+            account_id=self.account,
+            unique_id=device,
+            name=f"Van {device}",
+            type=kind,
+            occurred_at=at,
+            **more,
+        )
+
+    async def write(self, *events: AlertEvent, now: datetime = NOON, **settings: Any) -> None:
+        async with self.connection.transaction():
+            await self.writer(**settings).write_alerts(self.connection, events, now)
+
+    def rows(self) -> list[tuple[str, str | None]]:
+        """Recipient and why it was withheld, of each message."""
+        found = query(self.dsn, "SELECT recipient, withheld FROM core.outbox ORDER BY id")
+        return [(row["recipient"], row["withheld"]) for row in found]
+
+
+@asynccontextmanager
+async def world(dsn: str) -> AsyncGenerator[World]:
+    database = Database(Settings(storage=Storage(dsn=dsn)))
+    async with await database.connect(Role.CORE) as connection:
+        yield World(dsn, connection)
+
+
+async def test_an_event_becomes_one_message_for_each_recipient_once(home_dsn: str) -> None:
+    async with world(home_dsn) as at:
+        rule = await at.rule(
+            replace(
+                MAIL, recipients=(Recipient("email", "a@example.com"), Recipient("email", "b@example.com"))
+            )
+        )
+        entered = at.happened(
+            fence_id=5, fence="Depot", latitude=40.4, longitude=-3.7, attributes={"alarm": "x", "y": [1]}
+        )
+        await at.write(entered, at.happened("geofenceExit"))
+        await at.write(entered)
+        (first, second) = query(at.dsn, "SELECT * FROM core.outbox ORDER BY id")
+        assert [first["recipient"], second["recipient"]] == ["a@example.com", "b@example.com"]
+        assert first["key"] == f"alert:{entered.id}:{rule}:email:a@example.com"
+        assert (first["event_type"], first["event_at"], first["fence_id"]) == ("geofenceEnter", NOON, 5)
+        assert first["due_at"] == first["next_at"] == NOON
+        payload = first["payload"]
+        assert payload["fence"] == "Depot"
+        assert payload["facts"] == {"alarm": "x"}
+        assert payload["place"] == {"latitude": 40.4, "longitude": -3.7}
+        assert payload["link"] == f"https://example.com/?event={entered.id}&device={at.devices['T1']}"
+
+
+async def test_nothing_is_written_of_a_hidden_tracker_and_its_event_says_so(home_dsn: str) -> None:
+    async with world(home_dsn) as at:
+        await at.rule()
+        hidden = at.trackers.by_id(at.devices["T1"])
+        assert hidden is not None
+        hidden.blocks = (Block("billing", NOON - MINUTE),)
+        await at.write(at.happened(), at.happened(device="T2"))
+        assert at.rows() == [("norte@example.com", None)]
+        events = query(at.dsn, "SELECT device_id, attributes FROM core.events ORDER BY id")
+        assert [row["attributes"] for row in events] == [{"suppressed": True}, {}]
+        hidden.blocks = (Block("billing", NOON + MINUTE),)
+        await at.write(at.happened(at=NOON))
+        assert len(at.rows()) == 2, "a block that begins later hides nothing yet"
+
+
+async def test_an_event_about_a_hidden_neighbour_is_not_told(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as at:
+        await at.rule(replace(MAIL, types=("allEvents",)))
+        neighbour = at.trackers.by_id(at.devices["T2"])
+        assert neighbour is not None
+        near = {"other_id": at.devices["T2"]}
+        await at.write(at.happened("proximityEnter", attributes=near))
+        assert len(at.rows()) == 1
+        neighbour.blocks = (Block("hold", NOON - MINUTE),)
+        await at.write(at.happened("proximityExit", attributes=near))
+        await at.write(
+            at.happened("unaccompaniedMotion", attributes={"companion_ids": [at.devices["T2"]]}),
+            at.happened("proximityExit", attributes={"other_id": 10**9}),
+        )
+        assert len(at.rows()) == 1
+
+
+async def test_old_news_is_told_to_nobody(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as at:
+        await at.rule()
+        await at.write(at.happened(at=NOON - 15 * MINUTE))
+        await at.write(at.happened(at=NOON - 15 * MINUTE - timedelta(seconds=1)))
+        assert len(at.rows()) == 1
+        await at.write(at.happened(at=NOON - 5 * MINUTE), age_max_s=60)
+        assert len(at.rows()) == 1
+
+
+async def test_the_throttle(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as at:
+        await at.rule(replace(MAIL, types=("allEvents",), throttle_s=600))
+        await at.write(at.happened(at=NOON), at.happened(at=NOON + MINUTE))
+        await at.write(at.happened(at=NOON + 5 * MINUTE), now=NOON + 5 * MINUTE)
+        await at.write(at.happened("geofenceExit", at=NOON + 5 * MINUTE), now=NOON + 5 * MINUTE)
+        await at.write(at.happened(device="T2", at=NOON + 5 * MINUTE), now=NOON + 5 * MINUTE)
+        await at.write(at.happened(at=NOON + 10 * MINUTE), now=NOON + 10 * MINUTE)
+        assert [withheld for _, withheld in at.rows()] == [None, "throttled", "throttled", None, None, None]
+
+
+async def test_what_moves_in_time_is_not_told_twice(home_dsn: str) -> None:
+    async with world(home_dsn) as at:
+        await at.rule()
+        first = at.happened(fence_id=5)
+        await at.write(first)
+        query(at.dsn, f"UPDATE core.events SET superseded = true WHERE id = {first.id}")
+        await at.write(at.happened(at=NOON - MINUTE, fence_id=5))
+        await at.write(at.happened(at=NOON - MINUTE, fence_id=6))
+        assert [withheld for _, withheld in at.rows()] == [None, "repeated", None]
+
+
+async def test_budgets_are_by_local_day_and_by_the_hour_and_every_overrun_is_logged(
+    postgres_dsn: str,
+) -> None:
+    async with world(postgres_dsn) as at:
+        await at.rule(
+            replace(MAIL, channels=("email", "sms"), recipients=(Recipient("sms", "+34600111222"),))
+        )
+        limits = {"sms_per_day_max": 2, "mails_per_hour_max": 3}
+        for minute in range(5):
+            moment = NOON + minute * MINUTE
+            await at.write(at.happened(at=moment), now=moment, **limits)
+        told = {
+            row["channel"]: (row["sent"], row["over"])
+            for row in query(
+                at.dsn,
+                "SELECT channel, count(*) FILTER (WHERE withheld IS NULL) AS sent,"
+                " count(*) FILTER (WHERE withheld = 'budget') AS over FROM core.outbox GROUP BY 1",
+            )
+        }
+        assert told == {"email": (3, 2), "sms": (2, 3)}
+        later = NOON + 61 * MINUTE
+        await at.write(at.happened(at=later), now=later, **limits)
+        midnight = NOON.replace(hour=23)  # 00:00 in Madrid
+        await at.write(at.happened(at=midnight), now=midnight, **limits)
+        told = query(
+            at.dsn,
+            "SELECT channel, count(*) AS n FROM core.outbox WHERE withheld IS NULL GROUP BY 1 ORDER BY 1",
+        )
+        assert [(row["channel"], row["n"]) for row in told] == [("email", 5), ("sms", 3)]
+
+
+async def test_nobody_to_send_to_stands_in_the_log(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as at:
+        await at.rule(replace(MAIL, channels=("sms",)))
+        await at.write(at.happened())
+        assert at.rows() == [("-", "undelivered")]
+
+
+async def test_no_query_where_no_rule_matches(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as at:
+        await at.rule()
+        event = at.happened("media")
+    # the connection is closed: a query would raise
+    await at.writer().write_alerts(at.connection, [event], NOON)
+
+
+async def test_what_the_database_refuses_costs_the_alert_and_not_the_event(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as at:
+        await at.rule()
+        query(at.dsn, "ALTER TABLE core.outbox ADD CHECK (recipient <> 'norte@example.com')")
+        async with at.connection.transaction():
+            await at.connection.execute("UPDATE core.accounts SET messenger = 'still here'")
+            await at.writer().write_alerts(at.connection, [at.happened()], NOON)
+        assert query(at.dsn, "SELECT DISTINCT messenger FROM core.accounts") == [{"messenger": "still here"}]
+        assert at.metrics.registry.get_sample_value("tracker_alerts_failed_total") == 1
+
+
+async def test_the_customer_reads_his_log_through_the_gate(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as at:
+        await at.rule()
+        await at.write(at.happened(), at.happened(device="T2"))
+        database = Database(Settings(storage=Storage(dsn=postgres_dsn)))
+        query(
+            at.dsn,
+            f"INSERT INTO core.blocks (device_id, reason, since) VALUES ({at.devices['T1']}, 'hold', now() - interval '1 day')",
+        )
+        async with await database.connect(Role.DISPLAY) as display:
+            rows = await (await display.execute("SELECT unique_id FROM display.alerts")).fetchall()
+        assert rows == [("T2",)]
+
+
+async def test_a_rule_of_a_newer_program_is_kept_and_tells_nothing(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as at:
+        with psycopg.connect(postgres_dsn) as owner:
+            owner.execute(
+                "INSERT INTO core.alert_rules (account_id, rule) VALUES (%s, '{\"types\": 3}')", [at.account]
+            )
+        await at.rule()
+        await at.write(at.happened())
+        assert len(at.rows()) == 1
