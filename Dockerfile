@@ -11,7 +11,8 @@ WORKDIR /build
 # what rarely changes first: an edit of the code does not fetch the dependencies again
 COPY pyproject.toml requirements-dev.lock ./
 RUN VIRTUAL_ENV=/opt/tracker-server uv pip install --constraint requirements-dev.lock --requirement pyproject.toml
-COPY README.md LICENSE ./
+COPY README.md LICENSE hatch_build.py ./
+COPY web web
 COPY src src
 COPY protocols protocols
 RUN VIRTUAL_ENV=/opt/tracker-server uv pip install --no-deps .

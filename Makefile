@@ -12,6 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 LOCK := requirements-dev.lock
+PAGE := hatch_build.py $(shell find web -name node_modules -prune -o -type f -print)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export UV_LINK_MODE := copy
 export TRACKER_GOLDEN_DIR ?= ../shared/golden
@@ -44,6 +45,7 @@ check: $(VENV)/.dev ## everything that reads the code without running it, and th
 	$(BIN)/ruff format --check
 	$(BIN)/basedpyright --warnings
 	$(BIN)/lint-imports
+	$(BIN)/python hatch_build.py check
 	scripts/check-golden
 
 .PHONY: format
@@ -77,7 +79,7 @@ lock: $(VENV)/.made ## take the newest versions that pyproject.toml allows
 
 .PHONY: clean
 clean: ## remove what was made here, but neither data nor the virtual environment
-	rm -rf build dist .cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf build dist web/node_modules src/tracker_server/page/static .cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 	find src protocols tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---------------------------------------------------------------------------------------------------- what these need
@@ -87,11 +89,14 @@ $(VENV)/.made: scripts/make-venv Makefile
 	@touch $@
 
 # The lock constrains, so that a server gets the versions that were tested, without the developers' tools.
-$(VENV)/.runtime: $(VENV)/.made pyproject.toml $(LOCK)
-	$(UV) pip install --quiet --constraint $(LOCK) --editable .
+# Installing builds the web page (hatch_build.py), where it is not built yet.
+INSTALL := $(UV) pip install --quiet --reinstall-package tracker-server
+
+$(VENV)/.runtime: $(VENV)/.made pyproject.toml $(LOCK) $(PAGE)
+	$(INSTALL) --constraint $(LOCK) --editable .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.made pyproject.toml $(LOCK)
+$(VENV)/.dev: $(VENV)/.made pyproject.toml $(LOCK) $(PAGE)
 	$(UV) pip install --quiet --requirement $(LOCK)
-	$(UV) pip install --quiet --no-deps --editable .
+	$(INSTALL) --no-deps --editable .
 	@touch $@ $(VENV)/.runtime

@@ -162,7 +162,7 @@ class Server:
         api = self.settings.api
         if not api.port:
             return None
-        server = make_server(make_app(self.metrics, self.readiness), api)
+        server = make_server(make_app(self.metrics, self.readiness, self.settings.page), api)
         try:
             sockets = open_sockets(api)
         except OSError as error:

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -28,6 +29,7 @@ FILE_VARIABLE = "TRACKER_CONFIG"
 OTHER_VARIABLES = (FILE_VARIABLE, "TRACKER_TEST_", "TRACKER_GOLDEN_DIR")  # ours, but no settings
 DEFAULT_FILE = Path("config/tracker-server.toml")
 
+TILE_PARTS = ("{z}", "{x}", "{y}")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -81,6 +83,24 @@ class Api(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     port: Annotated[Port, Meta(description="0 switches it off")] = 8082
     tls_cert: Annotated[str, Meta(description="PEM file with the certificate chain")] = ""
     tls_key: Annotated[str, Meta(description="PEM file with the private key")] = ""
+
+
+class Page(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The web page at `/`. ``tiles`` empty: the map of the world that is inside, which needs no internet."""
+
+    title: Annotated[str, Meta(description="the name that people see", max_length=60)] = "Tracker server"
+    tiles: Annotated[
+        str,
+        Meta(
+            description="a finer map: https://…/{z}/{x}/{y}.png, or a .pmtiles file, here or at an https address"
+        ),
+    ] = ""
+    tiles_attribution: Annotated[
+        str, Meta(description="whom to name for the tiles, for example © OpenStreetMap contributors")
+    ] = ""
+    tiles_zoom_max: Annotated[
+        int, Meta(description="the deepest zoom that there are tiles for (0 to 24)", ge=0, le=24)
+    ] = 19
 
 
 class Devices(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -285,6 +305,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     data_dir: Annotated[Path, Meta(description="embedded database, media, keys")] = Path("data")
     storage: Storage = field(default_factory=Storage)
     api: Api = field(default_factory=Api)
+    page: Page = field(default_factory=Page)
     listeners: dict[str, Listener] = field(default_factory=_default_listeners)
     devices: Devices = field(default_factory=Devices)
     limits: Limits = field(default_factory=Limits)
@@ -488,6 +509,7 @@ def _check(settings: Settings, origin: Mapping[str, str]) -> None:
             )
         taken[port] = key
     check_zone("billing.zone", settings.billing.zone)
+    check_page(settings.page)
     check_messages(settings.smtp, settings.notices)
     try:
         money.currency(settings.billing.currency, "billing.currency")
@@ -517,6 +539,29 @@ def check_messages(smtp: Smtp, notices: Notices) -> None:
     if notices.messenger_url and "{to}" not in notices.messenger_url:
         raise ConfigError(
             "notices.messenger_url: holds no {to}; write it where the recipient's number or name belongs"
+        )
+
+
+def is_local_file(tiles: str) -> bool:
+    """Whether ``page.tiles`` is a file on this machine."""
+    return bool(tiles) and not urlsplit(tiles).netloc
+
+
+def check_page(page: Page) -> None:
+    """Refuse map tiles that no browser could fetch."""
+    if not page.tiles:
+        return
+    address = urlsplit(page.tiles)
+    if is_local_file(page.tiles):
+        if not page.tiles.endswith(".pmtiles"):
+            raise ConfigError(f"page.tiles: {page.tiles}: a file of tiles is a .pmtiles archive")
+        if not Path(page.tiles).is_file():
+            raise ConfigError(f"page.tiles: {page.tiles}: there is no such file")
+    elif address.scheme not in {"http", "https"}:
+        raise ConfigError(f"page.tiles: {page.tiles!r} begins with neither https:// nor http://")
+    elif not address.path.endswith(".pmtiles") and any(part not in page.tiles for part in TILE_PARTS):
+        raise ConfigError(
+            f"page.tiles: {page.tiles!r} lacks {{z}}, {{x}} or {{y}}; without them it is a .pmtiles archive"
         )
 
 

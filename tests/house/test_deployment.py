@@ -96,9 +96,9 @@ def test_the_image_copies_what_is_there_and_what_dockerignore_lets_through() -> 
 def test_what_the_build_needs_is_copied() -> None:
     """Hatchling reads these while it makes the wheel."""
     project = (CHECKOUT / "pyproject.toml").read_text()
-    named = set(re.findall(r'"(README\.md|LICENSE|src|protocols)', project))
+    named = set(re.findall(r'"(README\.md|LICENSE|src|protocols)', project)) | {"hatch_build.py", "web"}
     copied = {name for words in words_of("COPY") for name in words[:-1]}
-    assert named == {"README.md", "LICENSE", "src", "protocols"}
+    assert named >= {"README.md", "LICENSE", "src", "protocols"}
     assert named <= copied
 
 

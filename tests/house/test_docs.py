@@ -208,7 +208,7 @@ def test_settings_files_are_accepted(page: Path, tmp_path: Path) -> None:
         tree = tomllib.loads(block)
         if not set(tree) <= set(Settings.__struct_fields__):
             continue  # a file of another kind
-        given = re.findall(r'"(/[^"]+\.pem)"', block)
+        given = re.findall(r'"(/[^"]+\.(?:pem|pmtiles))"', block)
         for name in given:
             (tmp_path / Path(name).name).touch()
             block = block.replace(name, str(tmp_path / Path(name).name))  # noqa: PLW2901

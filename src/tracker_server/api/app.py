@@ -1,4 +1,4 @@
-"""The application: metrics and health."""
+"""The application: metrics, health and the web page."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tracker_server.api.page import page_routes
+from tracker_server.config import Page
 from tracker_server.metrics import Metrics
 
 
@@ -22,7 +24,7 @@ class Readiness(Struct, frozen=True):
     problems: tuple[str, ...] = ()
 
 
-def make_app(metrics: Metrics, readiness: Callable[[], Awaitable[Readiness]]) -> Starlette:
+def make_app(metrics: Metrics, readiness: Callable[[], Awaitable[Readiness]], page: Page) -> Starlette:
     """The routes, over what they need."""
 
     async def exposition(_: Request) -> Response:
@@ -42,5 +44,6 @@ def make_app(metrics: Metrics, readiness: Callable[[], Awaitable[Readiness]]) ->
             Route("/metrics", exposition),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
+            *page_routes(page),
         ]
     )

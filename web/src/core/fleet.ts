@@ -1,0 +1,159 @@
+/** The trackers that one may see, kept current by the socket. Positions change often: they live outside of signals. */
+
+import { batch, signal } from "@preact/signals";
+
+import { api } from "./api.ts";
+import type { Device, Event, Geofence, Group, Position } from "./types.ts";
+
+export const devices = signal<ReadonlyMap<number, Device>>(new Map());
+export const groups = signal<readonly Group[]>([]);
+export const geofences = signal<readonly Geofence[]>([]);
+export const connected = signal(false);
+export const loaded = signal(false);
+/** Counts up, at most a few times a second, when positions have changed. */
+export const moved = signal(0);
+
+export const positions = new Map<number, Position>();
+
+type Listener<T> = (item: T) => void;
+const positionListeners = new Set<Listener<Position>>();
+const eventListeners = new Set<Listener<Event>>();
+
+export function onPosition(listener: Listener<Position>): () => void {
+  positionListeners.add(listener);
+  return () => positionListeners.delete(listener);
+}
+
+export function onEvent(listener: Listener<Event>): () => void {
+  eventListeners.add(listener);
+  return () => eventListeners.delete(listener);
+}
+
+/** A blocked tracker stands in the list of devices for its management's sake; it is not shown anywhere else. */
+export const isBlocked = (device: Device): boolean => Boolean(device.attributes?.block);
+
+export type Motion = "moving" | "idle" | "offline" | "unknown";
+
+export function motionOf(device: Device): Motion {
+  if (device.status === "unknown" || !positions.has(device.id)) return device.status === "online" ? "idle" : "unknown";
+  if (device.status === "offline") return "offline";
+  return positions.get(device.id)?.attributes?.motion === true ? "moving" : "idle";
+}
+
+let announcing = 0;
+function announce() {
+  if (announcing) return;
+  announcing = window.setTimeout(() => {
+    announcing = 0;
+    moved.value++;
+  }, 250);
+}
+
+function takePositions(list: readonly Position[]) {
+  for (const position of list) {
+    positions.set(position.deviceId, position);
+    for (const listener of positionListeners) listener(position);
+  }
+  if (list.length) announce();
+}
+
+function takeDevices(list: readonly Device[]) {
+  if (!list.length) return;
+  const next = new Map(devices.value);
+  for (const device of list) {
+    next.set(device.id, device);
+    if (isBlocked(device)) positions.delete(device.id);
+  }
+  devices.value = next;
+  announce();
+}
+
+export async function refresh(): Promise<void> {
+  const [list, latest, folders, fences] = await Promise.all([
+    api.get<Device[]>("/devices"),
+    api.get<Position[]>("/positions"),
+    api.get<Group[]>("/groups").catch(() => []),
+    api.get<Geofence[]>("/geofences").catch(() => []),
+  ]);
+  batch(() => {
+    positions.clear();
+    devices.value = new Map(list.map((device) => [device.id, device]));
+    groups.value = folders;
+    geofences.value = fences;
+    loaded.value = true;
+    moved.value++;
+  });
+  takePositions(latest);
+}
+
+export const refreshDevices = async (): Promise<void> => {
+  const list = await api.get<Device[]>("/devices");
+  devices.value = new Map(list.map((device) => [device.id, device]));
+  for (const id of [...positions.keys()]) {
+    const device = devices.value.get(id);
+    if (!device || isBlocked(device)) positions.delete(id);
+  }
+  moved.value++;
+};
+
+export const refreshGeofences = async (): Promise<void> => {
+  geofences.value = await api.get<Geofence[]>("/geofences");
+};
+
+// ------------------------------------------------------------------------------------------------- the socket
+
+const PAUSE_MS_MIN = 1_000;
+const PAUSE_MS_MAX = 30_000;
+
+let socket: WebSocket | null = null;
+let pause = PAUSE_MS_MIN;
+let retry = 0;
+let wanted = false;
+
+export function connect(): void {
+  wanted = true;
+  open();
+}
+
+export function disconnect(): void {
+  wanted = false;
+  clearTimeout(retry);
+  socket?.close();
+  socket = null;
+  connected.value = false;
+  loaded.value = false;
+  devices.value = new Map();
+  positions.clear();
+}
+
+function open() {
+  clearTimeout(retry);
+  const address = new URL("/api/socket", location.href);
+  address.protocol = address.protocol.replace("http", "ws");
+  const opened = new WebSocket(address);
+  socket = opened;
+  opened.onopen = () => {
+    pause = PAUSE_MS_MIN;
+    connected.value = true;
+    refresh().catch(() => opened.close());
+  };
+  opened.onmessage = (message) => {
+    const told = JSON.parse(String(message.data)) as {
+      devices?: Device[];
+      positions?: Position[];
+      events?: Event[];
+    };
+    batch(() => {
+      if (told.devices) takeDevices(told.devices);
+      if (told.positions) takePositions(told.positions);
+      for (const event of told.events ?? []) for (const listener of eventListeners) listener(event);
+    });
+  };
+  opened.onclose = () => {
+    if (socket !== opened) return;
+    connected.value = false;
+    if (!wanted) return;
+    retry = window.setTimeout(open, pause * (0.75 + Math.random() / 2));
+    pause = Math.min(pause * 2, PAUSE_MS_MAX);
+  };
+}

@@ -1,0 +1,89 @@
+/** Who is signed in, and what he may do. */
+
+import { computed, signal } from "@preact/signals";
+
+import { isLanguage, speak } from "../i18n/index.ts";
+import { api, ApiError, signedOut } from "./api.ts";
+import { type Units, units, zone } from "./preferences.ts";
+import type { PageConfig, User } from "./types.ts";
+
+export type Right =
+  | "read"
+  | "reports"
+  | "write"
+  | "devices"
+  | "commands"
+  | "share"
+  | "self"
+  | "users"
+  | "books"
+  | "money"
+  | "operate"
+  | "administer";
+
+export const config = signal<PageConfig>({
+  title: "Tracker server",
+  version: "",
+  tiles: "",
+  tilesAttribution: "",
+  tilesZoomMax: 19,
+  languages: ["en"],
+});
+
+/** undefined: not known yet; null: nobody. */
+export const user = signal<User | null | undefined>(undefined);
+
+export const operator = computed(() => {
+  const role = user.value?.role;
+  return role === "admin" || role === "staff" || (!role && Boolean(user.value?.administrator));
+});
+
+export function may(right: Right): boolean {
+  const who = user.value;
+  if (!who) return false;
+  const rights = (who as User & { rights?: string[] }).rights;
+  return rights ? rights.includes(right) : !who.readonly || right === "read";
+}
+
+async function greet(who: User) {
+  const kept = who.attributes ?? {};
+  if (isLanguage(kept.language)) await speak(kept.language);
+  if (typeof kept.units === "string" && ["km", "mi", "nmi"].includes(kept.units)) units.value = kept.units as Units;
+  if (typeof kept.timezone === "string" && kept.timezone) zone.value = kept.timezone;
+  user.value = who;
+}
+
+export async function resume(): Promise<void> {
+  try {
+    await greet(await api.get<User>("/session"));
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 0) throw error;
+    user.value = null;
+  }
+}
+
+/** A guest's link brings its token; the server makes a session of it. */
+export async function resumeByToken(token: string): Promise<void> {
+  await greet(await api.get<User>("/session", { token }));
+}
+
+export async function signIn(email: string, password: string, code = ""): Promise<void> {
+  const fields: Record<string, string> = { email, password };
+  if (code) fields.code = code;
+  await greet(await api.form<User>("/session", fields));
+}
+
+export async function signOut(): Promise<void> {
+  await api.remove("/session").catch(() => null);
+  user.value = null;
+}
+
+/** Changes of one's own user: read first, so that nothing else is touched. */
+export async function changeSelf(change: (who: User) => User): Promise<void> {
+  const now = await api.get<User>("/session");
+  user.value = await api.put<User>(`/users/${now.id}`, change({ ...now, attributes: { ...now.attributes } }));
+}
+
+signedOut.listener = () => {
+  if (user.value) user.value = null;
+};

@@ -1,0 +1,129 @@
+/** Lines, areas and points of our own over the base map, kept by name; each is replaced as a whole. */
+
+import type { Feature, FeatureCollection } from "geojson";
+import type { GeoJSONSource, LayerSpecification, Map as MapLibre } from "maplibre-gl";
+
+import type { Geofence } from "../core/types.ts";
+import { circleRing, parse, type Point } from "../core/wkt.ts";
+
+type LayerWithoutSource = LayerSpecification extends infer One ? (One extends { source: string } ? Omit<One, "source"> : never) : never;
+
+/** A source with its layers. ``data`` replaces what it shows; ``remove`` takes all of it away. */
+export function addLayers(map: MapLibre, name: string, layers: readonly LayerWithoutSource[]) {
+  map.addSource(name, { type: "geojson", data: { type: "FeatureCollection", features: [] } });
+  for (const layer of layers) map.addLayer({ ...layer, source: name } as LayerSpecification);
+  return {
+    data: (features: Feature[]) => {
+      const source = map.getSource(name) as GeoJSONSource | undefined;
+      source?.setData({ type: "FeatureCollection", features } satisfies FeatureCollection);
+    },
+    remove: () => {
+      for (const layer of layers) if (map.getLayer(layer.id)) map.removeLayer(layer.id);
+      if (map.getSource(name)) map.removeSource(name);
+    },
+  };
+}
+
+export const CORRIDOR_M = 100; // the whole width, where a fence names none
+
+export const colourOf = (fence: Geofence): string => {
+  const colour = fence.attributes?.color;
+  return typeof colour === "string" && /^#[0-9a-f]{6}$/i.test(colour) ? colour : "#b0493a";
+};
+
+/** A fence as features; an area that cannot be read is left out. */
+export function featuresOf(fence: Geofence): Feature[] {
+  const properties = { id: fence.id, name: fence.name, colour: colourOf(fence), width: widthOf(fence), squeeze: 1 };
+  const polygon = (rings: Point[][]): Feature => ({
+    type: "Feature",
+    geometry: { type: "Polygon", coordinates: rings },
+    properties,
+  });
+  try {
+    const shape = parse(fence.area);
+    switch (shape.kind) {
+      case "circle":
+        return [polygon([circleRing(shape.centre, shape.radius)])];
+      case "polygon":
+        return [polygon(shape.rings)];
+      case "polygons":
+        return shape.parts.map(polygon);
+      case "line":
+        return shape.parts.map((line) => ({
+          type: "Feature",
+          geometry: { type: "LineString", coordinates: line },
+          properties: { ...properties, squeeze: 1 / Math.cos(((line[0]?.[1] ?? 0) * Math.PI) / 180) },
+        }));
+    }
+  } catch {
+    return [];
+  }
+}
+
+/** A corridor's whole width in metres. */
+export function widthOf(fence: Geofence): number {
+  const half = Number(fence.attributes?.polylineDistance);
+  return half > 0 ? half * 2 : CORRIDOR_M;
+}
+
+export function boundsOf(features: readonly Feature[]): [[number, number], [number, number]] | null {
+  let west = 180;
+  let south = 90;
+  let east = -180;
+  let north = -90;
+  const take = (value: unknown): void => {
+    if (!Array.isArray(value)) return;
+    if (typeof value[0] === "number") {
+      west = Math.min(west, value[0]);
+      east = Math.max(east, value[0]);
+      south = Math.min(south, value[1] as number);
+      north = Math.max(north, value[1] as number);
+    } else for (const one of value) take(one);
+  };
+  for (const feature of features) if ("coordinates" in feature.geometry) take(feature.geometry.coordinates);
+  return west > east ? null : [[west, south], [east, north]];
+}
+
+const EQUATOR_M = 40_075_016.686;
+const TILE_PX = 512;
+
+/** A line as wide as its ``width`` in metres, at every zoom. ``squeeze`` undoes Mercator's stretching. */
+const metres = (zoom: number) =>
+  ["*", ["*", ["get", "width"], ["get", "squeeze"]], (TILE_PX * 2 ** zoom) / EQUATOR_M] as unknown as number;
+
+export const FENCE_LAYERS: readonly LayerWithoutSource[] = [
+  {
+    id: "fence-area",
+    type: "fill",
+    filter: ["==", ["geometry-type"], "Polygon"],
+    paint: { "fill-color": ["get", "colour"], "fill-opacity": 0.16 },
+  },
+  {
+    id: "fence-corridor",
+    type: "line",
+    filter: ["==", ["geometry-type"], "LineString"],
+    layout: { "line-cap": "round", "line-join": "round" },
+    paint: {
+      "line-color": ["get", "colour"],
+      "line-opacity": 0.25,
+      "line-width": ["interpolate", ["exponential", 2], ["zoom"], 0, metres(0), 22, metres(22)],
+    },
+  },
+  {
+    id: "fence-edge",
+    type: "line",
+    paint: { "line-color": ["get", "colour"], "line-width": 2 },
+  },
+  {
+    id: "fence-name",
+    type: "symbol",
+    minzoom: 5,
+    layout: {
+      "text-field": ["get", "name"],
+      "text-font": ["Noto Sans Bold"],
+      "text-size": 12,
+      "symbol-placement": "point",
+    },
+    paint: { "text-color": ["get", "colour"], "text-halo-color": "#ffffff", "text-halo-width": 1.4 },
+  },
+];
