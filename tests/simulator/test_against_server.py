@@ -13,6 +13,7 @@ from tests.servers.serve import PROGRAM, Running, Servers
 from tests.servers.waiting import wait_until
 
 REGISTER = {"devices.unknown": "register"}
+ROUGH_DAY = Path(__file__).parents[2] / "config/scenarios/rough-day.toml"
 HOMES = pytest.mark.parametrize("kills", ["server", "database"])
 
 
@@ -101,3 +102,40 @@ def test_a_fleet_that_reconnects_loses_nothing_when_all_is_killed(
     rows = stored(running)
     assert set(rows) == set(lines)
     assert set(rows.values()) == {1}
+
+
+def test_a_rough_day_loses_nothing(server: Servers, postgres_dsn: str, tmp_path: Path) -> None:
+    """The scenario that we ship: each kind of trouble happens, and every fix is stored once at the time it was told for."""
+    running = server(REGISTER, dsn=postgres_dsn, protocols=["gt06", "teltonika", "osmand"])
+    text = ROUGH_DAY.read_text()
+    for name in ("gt06", "teltonika", "osmand"):
+        text = text.replace(
+            f'protocol = "{name}"', f'protocol = "{name}"\nport = {running.addresses[name][1]}'
+        )
+    scenario = tmp_path / "rough-day.toml"
+    scenario.write_text(text)
+    files = ["--ledger", "ledger", "--report", "report.json", "--html", "page.html"]
+    done = subprocess.run(
+        [str(PROGRAM), "simulate", "--scenario", str(scenario), "--devices", "30", "--fixes", "80", *files],
+        capture_output=True, text=True, timeout=90, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = (tmp_path / "ledger").read_text().splitlines()
+    rows = stored(running)
+    assert len(lines) == 30 * 80
+    assert set(rows) == set(lines)
+    assert set(rows.values()) == {1}
+    report = json.loads((tmp_path / "report.json").read_bytes())
+    made = {
+        trouble for family in report["families"] for trouble, count in family["troubles"].items() if count
+    }
+    assert made >= {"duplicate", "cut in mid-packet", "half-open", "offline", "storm", "stray caller"}
+    assert (
+        report["fixes"]["answered"]
+        == sum(family["fixes"]["answered"] for family in report["families"])
+        == 2_400
+    )
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("<svg") == 3
+    assert "Every answer was right." in page
+    assert "made: half-open" in page

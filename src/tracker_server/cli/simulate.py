@@ -6,40 +6,42 @@ import asyncio
 import signal
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from tracker_server.cli.common import refused, wrong
 
 if TYPE_CHECKING:
-    from tracker_protocols.protocol import Protocol, Transport
-    from tracker_server.simulator.fleet import Fleet
     from tracker_server.simulator.ledger import Ledger
     from tracker_server.simulator.plan import Plan
+    from tracker_server.simulator.run import Run
 
 
 def simulate(  # noqa: PLR0913  (each is a flag)
     *,
-    protocol: str,
-    target: str,
-    devices: int = 10,
-    fixes: int = 100,
+    protocol: str | None = None,
+    target: str | None = None,
+    scenario: Path | None = None,
+    devices: int | None = None,
+    fixes: int | None = None,
     rate: float | None = None,
-    seed: int = 1,
-    packet: int = 1,
-    window: int = 1,
-    repeat: int = 1,
+    seed: int | None = None,
+    packet: int | None = None,
+    window: int | None = None,
+    repeat: int | None = None,
     transport: str | None = None,
-    prefix: str = "35",
+    prefix: str | None = None,
     start: str | None = None,
-    interval: int = 10,
-    timeout: float = 30.0,
+    interval: int | None = None,
+    timeout: float | None = None,
+    late: float | None = None,
     reconnect: Annotated[bool, Parameter(negative="")] = False,
-    give_up: float = 60.0,
-    hold: float = 0.0,
+    give_up: float | None = None,
+    hold: float | None = None,
     ledger: Path | None = None,
     report: Path | None = None,
+    html: Path | None = None,
     list_ids: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Let a fleet report, and check every answer.
@@ -53,114 +55,77 @@ def simulate(  # noqa: PLR0913  (each is a flag)
     protocol
         A name from `tracker-server protocols`.
     target
-        HOST:PORT of the server.
+        HOST:PORT of the server; with --scenario the HOST.
+    scenario
+        TOML file with several families of devices and what befalls them; other flags stand above it.
     devices
-        How many devices, each with a connection of its own.
+        How many devices, each with a connection of its own. Default: 10.
     fixes
-        Fixes of each device; 0: connect only.
+        Fixes of each device; 0: connect only. Default: 100.
     rate
         Fixes a second of all devices together, whether answered or not (open loop). Default: as fast as answers come.
     seed
-        Identifiers and journeys are drawn from it.
+        Identifiers and journeys are drawn from it. Default: 1.
     packet
-        Fixes in one packet, where the language can.
+        Fixes in one packet, where the language can. Default: 1.
     window
-        Packets in flight of one device.
+        Packets in flight of one device. Default: 1.
     repeat
-        Send each packet so many times.
+        Send each packet so many times. Default: 1.
     transport
         tcp or udp, where the language is spoken over both.
     prefix
-        First digits of the identifiers.
+        First digits of the identifiers. Default: 35.
     start
         Time of each device's first fix (ISO 8601). Default: a midnight in UTC, so that all lie before today.
     interval
-        Seconds between two fixes of a device.
+        Seconds between two fixes of a device. Default: 10.
     timeout
-        Seconds to wait for an answer.
+        Seconds to wait for an answer. Default: 30.
+    late
+        Seconds after which an answer comes too late and fails the run. Default: none.
     reconnect
         After a broken connection call again and send what was not answered.
     give_up
-        Seconds without any progress after which a reconnecting device gives up.
+        Seconds without any progress after which a reconnecting device gives up. Default: 60.
     hold
-        Seconds to keep connections open after the last answer.
+        Seconds to keep connections open after the last answer. Default: 0.
     ledger
         File for a line `unique_id,unix_time` for each fix that was answered; begun anew.
     report
         File for the result as JSON.
+    html
+        File for the result as a page with plots.
     list_ids
         Print the identifiers of the fleet and do nothing else.
     """
-    from tracker_server.simulator.plan import Plan, PlanError, check, default_start
+    from tracker_server.simulator.plan import PlanError
+    from tracker_server.simulator.scenario import plans_of, read_scenario
 
+    said = {
+        "protocol": protocol, "target": target, "devices": devices, "fixes": fixes, "rate": rate, "seed": seed,
+        "packet": packet, "window": window, "repeat": repeat, "transport": transport, "prefix": prefix,
+        "start": start, "interval": interval, "timeout": timeout, "late": late, "reconnect": reconnect or None,
+        "give_up": give_up, "hold": hold,
+    }  # fmt: skip
+    flags = {key: value for key, value in said.items() if value is not None}
     now = datetime.now(UTC)
-    spoken = _protocol(protocol)
-    host, port = _target(target)
-    plan = Plan(
-        protocol=spoken,
-        host=host,
-        port=port,
-        transport=_transport(transport) if transport else spoken.transports[0],
-        devices=devices,
-        fixes=fixes,
-        packet=packet,
-        window=window,
-        repeat=repeat,
-        rate=rate,
-        seed=seed,
-        prefix=prefix,
-        start=_moment(start) if start else default_start(fixes, interval, now),
-        interval_s=interval,
-        timeout_s=timeout,
-        reconnect=reconnect,
-        give_up_s=give_up,
-        hold_s=hold,
-    )
     try:
-        check(plan, now)
+        plans = read_scenario(scenario, flags, now) if scenario else plans_of(flags, now)
     except PlanError as error:
         wrong(str(error))
     if list_ids:
-        from tracker_server.simulator.identity import unique_id
-
-        for number in range(plan.devices):
-            print(unique_id(plan.prefix, plan.seed, number))  # noqa: T201
+        _list(plans)
         return
-    _run(plan, ledger, report)
+    _run(plans, scenario, ledger, {"--report": report, "--html": html})
 
 
-def _protocol(name: str) -> Protocol:
-    from tracker_protocols import BY_NAME
+def _list(plans: list[Plan]) -> None:
+    from tracker_server.simulator.identity import unique_id
 
-    spoken = BY_NAME.get(name)
-    if spoken is None:
-        wrong(f"--protocol: no protocol is named {name!r}; `tracker-server protocols` lists them")
-    return spoken
-
-
-def _target(target: str) -> tuple[str, int]:
-    host, _, port = target.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdecimal() or not 0 < int(port) <= 65_535:
-        wrong(f"--target: {target!r} is not HOST:PORT; for example 127.0.0.1:5023 or [::1]:5023")
-    return host, int(port)
-
-
-def _transport(name: str) -> Transport:
-    from tracker_protocols.protocol import Transport
-
-    try:
-        return Transport(name)
-    except ValueError:
-        wrong(f"--transport: {name!r} is not one of {', '.join(Transport)}")
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        wrong(f"--start: {text!r} is not a time of ISO 8601; for example 2026-01-31T08:00:00Z")
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).replace(microsecond=0).astimezone(UTC)
+    for plan in plans:
+        for number in range(plan.devices):
+            print(unique_id(plan.prefix, plan.seed, plan.first + number))  # noqa: T201
 
 
 def _open_ledger(path: Path | None) -> Ledger | None:
@@ -174,50 +139,77 @@ def _open_ledger(path: Path | None) -> Ledger | None:
         wrong(f"--ledger: {path} cannot be written: {error.strerror}")
 
 
-def _run(plan: Plan, ledger_file: Path | None, report_file: Path | None) -> None:
+def _run(
+    plans: list[Plan], scenario: Path | None, ledger_file: Path | None, files: dict[str, Path | None]
+) -> None:
+    from tracker_server.simulator.fleet import allow_connections
+    from tracker_server.simulator.plan import PlanError
+    from tracker_server.simulator.run import Run
+
+    try:
+        allow_connections(sum(plan.devices for plan in plans))
+    except PlanError as error:
+        wrong(str(error))
+    for flag, file in files.items():
+        if file is not None:
+            try:
+                file.touch()
+            except OSError as error:
+                wrong(f"{flag}: {file} cannot be written: {error.strerror}")
+    run = Run(plans, _open_ledger(ledger_file))
+    try:
+        _drive(run)
+    except* OSError as group:
+        refused(f"--ledger: {ledger_file} cannot be written: {_first(group)}")
+    raise SystemExit(0 if _tell(run, scenario, files) else 1)
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _tell(run: Run, scenario: Path | None, files: dict[str, Path | None]) -> bool:
+    """Write and print what came of it; whether all was well."""
     import msgspec
     from rich.console import Console
 
-    from tracker_server.simulator.fleet import Fleet, allow_connections
-    from tracker_server.simulator.plan import PlanError
-    from tracker_server.simulator.report import make_report, table_of
+    from tracker_server.simulator.report import make_report, make_scenario_report, table_of, whole_table_of
 
-    try:
-        allow_connections(plan.devices)
-    except PlanError as error:
-        wrong(str(error))
-    if report_file is not None:
-        try:
-            report_file.touch()
-        except OSError as error:
-            wrong(f"--report: {report_file} cannot be written: {error.strerror}")
-    fleet = Fleet(plan, _open_ledger(ledger_file))
-    try:
-        _drive(fleet)
-    except* OSError as group:
-        refused(f"--ledger: {ledger_file} cannot be written: {group.exceptions[0]}")
-    report = make_report(fleet)
-    if report_file is not None:
-        report_file.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
-    Console().print(table_of(report))
-    raise SystemExit(0 if report.ok else 1)
+    if scenario is None:
+        report = make_report(run.fleets[0])
+        tables = [table_of(report)]
+    else:
+        report = make_scenario_report(run, str(scenario))
+        tables = [*map(table_of, report.families), whole_table_of(report)]
+    if file := files["--report"]:
+        file.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    if file := files["--html"]:
+        from tracker_server.simulator.page import page_of
+
+        file.write_text(page_of(report))
+    for table in tables:
+        Console().print(table)
+    return report.ok
 
 
-def _drive(fleet: Fleet) -> None:
+def _drive(run: Run) -> None:
     import uvloop
 
     from tracker_server.simulator.display import Display
 
-    display = Display(fleet)
-    fleet.prepare(display.preparing())
+    display = Display(run)
+    run.prepare(display.preparing())
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, fleet.stop)
+            loop.add_signal_handler(number, run.stop)
         showing = loop.create_task(display.run())
         try:
-            await fleet.run()
+            await run.run()
         finally:
             showing.cancel()
 

@@ -13,6 +13,7 @@ from typing import cast
 
 from tracker_server.simulator.score import Score
 from tracker_server.simulator.script import Script
+from tracker_server.simulator.trouble import Abandoned, Trouble
 
 now_s = time.monotonic
 
@@ -47,7 +48,13 @@ class Conversation(asyncio.Protocol):
         self._repeat = plan.repeat
         self._since: deque[float] = deque()  # whence latency counts, for each one in flight
         self._counted = -1  # the last packet whose fixes are counted as answered
-        self._first_s = int(plan.start.timestamp())
+        self._late_s = plan.late_s
+        self._trouble = Trouble(plan, score, number) if plan.habits.troubled else None
+        self._withheld = 0  # packets that fell due while there is no network
+        self._released_at = 0.0
+        self.online = asyncio.Event()  # whether there is a network to call over
+        self.online.set()
+        self.deliberate = False  # the present connection ends by the scenario's doing
 
     # ------------------------------------------------------------------ asyncio.Protocol
 
@@ -64,7 +71,10 @@ class Conversation(asyncio.Protocol):
         self.transport = None
         self.ready = False
         self.score.connected -= 1
-        if not self.over.done():
+        if self.deliberate:
+            self.deliberate = False
+            self._rewind()
+        elif not self.over.done():
             self.score.breaks += 1
             self.score.errors[f"connection broken: {exc}" if exc else "connection closed by the server"] += 1
             self._rewind()
@@ -99,6 +109,7 @@ class Conversation(asyncio.Protocol):
         if not self.ready or self.over.done():
             return
         transport, window, repeat, script = self.transport, self._window, self._repeat, self.script
+        trouble = self._trouble
         assert transport is not None
         while self.sent < self.allowed and self.sent - self.done < window and not self.paused:
             number = self.sent
@@ -107,7 +118,13 @@ class Conversation(asyncio.Protocol):
                 self._prepare()
             at = packet - script.first
             ends = script.data_ends
-            transport.write(script.data[ends[at - 1] if at else 0 : ends[at]])
+            data = script.data[ends[at - 1] if at else 0 : ends[at]]
+            if trouble is None:
+                transport.write(data)
+            elif self._struck(trouble, number, data):
+                return
+            else:
+                trouble.write(transport, data)
             self._sent(number)
             if self.done == number and not self.expected():
                 self._unanswerable()
@@ -127,9 +144,67 @@ class Conversation(asyncio.Protocol):
             if rate is None:
                 self._since.append(now)
             else:
-                self._since.append(score.zero + (number * score.plan.devices + self.number) / rate)
+                due = score.zero + (number * score.plan.devices + self.number) / rate
+                self._since.append(max(due, self._released_at))
         self.sent = number + 1
         score.packets_sent += 1
+
+    def allow(self) -> None:
+        """One more packet is due; while there is no network it is kept until there is."""
+        habits = self.score.plan.habits
+        if not habits.offline_packets:
+            self.allowed += 1
+            self.pump()
+            return
+        packet = self.allowed + self._withheld
+        if habits.offline(packet):
+            if not self._withheld:
+                self.online.clear()
+                self.score.troubles["offline"] += 1
+                self.lose()
+            self._withheld += 1
+            if habits.offline(packet + 1) and packet + 1 < self.total:
+                return
+            self.allowed += self._withheld
+            self._withheld = 0
+            self._released_at = self.progress_at = now_s()
+            self.online.set()
+        else:
+            self.allowed += 1
+        self.pump()
+
+    def _struck(self, trouble: Trouble, packet: int, data: bytes) -> bool:
+        """Let happen to the connection what is to happen before this packet; True: it is gone."""
+        what = trouble.before(packet, now_s())
+        if not what:
+            return False
+        self.score.troubles[what] += 1
+        if what in {"half-open", "forgotten by NAT"}:
+            self._abandon()
+        else:
+            if what == "cut in mid-packet":
+                assert self.transport is not None
+                self.transport.write(data[: max(1, len(data) // 2)])
+            self.lose()
+        return True
+
+    def lose(self) -> None:
+        """End the present connection, as a network does."""
+        self.ready = False
+        if self.transport is not None and not self.over.done():
+            self.deliberate = True
+            self.transport.close()
+
+    def _abandon(self) -> None:
+        """Leave the connection as it is and call anew."""
+        assert self.transport is not None
+        transport, self.transport = self.transport, None
+        self.ready = False
+        transport.set_protocol(Abandoned(self.score, transport))
+        self.score.connected -= 1
+        self._rewind()
+        if not self.ended.done():
+            self.ended.set_result(None)
 
     def _prepare(self) -> None:
         """What did not fit into memory before the clock started is made ready now; the time is told apart."""
@@ -152,18 +227,24 @@ class Conversation(asyncio.Protocol):
         now = now_s()
         packet = self.done // self._repeat
         if right:
-            score.latency.add(now - self._since[0])
+            took_s = now - self._since[0]
+            if self._trouble is None or self._trouble.doubled != packet:
+                score.latency.add(took_s)
+            if self._late_s is not None and took_s > self._late_s:
+                score.late += 1
             score.packets_answered += 1
             if packet != self._counted:
                 self._counted = packet
                 fixes = self.fixes_of(self.done)
                 score.fixes_answered += fixes
                 if score.ledger is not None:
-                    plan = score.plan
-                    first_s = self._first_s + packet * plan.packet * plan.interval_s
-                    score.ledger.add(self.script.unique_id, first_s, fixes, plan.interval_s)
+                    at = (packet - self.script.first) * score.plan.packet
+                    score.ledger.add(self.script.unique_id, self.script.times[at : at + fixes])
         self.asked_at = self.progress_at = score.last_at = now
         self.heard = True
+        if right and self._trouble is not None and self._trouble.again(packet):
+            self._rewind()
+            return
         self._settled()
         while self.done < self.sent and not self.expected():
             self._unanswerable()

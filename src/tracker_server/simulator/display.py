@@ -12,25 +12,28 @@ from rich.table import Table
 
 from tracker_server.simulator.conversation import now_s
 from tracker_server.simulator.fleet import Fleet
+from tracker_server.simulator.histogram import Histogram
+from tracker_server.simulator.run import Run
 
 LIVE_S = 0.5
 LINE_S = 5.0
+COLUMNS = ("done", "fixes/s", "answer p50/p99", "connections", "troubles", "errors", "left")
 
 
 class Display:
     """Writes to standard error, so that standard output holds the result alone."""
 
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
+    def __init__(self, run: Run) -> None:
+        self._run = run
         self._console = Console(stderr=True)
-        self._seen = 0
+        self._seen: dict[Fleet, int] = {}
         self._seen_at = now_s()
 
     def preparing(self) -> Callable[[int], None]:
         """To be told how many devices' packets are ready."""
         if not self._console.is_terminal:
             return lambda _: None
-        devices = self._fleet.plan.devices
+        devices = self._run.devices
         step = max(1, devices // 50)
 
         def told(ready: int) -> None:
@@ -46,7 +49,11 @@ class Display:
         if not self._console.is_terminal:
             while True:
                 await asyncio.sleep(LINE_S)
-                sys.stderr.write("  ".join(f"{name} {value}" for name, value in self._values()) + "\n")
+                for name, row in self._rows():
+                    values = "  ".join(
+                        f"{column} {value}" for column, value in zip(COLUMNS, row, strict=True)
+                    )
+                    sys.stderr.write(f"{name}: {values}\n" if len(self._run.fleets) > 1 else f"{values}\n")
                 sys.stderr.flush()
         with Live(self._table(), console=self._console, auto_refresh=False, transient=True) as live:
             while True:
@@ -54,30 +61,39 @@ class Display:
                 live.update(self._table(), refresh=True)
 
     def _table(self) -> Table:
-        plan = self._fleet.plan
-        table = Table(title=f"{plan.protocol.name} → {plan.host}:{plan.port}", show_header=False)
-        table.add_column(style="bold")
-        table.add_column(justify="right", min_width=24)
-        for name, value in self._values():
-            table.add_row(name, value)
+        table = Table()
+        table.add_column("fleet", style="bold")
+        for column in COLUMNS:
+            table.add_column(column, justify="right")
+        for name, row in self._rows():
+            table.add_row(name, *row)
         return table
 
-    def _values(self) -> list[tuple[str, str]]:
-        plan, score = self._fleet.plan, self._fleet.score
+    def _rows(self) -> list[tuple[str, tuple[str, ...]]]:
         now = now_s()
+        passed_s = max(now - self._seen_at, 1e-6)
+        self._seen_at = now
+        rows: list[tuple[str, tuple[str, ...]]] = []
+        for fleet in self._run.fleets:
+            plan = fleet.plan
+            rows.append((f"{plan.protocol.name} → {plan.host}:{plan.port}", self._values(fleet, passed_s)))
+        return rows
+
+    def _values(self, fleet: Fleet, passed_s: float) -> tuple[str, ...]:
+        plan, score = fleet.plan, fleet.score
         done = score.fixes_answered + score.fixes_unanswerable
-        rate = (done - self._seen) / max(now - self._seen_at, 1e-6)
-        self._seen, self._seen_at = done, now
-        latency = score.latency
-        faults = score.wrong + score.unasked + score.timeouts
+        rate = (done - self._seen.get(fleet, 0)) / passed_s
+        self._seen[fleet] = done
+        latency: Histogram = score.latency
+        faults = score.wrong + score.unasked + score.timeouts + score.late
         share = done / plan.fixes_in_all * 100 if plan.fixes_in_all else 100.0
-        return [
-            ("done", f"{done:,} of {plan.fixes_in_all:,} ({share:.0f} %)"),
-            ("fixes/s", f"{rate:,.0f}"),
-            (
-                "answer p50/p99",
-                f"{latency.percentile_s(50) * 1e3:.1f}/{latency.percentile_s(99) * 1e3:.1f} ms",
-            ),
-            ("connections", f"{score.connected:,} of {plan.devices:,}, broken {score.breaks:,}"),
-            ("errors", f"{faults:,}"),
-        ]
+        left = (plan.fixes_in_all - done) / rate if rate > 0 else 0.0
+        return (
+            f"{done:,} of {plan.fixes_in_all:,} ({share:.0f} %)",
+            f"{rate:,.0f}",
+            f"{latency.percentile_s(50) * 1e3:.1f}/{latency.percentile_s(99) * 1e3:.1f} ms",
+            f"{score.connected:,} of {plan.devices:,}, broken {score.breaks:,}",
+            f"{sum(score.troubles.values()):,}",
+            f"{faults:,}",
+            f"{left:,.0f} s",
+        )

@@ -19,6 +19,8 @@ from tracker_server.simulator.plan import Plan, PlanError
 from tracker_server.simulator.score import Score
 from tracker_server.simulator.script import Script, packets_at_once
 from tracker_server.simulator.streams import FrameConversation, HttpConversation
+from tracker_server.simulator.timeline import Timeline
+from tracker_server.simulator.trouble import strays
 
 CONNECTING_MAX = 256  # handshakes under way at once; a listener's backlog is not endless
 BACKOFF_S_FIRST, BACKOFF_S_MAX = 0.05, 2.0
@@ -40,6 +42,7 @@ class Fleet:
         self.plan = plan
         self.score = Score(plan, ledger)
         self.conversations: list[Conversation] = []
+        self.timeline = Timeline(self.score)
         self.prepare_s = self.connect_s = self.run_s = self.cpu_s = 0.0
         self._batch = packets_at_once(plan)
         self._scripts: list[Script] = []
@@ -65,8 +68,10 @@ class Fleet:
         for conversation in self.conversations:
             conversation.give_up("interrupted")
 
-    async def run(self) -> None:
-        """From the first connection to the last farewell. Raises OSError where the ledger cannot be written."""
+    async def run(self, together: asyncio.Barrier | None = None) -> None:
+        """From the first connection to the last farewell. ``together``: several fleets begin to send when all of
+        them are connected. Raises OSError where the ledger cannot be written.
+        """
         kind, score = KINDS[self.plan.transport], self.score
         self.conversations = [
             kind(score, number, script, self._batch) for number, script in enumerate(self._scripts)
@@ -75,20 +80,28 @@ class Fleet:
         connecting = asyncio.Semaphore(CONNECTING_MAX)
         try:
             async with asyncio.TaskGroup() as tasks:
-                beside = [tasks.create_task(self._look())]
+                beside = [tasks.create_task(self._look()), tasks.create_task(self.timeline.run())]
+                if self.plan.habits.strays_per_s:
+                    beside.append(tasks.create_task(strays(self.plan, score)))
                 if score.ledger is not None:
                     beside.append(tasks.create_task(self._keep_ledger(score.ledger)))
                 lives = [tasks.create_task(self._live(one, connecting)) for one in self.conversations]
                 await asyncio.wait([one.started for one in self.conversations])
                 self.connect_s = now_s() - begun
+                if together is not None:
+                    await together.wait()
+                beside.extend(tasks.create_task(self._storm(at_s)) for at_s in self.plan.habits.storms_s)
                 await self._send_all(tasks)
                 await self._hold()
                 self._all_over.set()
                 await asyncio.wait(lives)
                 self.run_s = score.last_at - score.zero
+                self.timeline.look()
                 for task in beside:
                     task.cancel()
         finally:
+            for left in list(score.abandoned):
+                left.close()
             if score.ledger is not None:
                 score.ledger.close()
 
@@ -122,11 +135,17 @@ class Fleet:
             now = now_s()
             until = min(total, int((now - zero) * packet_rate) + 1)
             for number in range(due, until):
-                one = conversations[number % count]
-                one.allowed += 1
-                one.pump()
+                conversations[number % count].allow()
             due = max(due, until)
             await asyncio.sleep(max(TICK_S, zero + due / packet_rate - now_s()))
+
+    async def _storm(self, at_s: float) -> None:
+        """Everybody's connection breaks at the same moment."""
+        await asyncio.sleep(at_s)
+        for one in self.conversations:
+            if one.transport is not None:
+                self.score.troubles["storm"] += 1
+                one.lose()
 
     # ------------------------------------------------------------------ one device's life
 
@@ -135,6 +154,10 @@ class Fleet:
         one.progress_at = now_s()
         while not one.over.done():
             connects = self.score.connects
+            if not one.online.is_set():
+                waiting = asyncio.ensure_future(one.online.wait())
+                await asyncio.wait([waiting, one.over], return_when=asyncio.FIRST_COMPLETED)
+                waiting.cancel()
             async with connecting:
                 if not one.over.done():
                     await self._connect(one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 SUB_BITS: Final = 5
@@ -30,6 +31,20 @@ class Histogram:
         else:
             shift = us.bit_length() - SUB_BITS - 1
             self.counts[min((shift << SUB_BITS) + (us >> shift), BUCKETS - 1)] += 1
+
+    def merge(self, other: Histogram) -> None:
+        """Count all of another's too."""
+        self.counts = [one + more for one, more in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
+        self.max_us = max(self.max_us, other.max_us)
+
+    def since(self, earlier: Sequence[int]) -> Histogram:
+        """What was counted since ``counts`` were ``earlier``; its greatest is that of its bucket."""
+        made = Histogram()
+        made.counts = [now - then for now, then in zip(self.counts, earlier, strict=True)]
+        made.total = sum(made.counts)
+        made.max_us = self.max_us
+        return made
 
     def percentile_s(self, percent: float) -> float:
         """The duration that ``percent`` % of all do not exceed, in seconds: its bucket's upper end; 0 of none."""

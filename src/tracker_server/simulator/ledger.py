@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -18,12 +19,11 @@ class Ledger:
         """Begin an empty ledger. Raises OSError."""
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
         self._lines: list[str] = []
+        self.users = 1  # fleets that write to it; the last one closes it
 
-    def add(self, unique_id: str, first_s: int, count: int, interval_s: int) -> None:
-        """``count`` fixes of one device were answered; the first is of ``first_s``, seconds since 1970."""
-        lines = self._lines
-        for at in range(first_s, first_s + count * interval_s, interval_s):
-            lines.append(f"{unique_id},{at}\n")
+    def add(self, unique_id: str, times: Iterable[int]) -> None:
+        """These fixes of one device were answered; ``times`` in seconds since 1970."""
+        self._lines.extend([f"{unique_id},{at}\n" for at in times])
 
     def flush(self) -> None:
         """Hand all lines to the operating system. Raises OSError."""
@@ -34,8 +34,10 @@ class Ledger:
                 data = data[os.write(self._file, data) :]
 
     def close(self) -> None:
-        """Flush and close. Raises OSError."""
+        """Flush, and close where nobody else writes. Raises OSError."""
+        self.users -= 1
         try:
             self.flush()
         finally:
-            os.close(self._file)
+            if not self.users:
+                os.close(self._file)

@@ -10,6 +10,8 @@ from msgspec import Struct
 from tracker_protocols.model import Fix
 from tracker_protocols.protocol import Protocol, Transport
 from tracker_protocols.wire.device import Device
+from tracker_server.simulator.gpx import GpxError, read_tracks
+from tracker_server.simulator.habits import Habits, habits_error
 
 DEVICES_MAX = 1_000_000  # six digits of an identifier count them
 WINDOW_MAX = 10_000  # packets in flight of one device; a sliding window beyond that hides every delay
@@ -33,7 +35,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     ``rate`` is fixes a second of all devices together (None: closed loop, each device sends as soon as it
     is answered). ``start`` is the time of each device's first fix, the others follow every ``interval_s``.
     ``timeout_s`` bounds the wait for an answer, ``give_up_s`` the wait for any progress while
-    reconnecting, ``hold_s`` is how long connections stay open after the last answer.
+    reconnecting, ``hold_s`` is how long connections stay open after the last answer. ``late_s``: an
+    answer that takes longer fails the run. ``first`` is the number of the first device: several plans
+    of one scenario share a seed and not a device.
     """
 
     protocol: Protocol
@@ -54,6 +58,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     reconnect: bool = False
     give_up_s: float = 60.0
     hold_s: float = 0.0
+    late_s: float | None = None
+    first: int = 0
+    habits: Habits = Habits()
 
     @property
     def packets(self) -> int:
@@ -64,6 +71,13 @@ class Plan(Struct, frozen=True, kw_only=True):
     def fixes_in_all(self) -> int:
         """Different fixes of the whole fleet."""
         return self.devices * self.fixes
+
+    @property
+    def ends_after_s(self) -> int:
+        """How long after ``start`` the last fix is told at the latest."""
+        habits = self.habits
+        longest_s = max(self.interval_s, habits.parked_s)
+        return longest_s * max(0, self.fixes - 1) + max(0, habits.jump_s)
 
 
 def default_start(fixes: int, interval_s: int, now: datetime) -> datetime:
@@ -85,7 +99,10 @@ def check(plan: Plan, now: datetime) -> Plan:
         )
     if plan.transport is Transport.UDP:
         _check_udp(plan)
-    ahead_s = plan.interval_s * max(0, plan.fixes - 1) - (now - plan.start).total_seconds()
+    if wrong := habits_error(plan.habits):
+        raise PlanError(wrong)
+    _check_habits(plan)
+    ahead_s = plan.ends_after_s - (now - plan.start).total_seconds()
     if ahead_s > 0:
         raise PlanError(
             f"--start: the last fix would lie {ahead_s:.0f} s in the future; "
@@ -108,6 +125,7 @@ def _check_numbers(plan: Plan) -> None:
         ("--timeout", plan.timeout_s, 0.05, 3_600, " seconds"),
         ("--give-up", plan.give_up_s, 0.1, 86_400, " seconds"),
         ("--hold", plan.hold_s, 0, 86_400, " seconds"),
+        ("--late", 1.0 if plan.late_s is None else plan.late_s, 0.001, 3_600, " seconds"),
         ("--seed", plan.seed, 0, 2**63 - 1, ""),
     )
     for flag, value, least, most, note in bounds:
@@ -132,3 +150,21 @@ def _check_udp(plan: Plan) -> None:
         raise PlanError(
             f"--rate: {plan.protocol.name} answers nothing over UDP; say how many fixes a second to send"
         )
+
+
+def _check_habits(plan: Plan) -> None:
+    habits = plan.habits
+    try:
+        for file in habits.gpx:
+            read_tracks(file)
+    except GpxError as error:
+        raise PlanError(str(error)) from None
+    if habits.troubled and (plan.window > 1 or plan.repeat > 1):
+        raise PlanError(
+            "--window and --repeat: leave them out where packets meet trouble "
+            "(duplicates, cuts, half_open, slow, nat_s, offline_packets): such a device has one in flight"
+        )
+    if habits.breaks and not plan.reconnect:
+        raise PlanError("--reconnect: cuts, half_open, nat_s, offline_packets and storms_s need it")
+    if plan.transport is Transport.UDP and (habits.cuts or habits.half_open or habits.nat_s or habits.slow):
+        raise PlanError("--transport: cuts, half_open, nat_s and slow are of connections; UDP has none")

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 from rich.table import Table
 
 from tracker_server.simulator.fleet import Fleet
+from tracker_server.simulator.habits import Habits
+from tracker_server.simulator.histogram import Histogram
+from tracker_server.simulator.run import Run
+from tracker_server.simulator.timeline import Moment
 
 ERRORS_MAX = 20  # kinds of errors listed; there are few kinds, and each is counted
 
@@ -50,6 +55,7 @@ class Report(msgspec.Struct, frozen=True):
     packets_resent: int
     answers_wrong: int
     answers_unasked: int
+    answers_late: int
     timeouts: int
     connections: int
     connections_broken: int
@@ -65,7 +71,58 @@ class Report(msgspec.Struct, frozen=True):
     prepared_in_run_s: float
     interrupted: bool
     errors: dict[str, int]
+    troubles: dict[str, int]
     samples: list[str]
+    timeline: list[Moment]
+
+
+class ScenarioReport(msgspec.Struct, frozen=True):
+    """Several families that reported at the same time: sums, answers' latencies over all, and each by itself."""
+
+    ok: bool
+    scenario: str
+    seed: int
+    fixes: Fixes
+    sent_per_s: float
+    answered_per_s: float
+    latency: Latency
+    run_s: float
+    interrupted: bool
+    families: list[Report]
+
+
+def make_scenario_report(run: Run, scenario: str) -> ScenarioReport:
+    """The report of a run that has ended."""
+    families = [make_report(fleet) for fleet in run.fleets]
+    whole = Histogram()
+    for fleet in run.fleets:
+        whole.merge(fleet.score.latency)
+    begun = min(fleet.score.zero for fleet in run.fleets)
+    run_s = max(max(fleet.score.last_at for fleet in run.fleets) - begun, 1e-6)
+    fixes = Fixes(*(sum(column) for column in zip(*(astuple(one.fixes) for one in families), strict=True)))
+    return ScenarioReport(
+        ok=all(one.ok for one in families),
+        scenario=scenario,
+        seed=families[0].seed,
+        fixes=fixes,
+        sent_per_s=fixes.sent / run_s,
+        answered_per_s=fixes.answered / run_s,
+        latency=latency_of(whole),
+        run_s=run_s,
+        interrupted=any(one.interrupted for one in families),
+        families=families,
+    )
+
+
+def latency_of(counted: Histogram) -> Latency:
+    """The usual percentiles."""
+    return Latency(
+        counted.percentile_s(50),
+        counted.percentile_s(90),
+        counted.percentile_s(99),
+        counted.max_s,
+        counted.total,
+    )
 
 
 def make_report(fleet: Fleet) -> Report:
@@ -73,10 +130,17 @@ def make_report(fleet: Fleet) -> Report:
     plan, score = fleet.plan, fleet.score
     fixes = count_fixes(fleet)
     run_s = max(fleet.run_s, 1e-6)
-    latency = score.latency
     failed = sum(one.failed for one in fleet.conversations)
     return Report(
-        ok=not (fixes.wrong or fixes.missing or fixes.unsent or score.wrong or score.unasked or failed),
+        ok=not (
+            fixes.wrong
+            or fixes.missing
+            or fixes.unsent
+            or score.wrong
+            or score.unasked
+            or failed
+            or score.late
+        ),
         settings=settings_of(fleet),
         seed=plan.seed,
         fixes=fixes,
@@ -85,19 +149,14 @@ def make_report(fleet: Fleet) -> Report:
         packets_resent=score.resent,
         answers_wrong=score.wrong,
         answers_unasked=score.unasked,
+        answers_late=score.late,
         timeouts=score.timeouts,
         connections=score.connects,
         connections_broken=score.breaks,
         devices_failed=failed,
         sent_per_s=fixes.sent / run_s,
         answered_per_s=fixes.answered / run_s,
-        latency=Latency(
-            latency.percentile_s(50),
-            latency.percentile_s(90),
-            latency.percentile_s(99),
-            latency.max_s,
-            latency.total,
-        ),
+        latency=latency_of(score.latency),
         prepare_s=fleet.prepare_s,
         connect_s=fleet.connect_s,
         run_s=fleet.run_s,
@@ -106,7 +165,9 @@ def make_report(fleet: Fleet) -> Report:
         prepared_in_run_s=score.prepared_in_run_s,
         interrupted=score.interrupted,
         errors=dict(score.errors.most_common(ERRORS_MAX)),
+        troubles=dict(score.troubles.most_common()),
         samples=score.samples,
+        timeline=fleet.timeline.moments,
     )
 
 
@@ -143,7 +204,38 @@ def settings_of(fleet: Fleet) -> dict[str, Any]:
         "reconnect": plan.reconnect,
         "give_up_s": plan.give_up_s,
         "hold_s": plan.hold_s,
+        "late_s": plan.late_s,
+        **habits_of(plan.habits),
     }
+
+
+def habits_of(habits: Habits) -> dict[str, Any]:
+    """Those that differ from a tracker that behaves."""
+    usual = msgspec.to_builtins(Habits())
+    said = msgspec.structs.asdict(habits)
+    said["gpx"] = [str(file) for file in habits.gpx]
+    return {key: value for key, value in said.items() if value and value != usual[key]}
+
+
+def whole_table_of(report: ScenarioReport) -> Table:
+    """The sums of a scenario for people."""
+    table = Table(title=report.scenario, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    fixes, latency = report.fixes, report.latency
+    table.add_row("fixes answered", f"{fixes.answered:,} of {fixes.planned:,}")
+    if fixes.unanswerable:
+        table.add_row("sent, no answer owed", f"{fixes.unanswerable:,}")
+    table.add_row("rate", f"{report.answered_per_s:,.0f} fixes/s in {report.run_s:.2f} s")
+    if latency.answers:
+        table.add_row("answer p50 / p90 / p99 / max", milliseconds(latency))
+    return table
+
+
+def milliseconds(latency: Latency) -> str:
+    """The four figures in a row."""
+    values = (latency.p50_s, latency.p90_s, latency.p99_s, latency.max_s)
+    return " / ".join(f"{value * 1000:,.1f}" for value in values) + " ms"
 
 
 def table_of(report: Report) -> Table:
@@ -159,9 +251,7 @@ def table_of(report: Report) -> Table:
         "rate", f"{report.answered_per_s or report.sent_per_s:,.0f} fixes/s in {report.run_s:.2f} s"
     )
     if latency.answers:
-        table.add_row("answer p50 / p90 / p99 / max", " / ".join(
-            f"{value * 1000:,.1f}" for value in (latency.p50_s, latency.p90_s, latency.p99_s, latency.max_s)
-        ) + " ms")  # fmt: skip
+        table.add_row("answer p50 / p90 / p99 / max", milliseconds(latency))
     table.add_row("connections, broken", f"{report.connections:,}, {report.connections_broken:,}")
     if report.packets_resent:
         table.add_row("packets sent again", f"{report.packets_resent:,}")
@@ -170,6 +260,7 @@ def table_of(report: Report) -> Table:
     bad = [
         ("answers wrong", report.answers_wrong),
         ("answers nobody asked for", report.answers_unasked),
+        ("answers too late", report.answers_late),
         ("fixes whose answer is missing", fixes.missing),
         ("fixes never sent", fixes.unsent),
         ("devices given up", report.devices_failed),
@@ -177,6 +268,8 @@ def table_of(report: Report) -> Table:
     for name, count in bad:
         if count:
             table.add_row(f"[red]{name}[/]", f"[red]{count:,}[/]")
+    for trouble, count in report.troubles.items():
+        table.add_row(f"[dim]made: {trouble}[/]", f"{count:,}")
     for error, count in report.errors.items():
         table.add_row(f"[yellow]{error}[/]", f"{count:,}")
     for sample in report.samples:

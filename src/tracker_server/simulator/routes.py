@@ -31,7 +31,10 @@ NOISE_MEMORY = 0.9  # a receiver's error wanders, it does not jump
 class Journey:
     """One device's fixes, endless, ``interval_s`` apart. The same seed and number give the same journey."""
 
-    def __init__(self, seed: int, number: int, start: datetime, interval_s: int) -> None:
+    def __init__(
+        self, seed: int, number: int, start: datetime, interval_s: int, noise_m: float = NOISE_M
+    ) -> None:
+        self._noise_m = noise_m
         self._rng = rng = random.Random(f"{seed}/{number}")
         town = TOWNS[number % len(TOWNS)]
         self._home = town[0] + rng.uniform(-0.08, 0.08), town[1] + rng.uniform(-0.08, 0.08)
@@ -45,7 +48,7 @@ class Journey:
         self._speed_mps = 0.0
         self._to_junction_m = 100.0
         self._waits_s = rng.uniform(0, 300) if number % 3 else 0.0  # most leave soon, a third at once
-        self._parked = True
+        self.parked = True
         self._noise_north_m = self._noise_east_m = 0.0
         self.satellites = 9 + number % 6
 
@@ -60,7 +63,7 @@ class Journey:
             self._speed_mps = 0.0
         else:
             self._drive()
-        wander = NOISE_M * (0.6 if self._parked else 1.0) * 0.75
+        wander = self._noise_m * (0.6 if self.parked else 1.0) * 0.75
         self._noise_north_m = self._noise_north_m * NOISE_MEMORY + (rng.random() - 0.5) * wander
         self._noise_east_m = self._noise_east_m * NOISE_MEMORY + (rng.random() - 0.5) * wander
         scale = math.cos(math.radians(self._latitude))
@@ -80,18 +83,18 @@ class Journey:
     def attributes(self) -> Attributes:
         """What the vehicle tells beside its place, as of the last fix."""
         return {
-            "ignition": not self._parked,
+            "ignition": not self.parked,
             "motion": self._speed_mps > 0,
             "sat": self.satellites,
             "rssi": 3 + self.satellites % 3,
-            "power": 12.6 if self._parked else 13.9,
+            "power": 12.6 if self.parked else 13.9,
         }
 
     def _drive(self) -> None:
         rng = self._rng
         interval_s = self._interval_s
         usual_mps, between_m, bend = self._road
-        self._parked = False
+        self.parked = False
         wanted_mps = usual_mps * (0.8 + 0.4 * rng.random())
         change = 1.5 * interval_s  # m/s that an unhurried driver gains or loses in this time
         self._speed_mps += max(-2 * change, min(wanted_mps - self._speed_mps, change))
@@ -123,7 +126,7 @@ class Journey:
             self._waits_s = rng.uniform(5, 60)
         elif rng.random() < 0.02:
             self._waits_s = rng.uniform(300, 5_400)
-            self._parked = True
+            self.parked = True
         self._to_junction_m = between_m * (0.5 + rng.random())
 
     def _offset_m(self) -> tuple[float, float]:

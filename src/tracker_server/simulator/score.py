@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from tracker_server.simulator.histogram import Histogram
 from tracker_server.simulator.ledger import Ledger
@@ -21,6 +22,7 @@ class Score:
     """
 
     __slots__ = (
+        "abandoned",
         "breaks",
         "connected",
         "connects",
@@ -30,6 +32,7 @@ class Score:
         "fixes_wrong",
         "interrupted",
         "last_at",
+        "late",
         "latency",
         "ledger",
         "packet_rate",
@@ -40,6 +43,7 @@ class Score:
         "resent",
         "samples",
         "timeouts",
+        "troubles",
         "unasked",
         "whole_responses",
         "wrong",
@@ -54,10 +58,12 @@ class Score:
         self.latency = Histogram()
         self.packets_sent = self.packets_answered = self.resent = 0
         self.fixes_answered = self.fixes_unanswerable = self.fixes_wrong = 0
-        self.wrong = self.unasked = self.timeouts = 0
+        self.wrong = self.unasked = self.timeouts = self.late = 0
         self.connects = self.connected = self.breaks = 0
         self.prepared_in_run_s = 0.0
         self.errors: Counter[str] = Counter()
+        self.troubles: Counter[str] = Counter()  # what the scenario itself did to packets and connections
+        self.abandoned: set[Any] = set()
         self.samples: list[str] = []
         self.whole_responses: dict[bytes, int] = {}
         self.interrupted = False

@@ -6,11 +6,13 @@ from array import array
 from collections.abc import Iterator
 from itertools import islice
 
-from tracker_protocols.model import Fix, HttpRequest
+from tracker_protocols.model import Attributes, Fix, HttpRequest
 from tracker_protocols.protocol import Transport
 from tracker_protocols.wire.device import HttpDevice
+from tracker_server.simulator.habits import Habits
 from tracker_server.simulator.identity import unique_id
 from tracker_server.simulator.plan import Plan
+from tracker_server.simulator.receiver import Receiver
 from tracker_server.simulator.routes import Journey
 
 BYTES_MAX = (
@@ -20,26 +22,33 @@ BYTES_PER_FIX = (
     160  # what a fix needs at most in the languages we speak: an HTTP request with its headers is more
 )
 BYTES_PER_PACKET = 240
+BEHAVED = Habits()
 
 
 class Script:
     """The packets of one device, numbered from 0. Held are those from ``first`` up to ``ready``.
 
     ``data`` and ``answers`` are the bytes of the packets held, one after another; ``data_ends`` and
-    ``answer_ends`` tell where each ends. Over HTTP an answer is the status, in three digits.
+    ``answer_ends`` tell where each ends. Over HTTP an answer is the status, in three digits. ``times``
+    are the moments of all fixes held, as their device tells them, in seconds since 1970.
     """
 
     __slots__ = (
-        "_device", "_fixes", "_fixes_left", "_journey", "_plan", "answer_ends", "answers", "data", "data_ends",
-        "first", "login", "login_answer", "ready", "unique_id",
+        "_device", "_fixes", "_fixes_left", "_plan", "_way", "answer_ends", "answers", "data", "data_ends",
+        "first", "login", "login_answer", "made", "ready", "times", "unique_id",
     )  # fmt: skip
 
     def __init__(self, plan: Plan, number: int) -> None:
         self._plan = plan
+        number += plan.first
         self.unique_id = unique_id(plan.prefix, plan.seed, number)
         self._device = plan.protocol.device(self.unique_id)
-        self._journey = Journey(plan.seed, number, plan.start, plan.interval_s)
-        self._fixes: Iterator[Fix] = iter(self._journey)
+        self._way: Journey | Receiver
+        if plan.habits == BEHAVED:
+            self._way = Journey(plan.seed, number, plan.start, plan.interval_s)
+        else:
+            self._way = Receiver(plan, number)
+        self._fixes: Iterator[Fix] = iter(self._way)
         self._fixes_left = plan.fixes
         opening = None
         if not isinstance(self._device, HttpDevice) and plan.transport is not Transport.UDP:
@@ -50,6 +59,8 @@ class Script:
         self.data = self.answers = b""
         self.data_ends = array("Q")
         self.answer_ends = array("Q")
+        self.times = array("I")
+        self.made = 0  # packets made so far
 
     def prepare(self, packets: int, done: int) -> None:
         """Make at most ``packets`` more ready, and forget those before ``done``."""
@@ -62,6 +73,7 @@ class Script:
         data_ends = array("Q", [end - shift for end in self.data_ends[forgotten:]])
         answer_ends = array("Q", [end - answer_shift for end in self.answer_ends[forgotten:]])
         at, answer_at = len(datas[0]), len(answers[0])
+        self.times = self.times[forgotten * self._plan.packet :]
         for _ in range(packets):
             if not self._fixes_left:
                 break
@@ -80,7 +92,8 @@ class Script:
     def _packet(self) -> tuple[bytes, bytes]:
         fixes = list(islice(self._fixes, min(self._plan.packet, self._fixes_left)))
         self._fixes_left -= len(fixes)
-        device, attributes = self._device, self._journey.attributes
+        self.times.extend(int(fix.fixed_at.timestamp()) for fix in fixes)
+        device, attributes = self._device, self._attributes()
         if isinstance(device, HttpDevice):
             asked = device.report(fixes, attributes)
             return http_bytes(asked.request), b"%d" % asked.status
@@ -89,6 +102,14 @@ class Script:
         else:
             outgoing = device.report(fixes, attributes)
         return outgoing.data, outgoing.answer
+
+    def _attributes(self) -> Attributes:
+        """Of the packet that is being made."""
+        attributes = self._way.attributes
+        if self._plan.habits.offline(self.made):
+            attributes["archive"] = True
+        self.made += 1
+        return attributes
 
 
 def http_bytes(request: HttpRequest) -> bytes:
