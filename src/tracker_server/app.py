@@ -29,9 +29,10 @@ from tracker_server.storage.backup_keeper import BackupKeeper
 from tracker_server.storage.backup_quarantine import check_in_service
 from tracker_server.storage.billing_blocks import set_gate
 from tracker_server.storage.billing_clock import BillingClock
-from tracker_server.storage.billing_store import BillingStore, settings_of
+from tracker_server.storage.billing_store import BillingStore, seller_of, settings_of
 from tracker_server.storage.database import AWAY, Database, Role
 from tracker_server.storage.ingest_store import IngestStore
+from tracker_server.storage.invoices import set_seller
 from tracker_server.storage.maintenance import Maintenance, set_compression
 from tracker_server.storage.migrate import Migration, bootstrap, migrate
 from tracker_server.storage.notice_clock import NoticeClock
@@ -58,6 +59,7 @@ async def prepare(database: Database, settings: Settings) -> list[Migration]:
             account=settings.devices.unknown_account,
         )
         await set_gate(owner, hide_history=settings.billing.hide_history_while_blocked)
+        await set_seller(owner, seller_of(settings))
         compression = await set_compression(owner, settings.storage.compress_after_days)
         log.debug("compression", state=compression)
         return done

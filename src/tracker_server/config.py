@@ -20,6 +20,7 @@ from msgspec import Meta, Struct, field
 
 from tracker_protocols import ALL
 from tracker_server.config_keys import SECRET, Section, keys_of, sections_in, summary
+from tracker_server.config_money import MoneySettingError, Payments, Seller, check_money
 from tracker_server.model import address, money
 
 Kind = TypeVar("Kind")
@@ -83,6 +84,12 @@ class Api(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     port: Annotated[Port, Meta(description="0 switches it off")] = 8082
     tls_cert: Annotated[str, Meta(description="PEM file with the certificate chain")] = ""
     tls_key: Annotated[str, Meta(description="PEM file with the private key")] = ""
+    public_url: Annotated[
+        str,
+        Meta(
+            description="address under which customers reach us, for links in letters and payments: https://tracks.example"
+        ),
+    ] = ""
 
 
 class Page(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -312,6 +319,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ingest: Ingest = field(default_factory=Ingest)
     quarantine: Quarantine = field(default_factory=Quarantine)
     billing: Billing = field(default_factory=Billing)
+    seller: Seller = field(default_factory=Seller)
+    payments: Payments = field(default_factory=Payments)
     backup: Backup = field(default_factory=Backup)
     smtp: Smtp = field(default_factory=Smtp)
     notices: Notices = field(default_factory=Notices)
@@ -511,6 +520,10 @@ def _check(settings: Settings, origin: Mapping[str, str]) -> None:
     check_zone("billing.zone", settings.billing.zone)
     check_page(settings.page)
     check_messages(settings.smtp, settings.notices)
+    try:
+        check_money(settings.seller, settings.payments, settings.api.public_url)
+    except MoneySettingError as error:
+        raise ConfigError(str(error)) from None
     try:
         money.currency(settings.billing.currency, "billing.currency")
     except money.InvalidValueError as error:

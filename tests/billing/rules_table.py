@@ -13,7 +13,8 @@ import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PAGE = HERE.parents[1] / "docs/reference/billing-rules.md"
+TESTS = HERE.parent
+PAGE = TESTS.parent / "docs/reference/billing-rules.md"
 
 HEAD = """# Billing rules and the tests that hold them
 
@@ -21,17 +22,19 @@ This page is written by `tests/billing/rules_table.py`. The rules are those of t
 one with a balance and daily fees, one with prepaid months; how the engine thinks about them is told in
 [billing](../explanation/billing.md). Rules 114 to 133 are about services around the server, not about its money.
 
-Where a rule is not for the billing engine to hold, the part of the server that holds it is named.
+Where a rule has no test of that name yet, the part of the server that holds it is named.
 """
 
 
 def tests_by_rule() -> dict[int, list[tuple[str, str]]]:
     """The tests named ``test_rNN_…``: file and name, by rule."""
     found: dict[int, list[tuple[str, str]]] = {}
-    for path in sorted(HERE.glob("test_*.py")):
+    for path in sorted(TESTS.rglob("test_*.py"), key=lambda path: (path.parent != HERE, path)):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.FunctionDef) and (match := re.match(r"test_r(\d+)_", node.name)):
-                found.setdefault(int(match[1]), []).append((path.name, node.name))
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (
+                match := re.match(r"test_r(\d+)_", node.name)
+            ):
+                found.setdefault(int(match[1]), []).append((str(path.relative_to(TESTS)), node.name))
     return found
 
 
@@ -42,8 +45,8 @@ def page() -> str:
     for section in tomllib.loads((HERE / "rules.toml").read_text(encoding="utf-8"))["section"]:
         lines += [f"## {section['title']}\n", "| rule | says | held by |", "|---|---|---|"]
         for rule in section["rules"]:
-            held = [f"[`{name}`](../../tests/billing/{file})" for file, name in tests.pop(rule["id"], [])]
-            if "at" in rule:
+            held = [f"[`{name}`](../../tests/{file})" for file, name in tests.pop(rule["id"], [])]
+            if "at" in rule and not held:
                 held.append(f"the {rule['at']}")
             assert held, f"R{rule['id']} is held by nothing"
             lines.append(f"| R{rule['id']} | {rule['says']} | {'<br>'.join(held)} |")

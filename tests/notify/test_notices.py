@@ -74,7 +74,7 @@ class Teller:
     def outbox(self) -> list[dict[str, Any]]:
         return query(
             self.dsn,
-            "SELECT key, channel, recipient, account_id, payload, due_at FROM core.outbox ORDER BY id",
+            "SELECT key, channel, recipient, account_id, payload, due_at FROM core.outbox WHERE key LIKE 'notice:%%' ORDER BY id",
         )
 
     def subjects(self) -> list[str]:

@@ -7,8 +7,21 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from tracker_server.model.paper import Paper
+
 Language = Literal["en", "es", "ru"]
 LANGUAGES: Final[tuple[Language, ...]] = ("en", "es", "ru")
+
+
+def spoken(language: str) -> Language:
+    """A language that we have words of: this one, or English."""
+    match language:
+        case "en" | "es" | "ru":
+            return language
+        case _:
+            return "en"
+
+
 TRACKERS_MAX: Final = 100  # named in one letter; the rest are counted
 
 MoneyKind = Literal["ending", "overdue", "low", "blocked", "unblocked", "resuming"]
@@ -67,6 +80,12 @@ class EventNotice(msgspec.Struct, frozen=True, tag="event", omit_defaults=True):
     command: dict[str, Any] | None = None
 
 
+class InvoiceLetter(msgspec.Struct, frozen=True, tag="paper"):
+    """An invoice or a credit note, which is attached as PDF."""
+
+    paper: Paper
+
+
 class TestLetter(msgspec.Struct, frozen=True, tag="test"):
     """Whether a channel works."""
 
@@ -75,7 +94,7 @@ class TestLetter(msgspec.Struct, frozen=True, tag="test"):
     language: Language = "en"
 
 
-Letter: TypeAlias = MoneyNotice | EventNotice | TestLetter
+Letter: TypeAlias = MoneyNotice | EventNotice | InvoiceLetter | TestLetter
 
 
 class LetterError(ValueError):

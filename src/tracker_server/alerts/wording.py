@@ -18,8 +18,18 @@ from babel.dates import format_date
 from babel.numbers import format_decimal, parse_pattern
 
 from tracker_server.alerts.event_words import event_words
-from tracker_server.alerts.letters import EventNotice, Language, Letter, MoneyNotice, TestLetter
+from tracker_server.alerts.letters import (
+    EventNotice,
+    InvoiceLetter,
+    Language,
+    Letter,
+    MoneyNotice,
+    TestLetter,
+    spoken,
+)
+from tracker_server.alerts.paper_words import SUBJECTS, TEXTS
 from tracker_server.model import money
+from tracker_server.model.paper import Paper
 
 LOCALES: Final[dict[Language, str]] = {"en": "en_GB", "es": "es", "ru": "ru"}
 
@@ -205,6 +215,8 @@ def worded(letter: Letter, address: str = "") -> Wording:
             return _of_money(letter)
         case EventNotice():
             return _of_event(letter, address)
+        case InvoiceLetter(paper=paper):
+            return _of_paper(paper)
         case TestLetter(language=language):
             phrases = PHRASES[language]["test"]
             return Wording(language, phrases.subject, (phrases.text,))
@@ -254,6 +266,23 @@ def _of_event(letter: EventNotice, address: str) -> Wording:
         FOOT[letter.language].format(account=letter.account),
         words.brief,
         letter.link,
+    )
+
+
+def _of_paper(paper: Paper) -> Wording:
+    language = spoken(paper.language)
+    words = {
+        "number": paper.number,
+        "amount": amount_in_words(abs(paper.amount_minor), paper.currency, language),
+        "on": date_in_words(paper.issued_on, language),
+    }
+    kind = paper.kind.value
+    return Wording(
+        language,
+        SUBJECTS[language][kind].format_map(words),
+        (TEXTS[language][kind].format_map(words),),
+        (),
+        FOOT[language].format(account=paper.buyer.name),
     )
 
 

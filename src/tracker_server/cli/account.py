@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Language = Literal["en", "es", "ru"]
 
+ADDRESS_LINES_MAX = 6
+
 app = App(name="account", help="Customers: who owns trackers and pays for them.")
 
 
@@ -83,16 +85,20 @@ def add(  # noqa: PLR0913  (each is a flag)
 
 
 @app.command(name="set")
-def set_(
+def set_(  # noqa: PLR0913  (each is a flag)
     name: str,
     /,
     *,
     email: str | None = None,
     messenger: str | None = None,
     language: Language | None = None,
+    address: str | None = None,
+    country: str | None = None,
+    tax_id: str | None = None,
     where: Where = HERE,
 ) -> None:
-    """Change how a customer is written to. Messages that wait for an old address go to the new one.
+    """Change how a customer is written to, and how it stands on invoices. Messages that wait for an old address
+    go to the new one; invoices that were issued keep what they say.
 
     Example: tracker-server account set default --email office@example.com --language es
 
@@ -106,21 +112,38 @@ def set_(
         Its number or name with the messenger; an empty text takes it away.
     language
         What it is written to in: en, es or ru.
+    address
+        Street and town as on an invoice; a semicolon begins a new line.
+    country
+        Two letters, such as ES. Tax numbers are judged by its rules.
+    tax_id
+        Its tax number; an empty text takes it away.
     """
-    from tracker_server.storage.accounts import set_contact
+    from tracker_server.storage.accounts import set_bearer, set_contact
     from tracker_server.storage.database import Role
 
-    if email is None and messenger is None and language is None:
-        wrong("nothing to change: say --email, --messenger or --language")
+    if all(one is None for one in (email, messenger, language, address, country, tax_id)):
+        wrong("nothing to change: say --email, --messenger, --language, --address, --country or --tax-id")
     new_email = None if email is None else _email(email)
     new_messenger = None if messenger is None else _messenger(messenger)
+    new_country = None if country is None else _country(country)
+    new_address = None if address is None else _address(address)
     loaded = where.load()
 
     async def main() -> None:
-        async with database(loaded) as home, await home.connect(Role.CORE) as connection:
+        async with (
+            database(loaded) as home,
+            await home.connect(Role.CORE) as connection,
+            connection.transaction(),
+        ):
             contact = await set_contact(
                 connection, name, email=new_email, messenger=new_messenger, language=language
             )
+            if contact is not None:
+                bearer = await set_bearer(connection, name, address=new_address, country=new_country)
+                assert bearer is not None, "it is locked"
+                if tax_id is not None:
+                    await set_bearer(connection, name, tax_id=_tax_id(tax_id, bearer.country))
         if contact is None:
             refused(f"NAME: there is no account named {name!r}; `tracker-server account list` tells them all")
         tell(
@@ -129,6 +152,31 @@ def set_(
         )
 
     run(main)
+
+
+def _country(text: str) -> str:
+    from tracker_server.model.money import InvalidValueError
+    from tracker_server.model.tax_id import country
+
+    try:
+        return country(text, "--country") if text else ""
+    except InvalidValueError as error:
+        wrong(str(error))
+
+
+def _tax_id(text: str, country: str) -> str:
+    from tracker_server.model.money import InvalidValueError
+    from tracker_server.model.tax_id import tax_id
+
+    try:
+        return tax_id(text, country or None, "--tax-id") if text else ""
+    except InvalidValueError as error:
+        wrong(str(error))
+
+
+def _address(text: str) -> str:
+    lines = [line.strip() for line in text.replace(";", "\n").splitlines() if line.strip()]
+    return "\n".join(line_of_text("--address", line, 200) for line in lines[:ADDRESS_LINES_MAX])
 
 
 def _email(text: str) -> str:

@@ -10,9 +10,10 @@ from email.utils import format_datetime
 from html import escape
 from typing import Final
 
-from tracker_server.alerts.letters import decode
+from tracker_server.alerts.letters import InvoiceLetter, decode
 from tracker_server.alerts.wording import Wording, worded
 from tracker_server.model.address import mailbox
+from tracker_server.papers.documents import invoice_pdf
 from tracker_server.pipeline.dispatcher import Outgoing
 
 SUBJECT_CHARACTERS_MAX: Final = 200
@@ -39,7 +40,8 @@ def mail_of(message: Outgoing, sender: Address) -> EmailMessage:
     """A message as a mail. Its Message-ID follows from its key, so that one sent twice can be told to be one.
     Raises LetterError.
     """
-    wording = worded(decode(message.payload))
+    letter = decode(message.payload)
+    wording = worded(letter)
     mail = EmailMessage(policy=SMTP)
     mail["From"] = sender
     mail["To"] = mailbox(message.recipient)
@@ -50,6 +52,13 @@ def mail_of(message: Outgoing, sender: Address) -> EmailMessage:
     mail["X-Auto-Response-Suppress"] = "All"
     mail.set_content(text_of(wording))
     mail.add_alternative(html_of(wording), subtype="html")
+    if isinstance(letter, InvoiceLetter):
+        mail.add_attachment(
+            invoice_pdf(letter.paper),
+            maintype="application",
+            subtype="pdf",
+            filename=f"{letter.paper.number}.pdf",
+        )
     mail["Content-Language"] = wording.language  # last: the parts take over what is there before them
     return mail
 

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 
 ACCOUNTS = """
 SELECT a.id, a.name, a.zone, a.currency, t.name AS tariff, a.email, a.messenger, a.language,
-       count(d.id) AS trackers, a.created_at
+       a.address, a.country, a.tax_id, count(d.id) AS trackers, a.created_at
 FROM core.accounts a
 JOIN core.tariffs t ON t.id = a.tariff_id
 LEFT JOIN core.devices d ON d.account_id = a.id AND d.removed_at IS NULL
@@ -21,6 +21,7 @@ ORDER BY a.name
 """
 COLUMNS = (
     "id", "name", "zone", "currency", "tariff", "email", "messenger", "language", "trackers", "created_at",
+    "address", "country", "tax_id",
 )  # fmt: skip
 
 
@@ -40,6 +41,14 @@ class Contact(Struct, frozen=True):
 
 
 NOBODY = Contact()
+
+
+class Bearer(Struct, frozen=True):
+    """How an account stands on papers. Empty: not at all."""
+
+    address: str = ""
+    country: str = ""
+    tax_id: str = ""
 
 
 class AccountExistsError(Exception):
@@ -111,6 +120,27 @@ async def set_contact(
             if was and now and was != now:
                 await connection.execute(REROUTE, [now, account_id, channel, was])
         return after
+
+
+async def set_bearer(
+    connection: AsyncConnection[Any],
+    name: str,
+    *,
+    address: str | None = None,
+    country: str | None = None,
+    tax_id: str | None = None,
+) -> Bearer | None:
+    """Change what is not None; answers what it is now, None where there is no such account. Papers that were issued
+    keep what they say.
+    """
+    changed = await connection.execute(
+        "UPDATE core.accounts SET address = coalesce(%s, address),"
+        " country = nullif(coalesce(%s, country, ''), ''), tax_id = nullif(coalesce(%s, tax_id, ''), '')"
+        " WHERE name = %s RETURNING address, coalesce(country, ''), coalesce(tax_id, '')",
+        [address, country, tax_id, name],
+    )
+    row = await changed.fetchone()
+    return None if row is None else Bearer(*row)
 
 
 async def accounts(

@@ -14,6 +14,7 @@ from tracker_server.billing.facts import Accepted, AnyFact, Booked
 from tracker_server.billing.snapshot import dump_fact, dump_state, load_state
 from tracker_server.billing.state import Settings, State, open_account
 from tracker_server.storage.billing_blocks import TrackerId, next_look, sync_blocks
+from tracker_server.storage.invoices import issue_papers
 from tracker_server.storage.notices import note_facts
 from tracker_server.storage.tariffs import TariffRow, read_tariffs
 
@@ -125,7 +126,9 @@ async def lock_accounts(
 async def save(
     connection: AsyncConnection[Any], changes: Sequence[Change], tariffs: dict[str, TariffRow]
 ) -> None:
-    """Write what happened, the new states, and the blocks and notices that follow. Part of the caller's transaction."""
+    """Write what happened, the new states, and the blocks, notices and papers that follow. Part of the caller's
+    transaction.
+    """
     await _append(connection, changes)
     moved = [change for change in changes if change.facts]
     if moved:
@@ -160,6 +163,7 @@ async def save(
     )
     for change in changes:
         await note_facts(connection, change.account.id, change.state, change.facts)
+        await issue_papers(connection, change.account.id, change.facts, change.state.settled_to)
     await sync_blocks(connection, [(change.state, change.account.trackers) for change in changes])
 
 

@@ -34,6 +34,9 @@ from tracker_server.billing.state import Settings, SmsUnit, State, Unlock, Withd
 from tracker_server.billing.sweep import sweep
 from tracker_server.billing.work import Work
 from tracker_server.config import Billing
+from tracker_server.config import Settings as AllSettings
+from tracker_server.config_money import tax_hundredths
+from tracker_server.model.paper import Party, Seller
 from tracker_server.storage.billing_audit import block_differences, journal_differences
 from tracker_server.storage.billing_blocks import present_blocks
 from tracker_server.storage.billing_io import Account, Change, DeviceRow, lock_accounts, request_key, save
@@ -67,6 +70,21 @@ def settings_of(chosen: Billing) -> Settings:
         guarantee_months=chosen.guarantee_months,
         suspension_months_max=chosen.suspension_months_max,
         unlock=Unlock(chosen.unlock),
+    )
+
+
+def seller_of(settings: AllSettings) -> Seller:
+    """The operator as it stands on papers."""
+    chosen = settings.seller
+    return Seller(
+        party=Party(chosen.name, chosen.address, chosen.tax_id, chosen.email, chosen.phone, chosen.url),
+        tax_name=chosen.tax_name,
+        tax_hundredths=tax_hundredths(chosen.tax_percent),
+        note=chosen.note,
+        invoice_prefix=chosen.invoice_prefix,
+        credit_prefix=chosen.credit_prefix,
+        zone=settings.billing.zone,
+        issue=chosen.invoices,
     )
 
 

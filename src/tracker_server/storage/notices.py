@@ -14,7 +14,7 @@ from msgspec import Struct
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
-from tracker_server.alerts.letters import LANGUAGES, TRACKERS_MAX, Language, MoneyNotice, TrackerLine, encode
+from tracker_server.alerts.letters import TRACKERS_MAX, Language, MoneyNotice, TrackerLine, encode, spoken
 from tracker_server.billing.book import Kind
 from tracker_server.billing.facts import AnyFact, Booked
 from tracker_server.billing.notices import (
@@ -162,12 +162,11 @@ def letter_of(notice: Notice, state: State, reach: Reach, names: dict[str, str])
         TrackerLine(_called(device, names.get(device, "")), day)
         for device, day in zip(notice.devices, dates, strict=True)
     ]
-    language: Language = reach.language if reach.language in LANGUAGES else "en"
     return MoneyNotice(
         kind=notice.kind.value,
         level=notice.level,
         account=reach.name,
-        language=language,
+        language=spoken(reach.language),
         currency=state.book.currency,
         amount_minor=notice.amount_minor,
         balance_minor=state.book.balance_minor,

@@ -1,0 +1,1 @@
+"""Papers: invoices, receipts, statements and reports as PDF. Values in, bytes out; typst lays them out."""
