@@ -10,7 +10,9 @@ from datetime import timedelta
 
 import structlog
 
+from tracker_server.api.access import Access
 from tracker_server.api.app import Readiness, make_app
+from tracker_server.api.call import Services
 from tracker_server.api.server import ApiServer, make_server, open_sockets
 from tracker_server.aside import aside
 from tracker_server.config import Settings
@@ -37,6 +39,8 @@ from tracker_server.storage.maintenance import Maintenance, set_compression
 from tracker_server.storage.migrate import Migration, bootstrap, migrate
 from tracker_server.storage.notice_clock import NoticeClock
 from tracker_server.storage.outbox import Outbox
+from tracker_server.storage.pools import Pools
+from tracker_server.storage.sessions import new_setup_token
 from tracker_server.storage.tracker_feed import TrackerFeed
 
 log = structlog.get_logger(__name__)
@@ -109,6 +113,8 @@ class Server:
             self.metrics,
             age_max=timedelta(hours=settings.notices.give_up_h),
         )
+        self.pools = Pools(self.database)
+        self.access = Access(self.database, self.pools, session_days=settings.api.session_days)
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -124,8 +130,11 @@ class Server:
         await self.database.open()
         try:
             await prepare(self.database, self.settings)
+            await self.pools.open()
             await self._serve(say)
         finally:
+            self.access.close()
+            await self.pools.close()
             await self.store.close()
             await self.database.close()
 
@@ -133,7 +142,7 @@ class Server:
         async with asyncio.TaskGroup() as tasks:
             beside = [
                 tasks.create_task(keeper.run())
-                for keeper in (self.feed, self.alert_feed, self.maintenance, self.backups)
+                for keeper in (self.feed, self.alert_feed, self.maintenance, self.backups, self.access)
             ]
             beside.append(tasks.create_task(aside("billing clock", self.billing_clock.run)))
             beside.append(tasks.create_task(aside("clock of notices", self.notice_clock.run)))
@@ -150,6 +159,7 @@ class Server:
             if api:
                 scheme = "https" if self.settings.api.tls_cert else "http"
                 say(f"api: {scheme}://{self.settings.api.host}:{self.settings.api.port}")
+                await self._offer_setup(say)
             say("ready")
             gc.collect()
             gc.freeze()  # what lives as long as the server need not be looked at again
@@ -164,7 +174,15 @@ class Server:
         api = self.settings.api
         if not api.port:
             return None
-        server = make_server(make_app(self.metrics, self.readiness, self.settings.page), api)
+        services = Services(
+            settings=self.settings,
+            metrics=self.metrics,
+            database=self.database,
+            pools=self.pools,
+            access=self.access,
+            trackers=self.trackers,
+        )
+        server = make_server(make_app(services, self.readiness), api)
         try:
             sockets = open_sockets(api)
         except OSError as error:
@@ -173,6 +191,13 @@ class Server:
             ) from None
         tasks.create_task(server.serve_on(sockets))
         return server
+
+    async def _offer_setup(self, say: Callable[[str], None]) -> None:
+        """Where nobody can administer the server yet, say how the first one signs up. The link works once."""
+        async with self.pools.core() as connection:
+            token = await new_setup_token(connection)
+        if token:
+            say(f"first start: make the first administrator at {self.settings.api.base}/setup?token={token}")
 
     async def _drain(self, writing: asyncio.Task[None]) -> None:
         """Nothing read is left uncommitted, nothing committed is left unanswered."""

@@ -90,6 +90,24 @@ class Api(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             description="address under which customers reach us, for links in letters and payments: https://tracks.example"
         ),
     ] = ""
+    origins: Annotated[
+        str, Meta(description="other sites whose pages may use a sign-in here, separated by commas")
+    ] = ""
+    proxies: Annotated[
+        str,
+        Meta(description="addresses or networks of proxies whose X-Forwarded-For and -Proto are believed"),
+    ] = "127.0.0.1,::1"
+    session_days: Annotated[Positive, Meta(description="days after its last use that a sign-in ends")] = 30
+
+    @property
+    def base(self) -> str:
+        """The URL that links begin with."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        host = self.host.partition(",")[0].strip()
+        host = "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104
+        host = f"[{host}]" if ":" in host else host
+        return f"{'https' if self.tls_cert else 'http'}://{host}:{self.port}"
 
 
 class Page(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

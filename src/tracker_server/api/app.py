@@ -1,4 +1,4 @@
-"""The application: metrics, health and the web page."""
+"""The application: the API, the page, metrics and health."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from msgspec import Struct
 from msgspec.json import encode
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tracker_server.api.call import Services
+from tracker_server.api.dispatch import make_routes
+from tracker_server.api.endpoints import ENDPOINTS
+from tracker_server.api.headers import SecurityHeaders
 from tracker_server.api.page import page_routes
-from tracker_server.config import Page
-from tracker_server.metrics import Metrics
 
 
 class Readiness(Struct, frozen=True):
@@ -24,11 +27,11 @@ class Readiness(Struct, frozen=True):
     problems: tuple[str, ...] = ()
 
 
-def make_app(metrics: Metrics, readiness: Callable[[], Awaitable[Readiness]], page: Page) -> Starlette:
+def make_app(services: Services, readiness: Callable[[], Awaitable[Readiness]]) -> Starlette:
     """The routes, over what they need."""
 
     async def exposition(_: Request) -> Response:
-        return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+        return Response(services.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
     async def healthz(_: Request) -> Response:
         """The process lives and its loop turns."""
@@ -44,6 +47,8 @@ def make_app(metrics: Metrics, readiness: Callable[[], Awaitable[Readiness]], pa
             Route("/metrics", exposition),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
-            *page_routes(page),
-        ]
+            *make_routes(ENDPOINTS, services),
+            *page_routes(services.settings.page),
+        ],
+        middleware=[Middleware(SecurityHeaders)],
     )

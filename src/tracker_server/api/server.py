@@ -41,6 +41,7 @@ def make_server(app: Starlette, api: Api) -> ApiServer:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=5,
+            forwarded_allow_ips=api.proxies,
             ssl_certfile=api.tls_cert or None,
             ssl_keyfile=api.tls_key or None,
         )

@@ -1,0 +1,26 @@
+"""Every route there is below ``/api``, topic by topic."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tracker_server.api import server_info, session
+from tracker_server.api.authorise import Endpoint, Open, Routes
+from tracker_server.api.call import Call
+from tracker_server.api.openapi import describe
+
+routes = Routes("Description")
+
+
+@routes.get("/openapi.json", needs=Open.ANYBODY, answers=dict[str, Any])
+async def get_openapi(_: Call[None, None]) -> dict[str, Any]:
+    """The description of the API."""
+    return describe(ENDPOINTS)
+
+
+TOPICS: Final = (session, server_info)
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    *routes.all,
+    *(endpoint for topic in TOPICS for endpoint in topic.routes.all),
+)

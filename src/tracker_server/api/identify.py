@@ -1,0 +1,77 @@
+"""Credentials of a request: which come along, and whether a browser was sent here by another site."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.requests import HTTPConnection
+
+from tracker_server.api.access import Access
+from tracker_server.api.call import address_of
+from tracker_server.api.errors import Refusal
+from tracker_server.model.people import Principal
+from tracker_server.storage.sessions import digest_of
+
+COOKIE: Final = "JSESSIONID"
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+CREDENTIAL_CHARACTERS_MAX: Final = 2_048
+
+
+async def identify(access: Access, connection: HTTPConnection, origins: frozenset[str]) -> Principal | None:
+    """Who asks; None: nobody signed in. Raises Refusal for credentials that are wrong, and for another site's page
+    that would use a cookie.
+    """
+    header = connection.headers.get("authorization", "")
+    scheme, _, credentials = header.partition(" ")
+    token = connection.query_params.get("token", "")
+    if len(header) > CREDENTIAL_CHARACTERS_MAX or len(token) > CREDENTIAL_CHARACTERS_MAX:
+        raise Refusal(401, "these credentials are too long")
+    match scheme.lower():
+        case "basic":
+            email, password = _basic(credentials)
+            return await access.by_password(email, password, address_of(connection))
+        case "bearer":
+            return _found(await access.by_token(digest_of(credentials.strip())))
+        case _:
+            pass
+    if token:
+        return _found(await access.by_token(digest_of(token)))
+    foreign = is_foreign(connection, origins)
+    cookie = connection.cookies.get(COOKIE, "")
+    method = connection.scope.get("method", "GET")
+    if foreign and (cookie or method not in SAFE):
+        raise Refusal(
+            403, "this page belongs to another site; api.origins names sites that may use a sign-in here"
+        )
+    return await access.by_session(digest_of(cookie)) if cookie else None
+
+
+def is_foreign(connection: HTTPConnection, origins: frozenset[str]) -> bool:
+    """Whether a browser says that another site's page asks."""
+    origin = connection.headers.get("origin")
+    if origin is None:
+        return connection.headers.get("sec-fetch-site") == "cross-site" and (
+            connection.scope.get("method", "GET") not in SAFE
+        )
+    if origin in origins:
+        return False
+    return urlsplit(origin).netloc.lower() != connection.headers.get("host", "").lower() or origin == "null"
+
+
+def _basic(credentials: str) -> tuple[str, str]:
+    try:
+        email, colon, password = base64.b64decode(credentials, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        raise Refusal(401, "these credentials cannot be read") from None
+    if not colon:
+        raise Refusal(401, "these credentials cannot be read")
+    return email, password
+
+
+def _found(principal: Principal | None) -> Principal:
+    if principal is None:
+        raise Refusal(401, "this token is not known, has ended or was revoked")
+    return principal

@@ -1,0 +1,88 @@
+"""What a client asks first: the server's own choices."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
+
+from tracker_server import __version__
+from tracker_server.api.authorise import Open, Routes
+from tracker_server.api.call import Call
+from tracker_server.api.values import convert
+from tracker_server.model.people import Right
+from tracker_server.storage.audit import note
+from tracker_server.storage.server_choices import read_choices, write_choices
+from tracker_server.storage.users import is_there_an_admin
+
+routes = Routes("Server")
+
+
+class Choices(Struct, kw_only=True, rename="camel"):
+    """What an administrator may choose."""
+
+    registration: bool = False
+    readonly: bool = False
+    device_readonly: bool = False
+    map: str | None = None
+    bing_key: str | None = None
+    map_url: str | None = None
+    overlay_url: str | None = None
+    latitude: float = 0.0
+    longitude: float = 0.0
+    zoom: int = 0
+    force_settings: bool = False
+    coordinate_format: str | None = None
+    limit_commands: bool = False
+    disable_reports: bool = False
+    fixed_email: bool = False
+    poi_layer: str | None = None
+    announcement: str | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+class Server(Choices, kw_only=True, rename="camel"):
+    """With what the server knows of itself. ``newServer``: there is no administrator yet."""
+
+    id: int = 1
+    version: str = __version__
+    email_enabled: bool = False
+    geocoder_enabled: bool = False
+    text_enabled: bool = False
+    storage_space: list[int] = field(default_factory=list)
+    new_server: bool = False
+    open_id_enabled: bool = False
+    open_id_force: bool = False
+
+
+FIXED: Final = frozenset({"registration"})  # nobody registers himself: an account pays
+
+
+@routes.get("/server", needs=Open.ANYBODY, answers=Server)
+async def get_server(call: Call[None, None]) -> Server:
+    """The server's choices and what it can do."""
+    return await _server(call)
+
+
+@routes.put("/server", needs=Right.ADMINISTER, body=Choices, answers=Server)
+async def put_server(call: Call[None, Choices]) -> Server:
+    """Change the server's choices."""
+    chosen = {name: value for name, value in asdict(call.body).items() if name not in FIXED}
+    async with call.services.pools.core() as connection, connection.transaction():
+        await write_choices(connection, chosen)
+        await note(connection, "edit", by=call.principal, kind="server", address=call.address)
+    return await _server(call)
+
+
+async def _server(call: Call[Any, Any]) -> Server:
+    async with call.services.pools.core() as connection:
+        chosen = await read_choices(connection)
+        new = not await is_there_an_admin(connection)
+    known = convert(chosen, dict[str, Any])
+    names = {one for one in Choices.__struct_fields__ if one not in FIXED}
+    return Server(
+        email_enabled=bool(call.services.settings.smtp.host),
+        new_server=new,
+        **{name: value for name, value in known.items() if name in names},
+    )
