@@ -4,9 +4,10 @@ A route is declared with the right that it needs and, for each parameter that na
 
     routes = Routes("Devices")
 
+
     @routes.get("/devices/{id}", needs=Right.READ, objects={"id": Kind.DEVICE}, answers=Device)
     async def one_device(call: Call[None, None]) -> Device:
-        \"""One tracker.\"""
+        "One tracker."
 
 ``authorise`` is asked before the handler, for every route: who is asking, has he the right, are all objects his.
 What is not his is answered as what does not exist.
