@@ -15,6 +15,9 @@ LOCK := requirements-dev.lock
 PAGE := hatch_build.py $(shell find web -name node_modules -prune -o -type f -print)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export UV_LINK_MODE := copy
+# Each command is a process of its own: without compiled files it spends a second on compiling its imports.
+export UV_COMPILE_BYTECODE := 1
+unexport PYTHONDONTWRITEBYTECODE
 export TRACKER_GOLDEN_DIR ?= ../shared/golden
 
 # ---------------------------------------------------------------------------------------------------- to use it

@@ -51,7 +51,12 @@ class Running:
     @property
     def environment(self) -> dict[str, str]:
         """Of the process and of commands beside it; nothing of ours leaks in."""
-        own = {name: value for name, value in os.environ.items() if not name.startswith("TRACKER_")}
+        own = {
+            name: value
+            for name, value in os.environ.items()
+            # what is compiled once need not be compiled by each of a thousand processes
+            if not name.startswith("TRACKER_") and name != "PYTHONDONTWRITEBYTECODE"
+        }
         ours = {
             f"TRACKER_{key.upper().replace('.', '__')}": str(value) for key, value in self.settings.items()
         }
