@@ -25,6 +25,8 @@ from tests.servers.serve import Servers
 from tracker_server.config import Settings
 from tracker_server.storage.embedded import Embedded
 
+DATABASES = ("postgres_dsn", "timescaledb_dsn", "home_dsn", "empty_dsn")
+
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Of what was skipped, each reason once, with how many tests it kept away."""
@@ -105,8 +107,12 @@ def embedded_settings() -> Generator[Settings]:
 
 
 @pytest.fixture
-def server() -> Generator[Servers]:
+def server(request: pytest.FixtureRequest) -> Generator[Servers]:
     """Call it for a running server: ``running = server({"devices.unknown": "register"}, dsn=postgres_dsn)``."""
+    for name in DATABASES:
+        if name in request.fixturenames:
+            # made before the server, so taken away after it: one without its database takes 20 s to stop
+            request.getfixturevalue(name)
     servers = Servers()
     yield servers
     servers.close()
