@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from tracker_protocols.wire.command import Commands
 from tracker_protocols.wire.decoder import Decoder
 from tracker_protocols.wire.device import Device, HttpDevice
 
@@ -22,7 +23,7 @@ class Protocol(Struct, frozen=True):
     """One device family's language.
 
     ``port`` is the number this field uses for it by habit. ``checksum``: a flipped bit cannot pass.
-    ``commands`` names the commands that ``device`` languages of this family can be told (none yet: empty).
+    ``commands``: what a device of this family can be told; None: nothing.
     """
 
     name: str
@@ -33,4 +34,4 @@ class Protocol(Struct, frozen=True):
     device: type[Device | HttpDevice]
     models: tuple[str, ...]
     checksum: bool = False
-    commands: tuple[str, ...] = ()
+    commands: Commands | None = None

@@ -32,6 +32,7 @@ from tracker_server.storage.backup_quarantine import check_in_service
 from tracker_server.storage.billing_blocks import set_gate
 from tracker_server.storage.billing_clock import BillingClock
 from tracker_server.storage.billing_store import BillingStore, seller_of, settings_of
+from tracker_server.storage.command_desk import CommandDesk
 from tracker_server.storage.database import AWAY, Database, Role
 from tracker_server.storage.ingest_store import IngestStore
 from tracker_server.storage.invoices import set_seller
@@ -87,14 +88,15 @@ class Server:
             account_for_new=settings.devices.unknown_account,
         )
         room = Room(settings.quarantine.rows_max, settings.quarantine.rows_per_device_max, self.metrics)
-        ingest = Ingest(
+        self.ingest = Ingest(
             self.trackers,
             self.batcher,
             room,
             future_max_s=settings.ingest.future_max_s,
             register_unknown=settings.devices.unknown == "register",
         )
-        self.listeners = Listeners(settings, ingest, self.metrics)
+        self.listeners = Listeners(settings, self.ingest, self.metrics)
+        self.command_desk = CommandDesk(self.database, self.ingest, self.trackers)
         self.feed = TrackerFeed(self.database, self.trackers, self.metrics)
         self.alert_book = AlertBook(settings.alerts.link)
         self.alert_feed = AlertFeed(self.database, self.alert_book)
@@ -150,6 +152,7 @@ class Server:
             writing = tasks.create_task(self.batcher.run())
             await self.feed.ready.wait()
             await self.alert_feed.ready.wait()
+            beside.append(tasks.create_task(self.command_desk.run()))
             await self.listeners.open()
             beside.append(tasks.create_task(self.listeners.sweep()))
             api = self._open_api(tasks)

@@ -142,6 +142,14 @@ class Devices(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     )
 
 
+class Commands(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What devices are told."""
+
+    keep_hours: Annotated[
+        Positive, Meta(description="hours that a command waits for its device before it is void")
+    ] = 24
+
+
 class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What one device, one address and all together may take. Full: the socket is read no further."""
 
@@ -333,6 +341,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     page: Page = field(default_factory=Page)
     listeners: dict[str, Listener] = field(default_factory=_default_listeners)
     devices: Devices = field(default_factory=Devices)
+    commands: Commands = field(default_factory=Commands)
     limits: Limits = field(default_factory=Limits)
     ingest: Ingest = field(default_factory=Ingest)
     quarantine: Quarantine = field(default_factory=Quarantine)

@@ -46,6 +46,7 @@ FROM pg_proc WHERE pronamespace IN ('core'::regnamespace, 'display'::regnamespac
 UNION ALL
 SELECT 'trigger', format('%s %s', tgrelid::regclass, tgname), pg_get_triggerdef(oid)
 FROM pg_trigger WHERE NOT tgisinternal AND tgrelid::regclass::text LIKE 'core.%'
+  AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = tgrelid AND c.relispartition)
 ORDER BY 1, 2, 3
 """
 

@@ -1,5 +1,6 @@
 """GPS103: ``imei:…;`` text of Coban's trackers and their many copies. See README.md in this folder."""
 
+from tracker_protocols.gps103.commands import COMMANDS
 from tracker_protocols.gps103.decoder import Gps103Decoder
 from tracker_protocols.gps103.device import Gps103Device
 from tracker_protocols.protocol import Protocol, Transport
@@ -26,4 +27,5 @@ GPS103 = Protocol(
         "TK103B",
         "TK106",
     ),
+    commands=COMMANDS,
 )

@@ -1,5 +1,6 @@
 """GT06: the binary language of Concox, Jimi and their many cousins. See README.md in this folder."""
 
+from tracker_protocols.gt06.commands import COMMANDS
 from tracker_protocols.gt06.decoder import Gt06Decoder
 from tracker_protocols.gt06.device import Gt06Device
 from tracker_protocols.protocol import Protocol, Transport
@@ -23,4 +24,5 @@ GT06 = Protocol(
     decoder=Gt06Decoder,
     device=Gt06Device,
     models=MODELS,
+    commands=COMMANDS,
 )

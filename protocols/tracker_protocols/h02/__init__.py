@@ -1,5 +1,6 @@
 """H02: text between ``*`` and ``#`` and BCD frames behind ``$``. See README.md in this folder."""
 
+from tracker_protocols.h02.commands import COMMANDS
 from tracker_protocols.h02.decoder import H02Decoder
 from tracker_protocols.h02.device import H02Device
 from tracker_protocols.protocol import Protocol, Transport
@@ -24,4 +25,5 @@ H02 = Protocol(
         "H02",
         "H06",
     ),
+    commands=COMMANDS,
 )

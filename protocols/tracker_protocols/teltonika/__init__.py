@@ -3,6 +3,7 @@
 from tracker_protocols.protocol import Protocol, Transport
 from tracker_protocols.teltonika.decoder import TeltonikaDecoder
 from tracker_protocols.teltonika.device import TeltonikaDevice
+from tracker_protocols.teltonika.telling import COMMANDS
 
 TELTONIKA = Protocol(
     name="teltonika",
@@ -20,4 +21,5 @@ TELTONIKA = Protocol(
         "FM1120", "FM1202", "FM2200", "FM3001", "FM3622", "FM4200", "FM5300", "FM5500", "FM6300", "FM6320", "FMB630",
     ),
     checksum=True,
+    commands=COMMANDS,
 )  # fmt: skip

@@ -15,6 +15,7 @@ from tracker_server import __version__
 from tracker_server.cli.account import app as account
 from tracker_server.cli.backup import app as backup
 from tracker_server.cli.billing import billing
+from tracker_server.cli.command import app as command
 from tracker_server.cli.config import app as config
 from tracker_server.cli.db import app as db
 from tracker_server.cli.decode import decode
@@ -40,6 +41,7 @@ app.command(serve)
 app.command(account)
 app.command(device)
 app.command(positions)
+app.command(command)
 app.command(quarantine)
 app.command(tariff)
 app.command(billing)

@@ -34,7 +34,7 @@ def protocols(*, form: Annotated[Format, Parameter(name="--format")] = "table") 
 def row(protocol: Protocol, form: Format) -> dict[str, Any]:
     """One protocol as ``COLUMNS``. JSON has lists; a table has not the room for all models."""
     transports = [str(transport) for transport in protocol.transports]
-    models, commands = list(protocol.models), list(protocol.commands)
+    models, commands = list(protocol.models), list(protocol.commands.types if protocol.commands else ())
     more = len(models) - TABLE_MODELS
     if form == "table" and more > 1:
         models = [*models[:TABLE_MODELS], f"and {more} more"]

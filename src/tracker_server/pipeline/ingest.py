@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import assert_never
 
@@ -19,6 +19,7 @@ from tracker_server.pipeline.trackers import Tracker, Trackers
 
 log = structlog.get_logger(__name__)
 
+PUSHED = ("tcp", "udp")  # transports over which a device hears what it has not asked for
 CONTACT_EVERY_US = 60_000_000  # how coarsely a sign of life is stored when nothing else is
 
 
@@ -40,6 +41,12 @@ class Ingest:
         self._future_max_us = future_max_s * 1_000_000
         self._register_unknown = register_unknown
         self._sessions: dict[tuple[str, DeviceKey], Session] = {}
+        self._reachable: dict[DeviceKey, Session] = {}  # the last connection over which something may be sent
+        self.on_arrival: Callable[[DeviceKey], None] | None = None
+
+    def session_of(self, key: DeviceKey) -> Session | None:
+        """The connection over which this device can be told something, if it has one."""
+        return self._reachable.get(key)
 
     def receive(self, session: Session, frames: Sequence[Frame], received_at: datetime) -> None:
         """Everything that one read of a connection brought."""
@@ -58,6 +65,8 @@ class Ingest:
             key = (session.protocol, session.device)
             if self._sessions.get(key) is session:
                 del self._sessions[key]
+            if self._reachable.get(session.device) is session:
+                del self._reachable[session.device]
 
     def _receive_frame(self, session: Session, frame: Frame, received_us: int) -> None:
         ticket: Ticket | None = None
@@ -142,6 +151,11 @@ class Ingest:
         self._leave(session)
         session.device = key
         log.debug("device identified", device=key, protocol=session.protocol, remote=session.remote)
+        if session.transport not in PUSHED:
+            return
+        self._reachable[key] = session
+        if self.on_arrival is not None:
+            self.on_arrival(key)
         if session.transport != "tcp":
             return
         old = self._sessions.get((session.protocol, key))

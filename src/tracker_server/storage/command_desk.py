@@ -1,0 +1,120 @@
+"""Tells devices what waits for them: those that are connected at once, the others as they come.
+
+No frame costs a query: which trackers have something to be told is kept in memory, read whole at the start and
+told by NOTIFY. A command is marked as sent after its bytes were handed to the connection, in one transaction that holds
+its row; a server that dies in between sends it again, and of several servers only the one with the connection does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from psycopg import AsyncConnection
+
+from tracker_protocols import BY_NAME
+from tracker_protocols.model import DeviceKey
+from tracker_protocols.wire.command import Command, CommandError
+from tracker_server.gate import Hidden, decide
+from tracker_server.gate.commands import why_not
+from tracker_server.pipeline.ingest import Ingest
+from tracker_server.pipeline.session import Session
+from tracker_server.pipeline.trackers import Tracker, Trackers
+from tracker_server.storage.commands import devices_with_commands, mark_failed, mark_sent, waiting
+from tracker_server.storage.database import AWAY, Database, Role
+
+log = structlog.get_logger(__name__)
+
+NOTIFIED = "tracker_commands"
+RETRY_S = 1.0
+LOOK_S = 15.0  # blocks end by time, too, and what they held back may go out then
+
+
+class CommandDesk:
+    """Runs for as long as the server does."""
+
+    def __init__(self, database: Database, ingest: Ingest, trackers: Trackers) -> None:
+        self._database = database
+        self._ingest = ingest
+        self._trackers = trackers
+        self._waiting: set[int] = set()
+        self._woken = asyncio.Event()
+        ingest.on_arrival = self.arrived
+
+    def arrived(self, key: DeviceKey) -> None:
+        """A device has said who it is."""
+        tracker = self._trackers.find(key)
+        if tracker is not None and tracker.id in self._waiting:
+            self._woken.set()
+
+    async def run(self) -> None:
+        """Tell, wait, tell; while the database is away, wait for it."""
+        while True:
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._listen())
+            except* AWAY as errors:
+                log.warning("commands wait for the database", error=str(errors.exceptions[0]).strip())
+            await asyncio.sleep(RETRY_S)
+
+    async def _listen(self) -> None:
+        async with (
+            await self._database.connect(Role.CORE) as listening,
+            await self._database.connect(Role.CORE) as connection,
+            asyncio.TaskGroup() as tasks,
+        ):
+            await listening.execute(f"LISTEN {NOTIFIED}")
+            self._waiting = await devices_with_commands(connection)
+            tasks.create_task(self._tell_all(connection))
+            async for notify in listening.notifies():
+                self._waiting.add(int(notify.payload))
+                self._woken.set()
+
+    async def _tell_all(self, connection: AsyncConnection[Any]) -> None:
+        while True:
+            for device_id in sorted(self._waiting):
+                tracker = self._trackers.by_id(device_id)
+                session = self._ingest.session_of(tracker.unique_id) if tracker is not None else None
+                if tracker is not None and session is not None:
+                    await self._tell(connection, tracker, session)
+            self._woken.clear()
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._woken.wait()
+            except TimeoutError:
+                self._waiting = await devices_with_commands(connection)
+
+    async def _tell(self, connection: AsyncConnection[Any], tracker: Tracker, session: Session) -> None:
+        """All that waits for one tracker, in order, over the connection that it has."""
+        assert tracker.id is not None
+        now = datetime.now(UTC)
+        hidden = isinstance(decide(tracker.blocks, now), Hidden)
+        sent: list[int] = []
+        held = False
+        async with connection.transaction():
+            for one in await waiting(connection, tracker.id):
+                if why_not(one.type, hidden=hidden, operator=one.operator) is not None:
+                    held = True
+                    continue
+                try:
+                    data = spelt(session, tracker.unique_id, Command(one.type, one.attributes), now)
+                except CommandError as error:
+                    await mark_failed(connection, one.id, str(error))
+                    continue
+                session.wire.send(data)
+                sent.append(one.id)
+            await mark_sent(connection, sent)
+        if not held:
+            self._waiting.discard(tracker.id)
+        if sent:
+            log.info("commands sent", device=tracker.unique_id, commands=sent)
+
+
+def spelt(session: Session, key: DeviceKey, command: Command, now: datetime) -> bytes:
+    """The command in the words of the protocol that the device speaks. Raises CommandError."""
+    protocol = BY_NAME.get(session.protocol)
+    if protocol is None or protocol.commands is None:
+        raise CommandError(f"type: {session.protocol} has no commands; this device cannot be told anything")
+    return protocol.commands.encode(key, command, now)
