@@ -10,10 +10,11 @@ from pathlib import Path
 
 from tracker_protocols import ALL
 from tracker_protocols.protocol import Protocol, Transport
-from tracker_server.config import Api
+from tracker_server.config import Api, Mqtt
 
 HERE = Path(__file__).parents[1]
 API_PORT = Api().port
+MQTT_PORT = Mqtt().port
 MODELS_MAX = 8  # of a protocol, in the README; its own page has all of them
 
 
@@ -24,7 +25,8 @@ def wire(transport: Transport) -> str:
 
 def ports() -> list[str]:
     """``5001/tcp`` …, by number."""
-    found = [(protocol.port, wire(transport)) for protocol in ALL for transport in protocol.transports]
+    own = [(p.port, wire(t)) for p in ALL for t in p.transports if t is not Transport.MQTT]
+    found = [*own, (MQTT_PORT, "tcp")]
     return [f"{port}/{kind}" for port, kind in sorted(set(found))]
 
 

@@ -17,6 +17,8 @@ class Transport(StrEnum):
     TCP = "tcp"
     UDP = "udp"
     HTTP = "http"
+    MQTT = "mqtt"
+    """Over the MQTT endpoint or a broker, on their ports; any protocol can, these are known to."""
 
 
 class Protocol(Struct, frozen=True):

@@ -16,6 +16,7 @@ from tracker_server.api.call import Services
 from tracker_server.api.server import ApiServer, make_server, open_sockets
 from tracker_server.aside import aside
 from tracker_server.config import Settings
+from tracker_server.listeners.mqtt.endpoint import MqttEndpoint
 from tracker_server.listeners.server import ListenError, Listeners
 from tracker_server.metrics import Metrics
 from tracker_server.notify.channels import channels_of
@@ -23,6 +24,7 @@ from tracker_server.pipeline.alert_book import AlertBook
 from tracker_server.pipeline.batcher import Batcher
 from tracker_server.pipeline.dispatcher import Dispatcher
 from tracker_server.pipeline.ingest import Ingest
+from tracker_server.pipeline.mqtt_book import Book
 from tracker_server.pipeline.quarantine import Room
 from tracker_server.pipeline.trackers import Trackers
 from tracker_server.storage.alert_feed import AlertFeed
@@ -97,6 +99,8 @@ class Server:
         )
         self.listeners = Listeners(settings, self.ingest, self.metrics)
         self.command_desk = CommandDesk(self.database, self.ingest, self.trackers)
+        self.mqtt_book = Book()
+        self.mqtt = MqttEndpoint(settings, self.ingest, self.listeners.common, self.mqtt_book)
         self.feed = TrackerFeed(self.database, self.trackers, self.metrics)
         self.alert_book = AlertBook(settings.alerts.link)
         self.alert_feed = AlertFeed(self.database, self.alert_book)
@@ -154,9 +158,11 @@ class Server:
             await self.alert_feed.ready.wait()
             beside.append(tasks.create_task(self.command_desk.run()))
             await self.listeners.open()
+            await self.mqtt.open()
             beside.append(tasks.create_task(self.listeners.sweep()))
+            beside.append(tasks.create_task(self.mqtt.sweep()))
             api = self._open_api(tasks)
-            for address in self.listeners.open_addresses:
+            for address in (*self.listeners.open_addresses, *self.mqtt.open_addresses):
                 tls = " (TLS)" if address.tls else ""
                 say(f"{address.protocol}: {address.transport} {address.host}:{address.port}{tls}")
             if api:
@@ -206,12 +212,14 @@ class Server:
         """Nothing read is left uncommitted, nothing committed is left unanswered."""
         log.info("stopping", waiting_rows=self.batcher.waiting_rows)
         self.listeners.stop_reading()
+        self.mqtt.stop_reading()
         self.batcher.stop()
         done, _ = await asyncio.wait([writing], timeout=DRAIN_S_MAX)
         if not done:
             log.warning("stopping without the database; devices keep what was not answered")
             writing.cancel()
         await self.listeners.close()
+        await self.mqtt.close()
 
     async def readiness(self) -> Readiness:
         """Whether the database answers and what comes in is committed."""

@@ -19,8 +19,10 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from tracker_protocols import ALL
+from tracker_protocols.json.mapping import Mapping as JsonMapping
 from tracker_server.config_keys import SECRET, Section, keys_of, sections_in, summary
 from tracker_server.config_money import MoneySettingError, Payments, Seller, check_money
+from tracker_server.config_mqtt import Mqtt, MqttBroker, MqttRoute, MqttSettingError, Owntracks, check_mqtt
 from tracker_server.model import address, money
 
 Kind = TypeVar("Kind")
@@ -352,6 +354,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     smtp: Smtp = field(default_factory=Smtp)
     notices: Notices = field(default_factory=Notices)
     alerts: Alerts = field(default_factory=Alerts)
+    mqtt: Mqtt = field(default_factory=Mqtt)
+    mappings: dict[str, JsonMapping] = field(default_factory=dict)
+    owntracks: Owntracks = field(default_factory=Owntracks)
     log: Log = field(default_factory=Log)
 
 
@@ -387,6 +392,9 @@ def load(
         for name, values in listeners.items():
             _check_protocol(name, origin)
             _convert(values, Listener, f"listeners.{name}", origin)  # so that an error names the protocol
+    for prefix, kind in MANY.items():
+        for name, values in _below(tree, prefix).items():
+            _convert(values, kind, f"{prefix}.{name}", origin)
     settings = _convert(tree, Settings, "", origin)
     _check(settings, origin)
     return Loaded(settings, origin)
@@ -397,6 +405,12 @@ def _convert(tree: Any, kind: type[Kind], prefix: str, origin: Mapping[str, str]
         return msgspec.convert(tree, kind, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
         raise ConfigError(explain(str(error), prefix, tree, origin)) from None
+
+
+def _below(tree: Any, prefix: str) -> dict[str, Any]:
+    for name in prefix.split("."):
+        tree = tree.get(name, {}) if isinstance(tree, dict) else {}
+    return tree if isinstance(tree, dict) else {}
 
 
 def _check_protocol(name: str, origin: Mapping[str, str]) -> None:
@@ -487,7 +501,11 @@ def explain(problem: str, prefix: str, tree: Any, origin: Mapping[str, str]) -> 
     value = tree
     for name in filter(None, below.split(".")):
         value = value.get(name) if isinstance(value, dict) else None
-    known_keys = {known.name: known for section in sections() for known in section.keys}
+    every = (*sections(), *many_sections())
+    known_keys = {known.name: known for section in every for known in section.keys}
+    shape = shape_of(key)
+    if shape in known_keys:
+        known_keys[key] = known_keys[shape]
     if key in known_keys:
         shown = "this value" if known_keys[key].secret else repr(value)
         return f"{key} ({_where(key, origin)}): {shown} does not fit; write {known_keys[key].takes}"
@@ -515,10 +533,38 @@ def sections() -> tuple[Section, ...]:
     return tuple(found)
 
 
+MANY: dict[str, type[Struct]] = {
+    "mqtt.brokers": MqttBroker,
+    "mqtt.routes": MqttRoute,
+    "mappings": JsonMapping,
+}
+"""Sections of which there may be any number, each under a name of the operator's."""
+
+
+@cache
+def many_sections() -> tuple[Section, ...]:
+    """Those, with ``NAME`` where the operator's name stands."""
+    return tuple(
+        Section(f"{prefix}.NAME", summary(kind), keys_of(kind, f"{prefix}.NAME."))
+        for prefix, kind in MANY.items()
+    )
+
+
+def shape_of(key: str) -> str:
+    """``mqtt.routes.esp32.topic`` as ``mqtt.routes.NAME.topic``; others as they are."""
+    for prefix in MANY:
+        if key.startswith(f"{prefix}."):
+            _, _, rest = key.removeprefix(f"{prefix}.").partition(".")
+            return f"{prefix}.NAME.{rest}" if rest else f"{prefix}.NAME"
+    return key
+
+
 def names_below(section: str) -> list[str]:
     """The names of the settings and sections right below a section (empty: the top)."""
+    section = shape_of(section)
     prefix = f"{section}." if section else ""
-    names = [key.name for one in sections() for key in one.keys] + [one.name for one in sections()]
+    every = (*sections(), *many_sections())
+    names = [key.name for one in every for key in one.keys] + [one.name for one in every]
     found = (
         name.removeprefix(prefix).partition(".")[0] for name in names if name.startswith(prefix) and name
     )
@@ -538,12 +584,21 @@ def _check(settings: Settings, origin: Mapping[str, str]) -> None:
     _check_tls("api", settings.api.tls_cert, settings.api.tls_key)
     taken: dict[int, str] = {}
     ports = [(f"listeners.{n}.port", item.port) for n, item in settings.listeners.items()]
+    mqtt = settings.mqtt
+    ports += [
+        (f"mqtt.{n}", getattr(mqtt, n)) for n in ("port", "tls_port", "websocket_port", "websocket_tls_port")
+    ]
     for key, port in [*ports, ("api.port", settings.api.port)]:
         if port and port in taken:
             raise ConfigError(
                 f"{key}: port {port} is taken by {taken[port]} already; choose another, or 0 for off"
             )
         taken[port] = key
+    _check_tls("mqtt", settings.mqtt.tls_cert, settings.mqtt.tls_key)
+    try:
+        check_mqtt(settings.mqtt, settings.mappings)
+    except MqttSettingError as error:
+        raise ConfigError(str(error)) from None
     check_zone("billing.zone", settings.billing.zone)
     check_page(settings.page)
     check_messages(settings.smtp, settings.notices)

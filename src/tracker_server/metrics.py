@@ -36,6 +36,9 @@ class Metrics:
         self.connections_closed = Counter(
             "tracker_connections_closed", "Device connections ended", ["reason"], registry=registry
         )
+        self.mqtt_refused = Counter(
+            "tracker_mqtt_refused", "MQTT clients and publishes refused", ["reason"], registry=registry
+        )
         self.received_bytes = Counter(
             "tracker_received_bytes", "Bytes read from devices", ["protocol"], registry=registry
         )

@@ -21,7 +21,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from tracker_protocols import ALL
 from tracker_protocols.protocol import Transport
 from tracker_server.app import DRAIN_S_MAX as COMMIT_S_MAX
-from tracker_server.config import Api, Limits, load
+from tracker_server.config import Api, Limits, Mqtt, load
 from tracker_server.listeners.server import DRAIN_S_MAX as ANSWER_S_MAX
 from tracker_server.metrics import Metrics
 
@@ -34,7 +34,8 @@ WIRE_PORTS = {
     f"{protocol.port}/{'udp' if transport is Transport.UDP else 'tcp'}"
     for protocol in ALL
     for transport in protocol.transports
-}
+    if transport is not Transport.MQTT
+} | {f"{Mqtt().port}/tcp"}
 API_PORT = f"{Api().port}/tcp"
 
 

@@ -58,7 +58,7 @@ def test_whole(vector: Vector) -> None:
 @vectors
 def test_a_vector_names_its_origin_and_what_it_expects(vector: Vector) -> None:
     assert vector.origin.strip()
-    assert sum(map(bool, (vector.hex, vector.ascii, vector.http, vector.datagrams))) == 1
+    assert sum(map(bool, (vector.hex, vector.ascii, vector.http, vector.datagrams, vector.publish))) == 1
     assert all("kind" in expected for expected in vector.expect)
 
 
@@ -116,6 +116,7 @@ def test_garbage_never_raises(protocol: Protocol) -> None:
         begin = chance.randrange(len(base))
         data = base[begin : begin + chance.randrange(80)] + chance.randbytes(chance.randrange(60))
         decoder.receive_datagram(data, RECEIVED_AT)
+        decoder.receive_publish("some/topic", data, RECEIVED_AT)
         if isinstance(decoder, StreamDecoder):
             decoder.receive_data(data, RECEIVED_AT)
             decoder.receive_data(chance.randbytes(50), RECEIVED_AT)

@@ -31,7 +31,7 @@ HOME = Path(tracker_protocols.__file__).parent
 
 
 class Vector(Struct, forbid_unknown_fields=True):
-    """One conversation. Exactly one of hex, ascii, http, datagrams is set; datagrams are hex, each whole."""
+    """One conversation. Exactly one of hex, ascii, http, datagrams, publish is set; datagrams are hex, each whole."""
 
     name: str
     origin: str
@@ -41,6 +41,7 @@ class Vector(Struct, forbid_unknown_fields=True):
     ascii: str = ""
     datagrams: list[str] = field(default_factory=list)
     http: dict[str, Any] = field(default_factory=dict)
+    publish: dict[str, str] = field(default_factory=dict)
     device: str | None = None
 
     @property
@@ -89,6 +90,9 @@ def play(vector: Vector) -> list[Message]:
     if vector.http:
         assert isinstance(decoder, HttpDecoder)
         return list(decoder.read_request(vector.request(), RECEIVED_AT).messages)
+    if vector.publish:
+        payload = vector.publish["body"].encode()
+        return messages_of(decoder.receive_publish(vector.publish["topic"], payload, RECEIVED_AT))
     if vector.datagrams:
         return messages_of(
             [f for d in vector.datagrams for f in decoder.receive_datagram(bytes.fromhex(d), RECEIVED_AT)]

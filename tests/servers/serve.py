@@ -186,6 +186,10 @@ class Servers:
             wanted = protocols is None or protocol.name in protocols
             chosen[f"listeners.{protocol.name}.host"] = "127.0.0.1"
             chosen[f"listeners.{protocol.name}.port"] = free_port() if wanted else 0
+        chosen |= {
+            "mqtt.host": "127.0.0.1",
+            "mqtt.port": free_port() if protocols is None or "mqtt" in protocols else 0,
+        }
         # not pytest's own folder: that is private to us, and an embedded database under root is another user
         home = Path(tempfile.mkdtemp(prefix="tracker-serve-"))
         running = Running(home, {**chosen, **(settings or {})}, dsn)

@@ -6,7 +6,8 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Final
+from urllib.parse import quote, unquote
 
 from tracker_protocols.model import (
     BadFrame,
@@ -24,6 +25,9 @@ Decoded = Message | Sequence[Message]
 
 UNREADABLE = (ValueError, IndexError, KeyError, OverflowError, ArithmeticError, struct.error)
 """What reading past a frame's end raises: it does not hold what it claims. struct.error is no ValueError."""
+
+PUBLISH: Final = "PUBLISH"
+"""The method of a request that came as an MQTT publish."""
 
 
 class Decoder(ABC):
@@ -54,8 +58,12 @@ class Decoder(ABC):
         return Frame(frame, tuple(decoded) if isinstance(decoded, list | tuple) else (decoded,))  # pyright: ignore[reportArgumentType]
 
     def receive_datagram(self, data: bytes, received_at: datetime) -> list[Frame]:
-        """A payload that came whole (UDP, MQTT): by default one frame."""
+        """A payload that came whole (UDP): by default one frame."""
         return [self.read_frame(data, received_at)]
+
+    def receive_publish(self, topic: str, payload: bytes, received_at: datetime) -> list[Frame]:
+        """A payload that was published under a topic (MQTT): by default as a datagram, whatever the topic."""
+        return self.receive_datagram(payload, received_at)
 
 
 class StreamDecoder(Decoder):
@@ -85,6 +93,20 @@ class StreamDecoder(Decoder):
         self._buffer = buffer[at:] if at < end else b""
         return frames
 
+    def receive_publish(self, topic: str, payload: bytes, received_at: datetime) -> list[Frame]:
+        """A gateway published what it read from a stream: it is cut as a stream is. What is no whole number of
+        frames is one frame, as a datagram is; no payload waits for the next one.
+        """
+        noise_bytes = self.noise_bytes
+        frames = self.receive_data(payload, received_at)
+        if not self._buffer and self.noise_bytes == noise_bytes:
+            return frames
+        self._buffer = b""
+        if not frames:
+            return self.receive_datagram(payload, received_at)
+        rest = Undecoded(payload, Reason.MALFORMED, "bytes that belong to no frame", self.device)
+        return [*frames, Frame(payload, (rest,))]
+
     @property
     def waiting_bytes(self) -> int:
         """How much of an unfinished frame is held."""
@@ -109,9 +131,24 @@ class HttpDecoder(Decoder):
             return Frame(raw, (_refused(raw, Reason.MALFORMED, str(error)[:200]),))
         return Frame(raw, tuple(decoded) if isinstance(decoded, list | tuple) else (decoded,))  # pyright: ignore[reportArgumentType]
 
+    def receive_publish(self, topic: str, payload: bytes, received_at: datetime) -> list[Frame]:
+        """A publish is a request of the method PUBLISH, whose target is the topic."""
+        return [self.read_request(HttpRequest(PUBLISH, target_of(topic), {}, payload), received_at)]
+
     def decode_frame(self, frame: bytes, received_at: datetime) -> Decoded:
         """A request as ``request_bytes`` wrote it: for frames kept in quarantine."""
         return self.decode_request(request_from_bytes(frame), received_at)
+
+
+def target_of(topic: str) -> str:
+    """A topic as a request's target: a space would end it, and it is kept as ISO 8859-1."""
+    plain = topic.isascii() and " " not in topic and "%" not in topic and "?" not in topic
+    return topic if plain else quote(topic)
+
+
+def topic_of(target: str) -> str:
+    """The reverse of ``target_of``."""
+    return unquote(target) if "%" in target else target
 
 
 def _refused(raw: bytes, reason: Reason, detail: str) -> Undecoded:

@@ -151,6 +151,30 @@ def lines_of_file(settings: Settings) -> Iterator[str]:
                 yield f"# {name} is set, but secrets are not written here"
                 value = plain(key.default)
             yield f"{name} = {toml(value)}"
+    yield from _many(settings)
+
+
+def _many(settings: Settings) -> Iterator[str]:
+    """Sections of which there may be any number: what may stand in one, and those that there are."""
+    import msgspec
+
+    from tracker_server.config import MANY, many_sections
+
+    for prefix, section in zip(MANY, many_sections(), strict=True):
+        yield ""
+        yield f"# [{section.name}]  # any number, each under a name of yours. {one_line(section.meaning)}"
+        for key in section.keys:
+            name = key.name.rpartition(".")[2]
+            about = f": {one_line(key.meaning)}" if key.meaning else ""
+            yield f"#   {name}{about} ({key.takes}; default {toml(key.default)})"
+        node: Any = settings
+        for part in prefix.split("."):
+            node = getattr(node, part)
+        for name, one in node.items():
+            yield f"[{prefix}.{toml(name)}]"
+            for key, value in msgspec.to_builtins(one).items():
+                secret = key == "url"
+                yield f"# {key} is left out" if secret and value else f"{key} = {toml(value)}"
 
 
 def _about_listeners(keys: tuple[Key, ...]) -> Iterator[str]:
@@ -175,6 +199,9 @@ def toml(value: Any) -> str:
             return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
         case list() | tuple() as many:
             return f"[{', '.join(map(toml, many))}]"
+        case dict() as table:
+            inner = ", ".join(f"{toml(name)} = {toml(one)}" for name, one in table.items())
+            return f"{{ {inner} }}" if inner else "{}"
         case other:
             raise AssertionError(f"no setting has a value such as {other!r}")
 

@@ -49,8 +49,14 @@ def addresses(settings: Settings) -> Iterator[Address]:
     for name, listener in settings.listeners.items():
         transports = BY_NAME[name].transports if listener.port else ()
         for transport in transports:
+            if transport is Transport.MQTT:
+                continue
             for host in listener.host.split(","):
                 yield Address(f"listeners.{name}", host.strip(), listener.port, transport is Transport.UDP)
+    for key in ("port", "tls_port", "websocket_port", "websocket_tls_port"):
+        port = getattr(settings.mqtt, key)
+        for host in settings.mqtt.host.split(",") if port else ():
+            yield Address("mqtt", host.strip(), port)
     for host in settings.api.host.split(",") if settings.api.port else ():
         yield Address("api", host.strip(), settings.api.port)
 

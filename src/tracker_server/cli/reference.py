@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tracker_server.cli.config import lines_of_file, one_line, toml
 from tracker_server.cli.main import app
-from tracker_server.config import DEFAULT_FILE, FILE_VARIABLE, Settings, sections, variable_of
+from tracker_server.config import DEFAULT_FILE, FILE_VARIABLE, Settings, many_sections, sections, variable_of
 from tracker_server.config_keys import Key, Section
 
 HEAD = "<!-- Written by `python -m tracker_server.cli.reference` from the code; change it there. -->\n"
@@ -87,6 +87,13 @@ def _settings_lines() -> Iterator[str]:
                 yield f"{one_line(section.meaning)}\n"
             yield from _table(section.keys)
     yield from _listener_lines(listeners)
+    for section in many_sections():
+        yield ""
+        yield f"## {section.name.replace('NAME', '&lt;name&gt;')}"
+        yield ""
+        yield f"Any number, in the settings file only. {one_line(section.meaning)}"
+        yield ""
+        yield from _table(section.keys)
 
 
 def _table(keys: tuple[Key, ...]) -> Iterator[str]:

@@ -47,6 +47,10 @@ class Connection(asyncio.Protocol):
     def frames_of(self, data: bytes, received_at: datetime) -> list[Frame]:
         """What these bytes complete. Anything it raises is a defect of ours."""
 
+    def take_in(self, session: Session, frames: list[Frame], received_at: datetime) -> None:
+        """Hand what ``frames_of`` answered to the pipeline."""
+        self.shared.ingest.receive(session, frames, received_at)
+
     @property
     @abstractmethod
     def noise_bytes(self) -> int:
@@ -96,7 +100,7 @@ class Connection(asyncio.Protocol):
             frames = self.frames_of(data, received_at := datetime.now(UTC))
             if frames:
                 shared.metrics.frames.inc(len(frames))
-                shared.ingest.receive(session, frames, received_at)
+                self.take_in(session, frames, received_at)
         except Exception:  # noqa: BLE001  (a defect of ours costs one connection)
             self._fault(data)
             return False

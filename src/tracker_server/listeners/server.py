@@ -92,7 +92,7 @@ class Listeners:
         door = Door(limits.connections_max, limits.connections_per_address_max, metrics)
         self._settings = settings
         self._ingest = ingest
-        self._common = Common(limits, door, metrics)
+        self.common = Common(limits, door, metrics)
         self._servers: list[asyncio.Server] = []
         self._udp: list[UdpListener] = []
         self._shared: list[Shared] = []
@@ -104,6 +104,8 @@ class Listeners:
             if not listener.port:
                 continue
             for transport in BY_NAME[name].transports:
+                if transport is Transport.MQTT:
+                    continue  # the endpoint and the brokers bring those
                 try:
                     await self._open(BY_NAME[name], transport, listener)
                 except (OSError, ssl.SSLError) as error:
@@ -118,7 +120,7 @@ class Listeners:
         from tracker_server.listeners.udp import UdpListener
 
         loop = asyncio.get_running_loop()
-        shared = Shared(protocol, transport, self._ingest, self._common, proxy=listener.proxy_protocol)
+        shared = Shared(protocol, transport, self._ingest, self.common, proxy=listener.proxy_protocol)
         self._shared.append(shared)
         hosts = [host.strip() for host in listener.host.split(",")]
         if transport is Transport.UDP:

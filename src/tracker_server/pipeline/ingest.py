@@ -80,7 +80,7 @@ class Ingest:
                     session.answer(reply)
                 self._touch(key or session.device, received_us)
                 continue
-            waits = not isinstance(message, Heartbeat | Undecoded)
+            waits = session.stored_first or not isinstance(message, Heartbeat | Undecoded)
             if reply and not waits:
                 session.answer(reply)
                 reply = b""

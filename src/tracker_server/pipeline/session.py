@@ -65,7 +65,17 @@ class Ticket:
 class Session:
     """What is remembered of one connection (or one UDP sender)."""
 
-    __slots__ = ("device", "owed", "protocol", "refusal", "remote", "transport", "unanswered_bytes", "wire")
+    __slots__ = (
+        "device",
+        "owed",
+        "protocol",
+        "refusal",
+        "remote",
+        "stored_first",
+        "transport",
+        "unanswered_bytes",
+        "wire",
+    )
 
     def __init__(self, protocol: str, transport: str, remote: str, wire: Wire, refusal: bytes = b"") -> None:
         self.protocol = protocol
@@ -73,6 +83,9 @@ class Session:
         self.remote = remote
         self.wire = wire
         self.refusal = refusal  # sent instead of a reply for a frame that could not be kept
+        self.stored_first = (
+            False  # here every answer says that something is stored, not only that to a report
+        )
         self.device: DeviceKey | None = None
         self.owed: deque[Ticket | bytes] = deque()
         self.unanswered_bytes = 0
@@ -95,6 +108,10 @@ class Session:
         ticket.settled = True
         self.unanswered_bytes -= len(ticket.frame)
 
+    def refuse(self, reply: bytes) -> bytes:
+        """What is sent instead of this reply."""
+        return self.refusal
+
     def release(self) -> None:
         """Send all that may be sent now."""
         owed = self.owed
@@ -105,7 +122,7 @@ class Session:
                 ready.append(head)
             elif not head.settled:
                 break
-            elif reply := self.refusal if head.refused else head.reply:
+            elif reply := self.refuse(head.reply) if head.refused else head.reply:
                 ready.append(reply)
             owed.popleft()
         if ready:

@@ -1,0 +1,285 @@
+"""OwnTracks: JSON objects with a ``_type``, published by MQTT or posted by HTTP.
+
+Source: https://owntracks.org/booklet/tech/json (types and elements), /tech/http (HTTP mode), /features/encrypt.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, ClassVar, Final
+from urllib.parse import parse_qs
+
+import msgspec
+
+from tracker_protocols.json.mapping import number, put
+from tracker_protocols.model import (
+    Attributes,
+    BadFrame,
+    Cell,
+    DeviceKey,
+    Fix,
+    Heartbeat,
+    HttpRequest,
+    Message,
+    Network,
+    Reason,
+    Reply,
+    Report,
+)
+from tracker_protocols.wire.decoder import PUBLISH, Decoded, HttpDecoder, topic_of
+from tracker_protocols.wire.fields import MPS_PER_KMH, check_place, device_key, moment_from_ms
+
+STORED: Final = Reply(b"[]", 200)
+"""The app expects a JSON array: commands and friends for it, of which we have none."""
+
+NONCE_BYTES: Final = 24
+KEY_BYTES: Final = 32
+OBJECTS_MAX: Final = 1_000  # in an array: what a phone gathered in a day without a network
+WAYPOINTS_MAX: Final = 500
+LEVELS_OF_A_DEVICE: Final = 3  # owntracks/user/device; what follows names the kind of message
+
+# what the server names itself, or what is no measurement
+NOT_ATTRIBUTES: Final = frozenset(
+    {"_type", "_id", "lat", "lon", "tst", "acc", "alt", "vel", "cog", "batt", "bs", "t", "tid", "topic", "created_at"}
+    | {"mcc", "mnc", "lac", "cid", "_cp", "_http"}
+)  # fmt: skip
+NAMES: Final = {"vac": "verticalAccuracy", "p": "pressure", "conn": "connection", "poi": "poi"}
+CHARGING: Final = {1: False, 2: True, 3: True}  # bs: unplugged, charging, full
+CROSSINGS: Final = {"enter": "geofenceEnter", "leave": "geofenceExit"}
+TRIGGERS: Final = {"I": ("ignition", False), "i": ("ignition", True)}
+
+_read = msgspec.json.Decoder().decode
+_write = msgspec.json.Encoder(order="deterministic").encode
+
+Object = dict[str, Any]
+
+
+class OwntracksDecoder(HttpDecoder):
+    """Every object is of one device: by ``topic`` in it, the topic or headers it came with, or ``tid``.
+
+    ``keys`` are the operator's, by device, or under an empty name for all: set once when a program starts.
+    """
+
+    name: ClassVar[str] = "owntracks"
+    keys: ClassVar[Mapping[str, bytes]] = {}
+
+    def decode_request(self, request: HttpRequest, received_at: datetime) -> Decoded:
+        if not request.body:
+            return Heartbeat(self._named_beside(request), reply=STORED)
+        tree = _parse(request.body)
+        beside = self._named_beside(request)
+        if isinstance(tree, list):
+            if len(tree) > OBJECTS_MAX:
+                raise BadFrame(Reason.TOO_LONG, f"{len(tree)} objects")
+            messages = [message for one in tree for message in self._messages(one, _write(one), beside)]
+        else:
+            messages = self._messages(tree, request.body, beside)
+        if not messages:
+            return Heartbeat(beside, reply=STORED)
+        return [*messages[:-1], msgspec.structs.replace(messages[-1], reply=STORED)]
+
+    def _named_beside(self, request: HttpRequest) -> DeviceKey | None:
+        """The device, by the topic of a publish, or by what the app says in HTTP mode beside the object."""
+        if request.method == PUBLISH:
+            return device_of(topic_of(request.target)) or self.device
+        user, device = request.headers.get("x-limit-u"), request.headers.get("x-limit-d")
+        if not (user and device):
+            query = parse_qs(request.target.partition("?")[2])
+            user, device = query.get("u", [""])[0], query.get("d", [""])[0]
+        return device_key(f"owntracks/{user}/{device}") if user and device else self.device
+
+    def _messages(self, tree: Any, record: bytes, beside: DeviceKey | None) -> list[Message]:
+        if not isinstance(tree, dict):
+            raise BadFrame(Reason.MALFORMED, "no object")
+        kind = tree.get("_type")
+        if kind == "encrypted":
+            tree = self._decrypted(tree, beside)
+            kind = tree.get("_type")
+        device = _device(tree, beside)
+        read = KINDS.get(kind) if isinstance(kind, str) else None
+        if read is None:
+            raise BadFrame(Reason.UNKNOWN_KIND, f"_type {str(kind)[:40]!r}")
+        return read(tree, device, record)
+
+    def _decrypted(self, tree: Object, beside: DeviceKey | None) -> Object:
+        """The object inside: base64 of a nonce and of a secret box, whose key is the passphrase, filled up with zeros."""
+        keys = self.keys
+        key = keys.get(beside or "") or keys.get("")
+        if not key:
+            raise BadFrame(Reason.NO_DEVICE, f"encrypted, and no key is set for {beside or 'it'}")
+        import nacl.exceptions
+        import nacl.secret
+
+        try:
+            sealed = base64.b64decode(tree.get("data", ""), validate=True)
+            opened = nacl.secret.SecretBox(key[:KEY_BYTES].ljust(KEY_BYTES, b"\0")).decrypt(sealed)
+        except (nacl.exceptions.CryptoError, binascii.Error, ValueError, TypeError):
+            raise BadFrame(Reason.CHECKSUM, "encrypted, and not with the key that is set") from None
+        inner = _parse(opened)
+        if not isinstance(inner, dict) or inner.get("_type") == "encrypted":
+            raise BadFrame(Reason.MALFORMED, "no object in the encrypted payload")
+        return inner
+
+
+def device_of(topic: str) -> DeviceKey | None:
+    """``owntracks/user/device`` of a topic of that shape, whatever stands for ``owntracks``."""
+    levels = topic.split("/")
+    if len(levels) < LEVELS_OF_A_DEVICE:
+        return None
+    return device_key("/".join(levels[:LEVELS_OF_A_DEVICE]))
+
+
+def _parse(data: bytes) -> Any:
+    try:
+        return _read(data)
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        raise BadFrame(Reason.MALFORMED, f"JSON: {str(error)[:120]}") from None
+
+
+def _device(tree: Object, beside: DeviceKey | None) -> DeviceKey:
+    topic = tree.get("topic")
+    if isinstance(topic, str) and topic:
+        return device_of(topic) or device_key(topic)
+    if beside:
+        return beside
+    tid = tree.get("tid")
+    if isinstance(tid, str) and tid:
+        return device_key(tid)
+    raise BadFrame(Reason.NO_DEVICE, "neither topic nor tid")
+
+
+def _told_at(tree: Object) -> datetime:
+    seconds = number(tree.get("tst"))
+    if seconds is None:
+        raise BadFrame(Reason.NO_SUCH_MOMENT, f"tst: {str(tree.get('tst'))[:40]!r} is no time")
+    return moment_from_ms(round(seconds * 1000))
+
+
+def _fix(tree: Object) -> Fix | None:
+    latitude, longitude = number(tree.get("lat")), number(tree.get("lon"))
+    if latitude is None or longitude is None:
+        return None
+    check_place(latitude, longitude)
+    speed, course, accuracy = number(tree.get("vel")), number(tree.get("cog")), number(tree.get("acc"))
+    return Fix(
+        _told_at(tree),
+        latitude,
+        longitude,
+        altitude_m=number(tree.get("alt")),
+        speed_mps=None if speed is None or speed < 0 else speed * MPS_PER_KMH,
+        course_deg=None if course is None or course < 0 else course,
+        accuracy_m=None if accuracy is None or accuracy < 0 else accuracy,
+    )
+
+
+def _attributes(tree: Object) -> Attributes:
+    found: Attributes = {}
+    for name, value in tree.items():
+        if name not in NOT_ATTRIBUTES:
+            put(found, NAMES.get(name, name), value)
+    level = number(tree.get("batt"))
+    if level is not None and level >= 0:
+        found["batteryLevel"] = level
+    charging = CHARGING.get(tree.get("bs", 0)) if isinstance(tree.get("bs"), int) else None
+    if charging is not None:
+        found["charge"] = charging
+    trigger = tree.get("t")
+    if isinstance(trigger, str) and trigger:
+        found["event"] = trigger[:64]
+        if trigger in TRIGGERS:
+            name, state = TRIGGERS[trigger]
+            found[name] = state
+    return found
+
+
+def _network(tree: Object) -> Network | None:
+    """The cell of a tracker that names one; area and cell are hexadecimal text or numbers."""
+    try:
+        parts = [
+            int(value, 16) if isinstance(value, str) else int(value) for value in (tree["lac"], tree["cid"])
+        ]
+        return Network((Cell(int(tree["mcc"]), int(tree["mnc"]), *parts),))
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return None
+
+
+# --------------------------------------------------------------------------------- one function for each _type
+
+
+def _location(tree: Object, device: DeviceKey, record: bytes) -> list[Message]:
+    fix = _fix(tree)
+    if fix is None:
+        raise BadFrame(Reason.MALFORMED, "lat, lon: a location without a place")
+    return [Report(device, fix, _attributes(tree), record, _network(tree))]
+
+
+def _transition(tree: Object, device: DeviceKey, record: bytes) -> list[Message]:
+    """The phone crossed the edge of a region of its own."""
+    fix = _fix(tree)
+    attributes: Attributes = {}
+    put(attributes, "geofence", tree.get("desc"))
+    put(attributes, "event", tree.get("event"))
+    alarm = CROSSINGS.get(str(tree.get("event")))
+    if alarm is None:
+        raise BadFrame(Reason.MALFORMED, f"event: {str(tree.get('event'))[:40]!r} is neither enter nor leave")
+    attributes["alarm"] = alarm
+    return [Report(device, fix, attributes, record, None, None if fix else _told_at(tree))]
+
+
+def _waypoint(tree: Object, device: DeviceKey, record: bytes) -> list[Message]:
+    """A region as it is defined on the phone: where that is, not where the phone is."""
+    attributes: Attributes = {}
+    for name, as_name in (("desc", "waypoint"), ("lat", "waypointLatitude"), ("lon", "waypointLongitude"), ("rad", "waypointRadius")):  # fmt: skip
+        put(attributes, as_name, tree.get(name))
+    return [Report(device, None, attributes, record, None, _told_at(tree))]
+
+
+def _waypoints(tree: Object, device: DeviceKey, _record: bytes) -> list[Message]:
+    inner = tree.get("waypoints")
+    if not isinstance(inner, list) or len(inner) > WAYPOINTS_MAX:
+        raise BadFrame(Reason.MALFORMED, "waypoints: no array, or one that is too long")
+    return [
+        message
+        for one in inner
+        if isinstance(one, dict) and one.get("tst") is not None
+        for message in _waypoint(one, device, _write(one))
+    ] or [Heartbeat(device)]
+
+
+def _lost(_tree: Object, device: DeviceKey, record: bytes) -> list[Message]:
+    """The last will: ``tst`` is when the phone had connected, so this is dated by its receipt."""
+    return [Report(device, None, {"status": "offline"}, record)]
+
+
+def _measured(tree: Object, device: DeviceKey, record: bytes) -> list[Message]:
+    """Status, steps, a beacon: measurements beside any place."""
+    attributes = _attributes({**tree, "t": None})
+    told_at = _told_at(tree) if number(tree.get("tst")) is not None else None
+    if not attributes:
+        return [Heartbeat(device)]
+    return [Report(device, None, attributes, record, None, told_at)]
+
+
+def _alive(_tree: Object, device: DeviceKey, _record: bytes) -> list[Message]:
+    """Commands, cards, configurations: not ours to store."""
+    return [Heartbeat(device)]
+
+
+KINDS: Final[dict[str, Callable[[Object, DeviceKey, bytes], list[Message]]]] = {
+    "location": _location,
+    "transition": _transition,
+    "waypoint": _waypoint,
+    "waypoints": _waypoints,
+    "lwt": _lost,
+    "status": _measured,
+    "steps": _measured,
+    "beacon": _measured,
+    "card": _alive,
+    "cmd": _alive,
+    "configuration": _alive,
+    "dump": _alive,
+    "request": _alive,
+}

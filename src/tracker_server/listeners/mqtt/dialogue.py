@@ -1,0 +1,211 @@
+"""One conversation from the server's side, as a state machine: bytes in, events out. It knows no socket.
+
+What the peer does wrong comes out as a last event ``Broken`` with the reason that MQTT 5 has for it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from tracker_server.listeners.mqtt.codes import BadPacketError, Code, Kind
+from tracker_server.listeners.mqtt.packets import (
+    MQTT_3_1_1,
+    MQTT_5,
+    Acknowledged,
+    Connect,
+    Disconnect,
+    Publish,
+    Subscribe,
+    Unsubscribe,
+    check_topic,
+    read_acknowledged,
+    read_connect,
+    read_disconnect,
+    read_publish,
+    read_subscribe,
+    read_unsubscribe,
+)
+
+LENGTH_BYTES_MAX = 4  # of a remaining length (§2.1.4)
+CONNECT_BYTES_MAX = 16_384  # names, a password, a will; nobody has shown who he is yet
+
+
+class Ping(Struct, frozen=True):
+    """It is alive, and asks whether we are."""
+
+
+class Repeated(Struct, frozen=True):
+    """A publish at QoS 2 that has its PUBREC already, which was perhaps lost."""
+
+    packet_id: int
+
+
+class Broken(Struct, frozen=True):
+    """The peer broke the rules; nothing more is read."""
+
+    code: Code
+    detail: str
+
+
+Event: TypeAlias = (
+    Connect | Publish | Subscribe | Unsubscribe | Acknowledged | Disconnect | Ping | Repeated | Broken
+)
+
+
+class State(Enum):
+    """Where the conversation stands."""
+
+    NEW = "waiting for CONNECT"
+    OPEN = "open"
+    OVER = "over"
+
+
+class Dialogue:
+    """``receive_data`` answers what the bytes complete; what is not whole yet waits, at most one packet.
+
+    ``version`` is 3.1.1 until a CONNECT says otherwise. A topic is resolved where a publish names an alias.
+    QoS 2: a packet identifier is *known* from its PUBLISH until its PUBREL, and a publish whose identifier
+    is known is a repeat: no event.
+    """
+
+    def __init__(self, packet_bytes_max: int, receive_max: int, alias_max: int) -> None:
+        self.version = MQTT_3_1_1
+        self.state = State.NEW
+        self.unfinished = 0  # publishes at QoS 1 and 2 whose answer has not gone out
+        self._packet_bytes_max = packet_bytes_max
+        self._receive_max = receive_max
+        self._alias_max = alias_max
+        self._aliases: dict[int, str] = {}
+        self._known: set[int] = set()  # identifiers at QoS 2
+        self._recorded: set[int] = set()  # of these, those whose PUBREC has gone out
+        self._buffer = b""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much of an unfinished packet is held."""
+        return len(self._buffer)
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """All that these bytes complete, in order."""
+        events: list[Event] = []
+        buffer = self._buffer + data if self._buffer else data
+        at, end = 0, len(buffer)
+        try:
+            while at < end and self.state is not State.OVER:
+                start, size = self._measure(buffer, at, end)
+                if not start or start + size > end:
+                    break
+                event = self._read(buffer[at], buffer[start : start + size])
+                if event is not None:
+                    events.append(event)
+                at = start + size
+        except BadPacketError as error:
+            self.state = State.OVER
+            events.append(Broken(error.code, error.detail))
+        self._buffer = buffer[at:] if at < end and self.state is not State.OVER else b""
+        return events
+
+    def _measure(self, buffer: bytes, at: int, end: int) -> tuple[int, int]:
+        """Where the body of the packet begins and how long it is; 0, 0 where that has not come yet."""
+        size = shift = 0
+        for n in range(at + 1, min(end, at + 1 + LENGTH_BYTES_MAX)):
+            byte = buffer[n]
+            size |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                limit = self._packet_bytes_max if self.state is State.OPEN else CONNECT_BYTES_MAX
+                if n + 1 - at + size > limit:
+                    raise BadPacketError(
+                        Code.PACKET_TOO_LARGE, f"a packet of {size} bytes, allowed are {limit}"
+                    )
+                return n + 1, size
+            shift += 7
+        if end - at > LENGTH_BYTES_MAX:
+            raise BadPacketError(Code.MALFORMED, "a remaining length of more than four bytes")
+        return 0, 0
+
+    def _read(self, first: int, body: bytes) -> Event | None:
+        kind, flags = first >> 4, first & 0x0F
+        if self.state is State.NEW:
+            if kind != Kind.CONNECT or flags:
+                raise BadPacketError(Code.PROTOCOL_ERROR, "the first packet is no CONNECT")
+            said = read_connect(body)
+            self.version = said.version
+            self.state = State.OPEN
+            return said
+        if kind == Kind.PUBLISH:
+            return self._publish(flags, body)
+        if flags != (2 if kind in {Kind.PUBREL, Kind.SUBSCRIBE, Kind.UNSUBSCRIBE} else 0):
+            raise BadPacketError(Code.MALFORMED, f"first byte 0x{first:02x}")
+        return self._other(kind, body)
+
+    def _other(self, kind: int, body: bytes) -> Event:
+        match kind:
+            case Kind.PUBREL:
+                said = read_acknowledged(Kind.PUBREL, body, self.version)
+                self._known.discard(said.packet_id)
+                return Acknowledged(Kind.PUBREL, said.packet_id, self._released(said.packet_id))
+            case Kind.PUBACK | Kind.PUBREC | Kind.PUBCOMP:
+                return read_acknowledged(Kind(kind), body, self.version)
+            case Kind.SUBSCRIBE:
+                return read_subscribe(body, self.version)
+            case Kind.UNSUBSCRIBE:
+                return read_unsubscribe(body, self.version)
+            case Kind.PINGREQ:
+                if body:
+                    raise BadPacketError(Code.MALFORMED, "a PINGREQ with a body")
+                return Ping()
+            case Kind.DISCONNECT:
+                self.state = State.OVER
+                return read_disconnect(body, self.version)
+            case Kind.AUTH if self.version == MQTT_5:
+                raise BadPacketError(Code.BAD_AUTHENTICATION_METHOD, "no extended authentication is offered")
+            case _:
+                raise BadPacketError(Code.PROTOCOL_ERROR, f"a packet of type {kind}")
+
+    def _publish(self, flags: int, body: bytes) -> Publish | Repeated | None:
+        said = read_publish(flags, body, self.version)
+        if said.alias:
+            said = self._resolve(said)
+        if not said.qos:
+            return said
+        if said.qos == 2:
+            if said.packet_id in self._known:
+                return Repeated(said.packet_id) if said.packet_id in self._recorded else None
+            self._known.add(said.packet_id)
+        self.unfinished += 1
+        if self.version == MQTT_5 and self.unfinished + len(self._recorded) > self._receive_max:
+            raise BadPacketError(
+                Code.RECEIVE_MAXIMUM_EXCEEDED, f"more than {self._receive_max} publishes not answered yet"
+            )
+        return said
+
+    def _resolve(self, said: Publish) -> Publish:
+        if said.alias > self._alias_max:
+            raise BadPacketError(Code.TOPIC_ALIAS_INVALID, f"topic alias {said.alias}")
+        if said.topic:
+            self._aliases[said.alias] = said.topic
+            return said
+        topic = self._aliases.get(said.alias)
+        if topic is None:
+            raise BadPacketError(Code.PROTOCOL_ERROR, f"topic alias {said.alias} stands for nothing")
+        check_topic(topic)
+        return Publish(topic, said.payload, said.qos, said.packet_id, said.retain, said.duplicate, said.alias)
+
+    def _released(self, packet_id: int) -> int:
+        if packet_id in self._recorded:
+            self._recorded.discard(packet_id)
+            return Code.SUCCESS
+        return Code.PACKET_ID_NOT_FOUND
+
+    def answered(self, answer: bytes) -> None:
+        """A PUBACK or PUBREC of ours goes out."""
+        self.unfinished -= 1
+        if answer[0] >> 4 == Kind.PUBREC:
+            packet_id = answer[2] << 8 | answer[3]
+            if answer[1] > 2 and answer[4] >= Code.UNSPECIFIED:
+                self._known.discard(packet_id)  # refused: no PUBREL follows
+            else:
+                self._recorded.add(packet_id)

@@ -1,0 +1,190 @@
+"""Our own MQTT endpoint: its addresses, its clients by name, what is said for those who were lost."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, cast
+
+import msgspec
+import structlog
+
+from tracker_protocols.json import JSON
+from tracker_protocols.protocol import Transport
+from tracker_server.config import Settings
+from tracker_server.config_mqtt import Mqtt
+from tracker_server.listeners.mqtt.connection import MqttConnection, will_frame
+from tracker_server.listeners.mqtt.packets import Will
+from tracker_server.listeners.payloads import Routes, Talk, fallback_of
+from tracker_server.listeners.server import (
+    BACKLOG,
+    DRAIN_S_MAX,
+    SWEEP_S,
+    Common,
+    ListenError,
+    Listening,
+    Shared,
+    tls_context,
+)
+from tracker_server.pipeline.ingest import Ingest
+from tracker_server.pipeline.mqtt_book import Book, Mail
+from tracker_server.pipeline.replay import NobodyListens
+from tracker_server.pipeline.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = structlog.get_logger(__name__)
+
+ENDPOINT: Final = msgspec.structs.replace(
+    JSON, name="mqtt", title="MQTT", port=1883, transports=(Transport.MQTT,)
+)
+"""What the metrics and the limits of all listeners call this one; each publish goes by its payload's protocol."""
+
+WILL_DELAY_S_MAX: Final = 86_400
+
+
+class MqttShared(Shared):
+    """What all clients of the endpoint share."""
+
+    __slots__ = ("book", "clients", "refused", "routes", "settings")
+
+    def __init__(self, settings: Mqtt, ingest: Ingest, common: Common, book: Book) -> None:
+        super().__init__(ENDPOINT, Transport.MQTT, ingest, common, proxy=settings.proxy_protocol)
+        self.settings = settings
+        self.book = book
+        self.routes = Routes(settings.routes)
+        self.clients: dict[str, MqttConnection] = {}
+        self.refused = common.metrics.mqtt_refused
+
+    def enter(self, client: MqttConnection) -> None:
+        """It is here; who came under the same name before is half-open."""
+        old = self.clients.get(client.client_id)
+        self.clients[client.client_id] = client
+        if old is not None and old is not client:
+            log.info("MQTT client reconnected", client=client.client_id)
+            old.take_over()
+
+    def leave(self, client: MqttConnection) -> None:
+        """Its connection has ended."""
+        if self.clients.get(client.client_id) is client:
+            del self.clients[client.client_id]
+
+    def will(self, client: MqttConnection, will: Will) -> None:
+        """A client was lost: say what it wished to be said, unless it comes back before that is due."""
+        delay_s = min(will.delay_s, WILL_DELAY_S_MAX)
+        if delay_s:
+            self.loop.call_later(delay_s, self._say, client, will)
+        else:
+            self._say(client, will)
+
+    def _say(self, client: MqttConnection, will: Will) -> None:
+        if self.stopping or client.client_id in self.clients:
+            return
+        assert client.session is not None
+        now = datetime.now(UTC)
+        who = client.who
+        try:
+            talk = Talk(self.routes, who, fallback_of(who))
+            protocol, frame = will_frame(talk, will, fallback_of(who), now)
+            if not all(m.device is None or self.book.may_speak(who, m.device) for m in frame.messages):
+                return
+            session = Session(protocol, self.transport, client.session.remote, NobodyListens())
+            self.ingest.receive(session, [frame], now)
+        except Exception:
+            self.metrics.faults.inc()
+            log.exception("a defect of ours lost a last will", client=client.client_id, topic=will.topic)
+
+    def deliver(self, mail: Iterable[Mail]) -> None:
+        """Commands have come: to those who are here and have subscribed."""
+        mail = list(mail)
+        for client in list(self.clients.values()):
+            if client.filters:
+                client.fetch(mail)
+
+
+class MqttEndpoint:
+    """Opens what the settings name."""
+
+    def __init__(self, settings: Settings, ingest: Ingest, common: Common, book: Book) -> None:
+        self._mqtt = settings.mqtt
+        self._ingest = ingest
+        self._common = common
+        self._book = book
+        self._servers: list[asyncio.Server] = []
+        self._shared: MqttShared | None = None
+        self.open_addresses: list[Listening] = []
+
+    async def open(self) -> None:
+        """Listen. Raises ListenError."""
+        from tracker_server.listeners.mqtt.websocket import WebSocketConnection
+
+        mqtt = self._mqtt
+        shared = self._shared = MqttShared(mqtt, self._ingest, self._common, self._book)
+        self._book.on_mail = shared.deliver
+        ways: list[tuple[str, str, int, Callable[[], MqttConnection], bool]] = [
+            ("mqtt", "port", mqtt.port, lambda: MqttConnection(shared), False),
+            ("mqtts", "tls_port", mqtt.tls_port, lambda: MqttConnection(shared), True),
+            ("mqttws", "websocket_port", mqtt.websocket_port, lambda: WebSocketConnection(shared), False),
+            ("mqttwss", "websocket_tls_port", mqtt.websocket_tls_port, lambda: WebSocketConnection(shared), True),
+        ]  # fmt: skip
+        hosts = [host.strip() for host in mqtt.host.split(",")]
+        for name, key, port, make, tls in ways:
+            if not port:
+                continue
+            try:
+                context = mqtt_context(mqtt) if tls else None
+                server = await asyncio.get_running_loop().create_server(
+                    cast("Callable[[], asyncio.Protocol]", make),
+                    hosts,
+                    port,
+                    ssl=context,
+                    backlog=BACKLOG,
+                    reuse_address=True,
+                )
+            except (OSError, ssl.SSLError) as error:
+                raise ListenError(
+                    f"mqtt.{key}: {mqtt.host}:{port} cannot be opened: {error.strerror or error}; "
+                    f"set mqtt.{key} to another port, or 0 for off"
+                ) from None
+            self._servers.append(server)
+            self.open_addresses += [Listening(name, "tcp", host, port, tls) for host in hosts]
+
+    async def sweep(self) -> None:
+        """Close the silent, for ever."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = asyncio.get_running_loop().time()
+            for connection in list(self._shared.connections) if self._shared else ():
+                connection.sweep(now)
+
+    def stop_reading(self) -> None:
+        """Take nothing more in; what was read stays owed."""
+        for server in self._servers:
+            server.close()
+        if self._shared:
+            self._shared.stopping = True
+            for connection in list(self._shared.connections):
+                connection.finish("server stops")
+
+    async def close(self) -> None:
+        """After the last commit: wait until acknowledgements have gone out, then close what is left."""
+        if self._shared is None:
+            return
+        answering = [connection.ended for connection in self._shared.connections]
+        if answering:
+            await asyncio.wait(answering, timeout=DRAIN_S_MAX)
+        for connection in list(self._shared.connections):
+            connection.close("server stops")
+
+
+def mqtt_context(mqtt: Mqtt) -> ssl.SSLContext:
+    """A TLS context that asks for a certificate where an authority for them is set, and lets who has none in."""
+    context = tls_context(mqtt.tls_cert, mqtt.tls_key)
+    assert context is not None
+    if mqtt.client_ca:
+        context.load_verify_locations(mqtt.client_ca)
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context

@@ -1,0 +1,149 @@
+"""What a publish means: from topic and payload to a frame, for our own endpoint and for brokers alike. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from tracker_protocols import BY_NAME
+from tracker_protocols.json.decoder import JsonDecoder
+from tracker_protocols.model import BadFrame, DeviceKey, Frame, Login, Message
+from tracker_protocols.wire.decoder import Decoder, HttpDecoder
+from tracker_protocols.wire.fields import device_key
+from tracker_server.config_mqtt import MqttRoute
+from tracker_server.listeners.mqtt.topics import matches
+from tracker_server.pipeline.mqtt_book import Identity
+
+TOPICS_MAX: Final = 1_000  # remembered of one connection; a gateway publishes for hundreds of devices
+
+BUILT_IN: Final = (
+    MqttRoute(topic="owntracks/#", payload="owntracks"),
+    MqttRoute(topic="v3/+/devices/+/#", payload="ttnhttp"),
+    MqttRoute(topic="application/+/device/+/event/+", payload="chirpstack"),
+    MqttRoute(topic="#", payload="json"),
+)
+TELTONIKA: Final = MqttRoute(topic="+/data", payload="teltonika", device="topic:1", reply="{device}/commands")
+IMEI_DIGITS: Final = range(14, 18)
+
+
+class Routes:
+    """Which route a topic takes: the operator's first, in their order."""
+
+    def __init__(self, routes: Mapping[str, MqttRoute]) -> None:
+        self._routes = (*routes.values(), *BUILT_IN)
+
+    def find(self, topic: str) -> MqttRoute:
+        """There is always one."""
+        route = next(route for route in self._routes if matches(route.topic, topic) or route is BUILT_IN[-1])
+        if route is BUILT_IN[-1]:
+            first, _, rest = topic.partition("/")
+            if rest == "data" and first.isdecimal() and len(first) in IMEI_DIGITS:
+                return TELTONIKA
+        return route
+
+
+class Line(Struct):
+    """What is known of one topic of one connection. ``device``: whoever reports there is this one, whatever it says.
+    ``named``: who said its name there last.
+    """
+
+    route: MqttRoute
+    decoder: Decoder
+    device: DeviceKey | None
+    named: DeviceKey | None
+
+
+class Meaning(Struct, frozen=True):
+    """A publish as the pipeline takes it; ``answers`` are what a binary protocol owes, in order."""
+
+    protocol: str
+    frame: Frame
+    answers: tuple[bytes, ...]
+    reply_topic: str
+
+
+class Talk:
+    """One connection's publishes."""
+
+    def __init__(self, routes: Routes, who: Identity, fallback: DeviceKey | None = None) -> None:
+        self._routes = routes
+        self._who = who
+        self._fallback = fallback
+        self._lines: dict[str, Line] = {}
+
+    def read(self, topic: str, payload: bytes, received_at: datetime) -> Meaning:
+        """What it means. Every message names its device where anybody does."""
+        line = self._lines.get(topic) or self._line(topic)
+        frames = line.decoder.receive_publish(topic, payload, received_at)
+        if len(frames) == 1:
+            (frame,) = frames
+            messages = frame.messages
+            data = frame.data
+        else:
+            messages = tuple(message for frame in frames for message in frame.messages)
+            data = payload
+        binary = not isinstance(line.decoder, HttpDecoder)
+        answers = (
+            tuple(m.reply.data for m in messages if m.reply is not None and m.reply.data) if binary else ()
+        )
+        settled = tuple([self._settled(message, line) for message in messages])
+        reply_topic = ""
+        if answers and line.route.reply:
+            device = line.device or line.named or self._fallback or ""
+            reply_topic = line.route.reply.replace("{device}", device)
+        return Meaning(line.decoder.name, Frame(data, settled), answers, reply_topic)
+
+    def _settled(self, message: Message, line: Line) -> Message:
+        device = line.device or message.device
+        if message.device is not None and message.device != line.named:
+            line.named = message.device
+        if device is None:
+            device = line.named or self._fallback
+        if device == message.device and message.reply is None:
+            return message
+        if isinstance(message, Login):
+            return Login(device or message.device)
+        return msgspec.structs.replace(message, device=device, reply=None)
+
+    def _line(self, topic: str) -> Line:
+        route = self._routes.find(topic)
+        device = self._device(route.device, topic)
+        kind, _, name = route.payload.partition(":")
+        if kind == "mapping":
+            decoder: Decoder = JsonDecoder(device or self._fallback, name)
+        else:
+            decoder = BY_NAME[route.payload].decoder(device or self._fallback)
+        line = Line(route, decoder, device, None)
+        if len(self._lines) >= TOPICS_MAX:
+            self._lines.pop(next(iter(self._lines)))
+        self._lines[topic] = line
+        return line
+
+    def _device(self, rule: str, topic: str) -> DeviceKey | None:
+        who = self._who
+        if rule.startswith("topic:"):
+            levels = topic.split("/")
+            number = int(rule.removeprefix("topic:"))
+            return key_of(levels[number - 1]) if number <= len(levels) else None
+        return key_of(
+            {"client": who.client_id, "user": who.user, "certificate": who.certificate}.get(rule, "")
+        )
+
+
+def fallback_of(who: Identity) -> DeviceKey | None:
+    """Whom a connection reports for where neither topic nor payload names a device."""
+    if len(who.devices) == 1:
+        return next(iter(who.devices))
+    return None if who.devices else key_of(who.certificate) or key_of(who.user) or key_of(who.client_id)
+
+
+def key_of(text: str) -> DeviceKey | None:
+    """A device's name, if it can be one."""
+    try:
+        return device_key(text) if text else None
+    except BadFrame:
+        return None

@@ -1,0 +1,159 @@
+"""What the MQTT endpoint knows of its clients, in memory: logins, kept sessions, and commands that wait. Pure.
+
+``changes`` is what is to be written down; whoever keeps the book true to the database takes it from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import Final, TypeAlias
+
+from msgspec import Struct
+
+from tracker_protocols.model import DeviceKey
+
+KEPT_MAX: Final = (
+    200_000  # sessions; above it a client's subscriptions are as if it had asked for a clean one
+)
+
+
+class Login(Struct, frozen=True):
+    """A name with a secret. ``devices``: for whom it may speak; none: for all, as a gateway."""
+
+    name: str
+    digest: bytes
+    devices: frozenset[DeviceKey]
+
+
+class Identity(Struct, frozen=True):
+    """Who a connection is. ``anonymous``: it has shown nothing; ``devices``: as of a login."""
+
+    client_id: str = ""
+    user: str = ""
+    certificate: str = ""
+    anonymous: bool = False
+    devices: frozenset[DeviceKey] = frozenset()
+
+
+class Kept(Struct, frozen=True):
+    """A session that outlives its connection: filters, each with the QoS that was granted."""
+
+    client_id: str
+    user: str
+    filters: dict[str, int]
+    expires_at: datetime
+
+
+class Mail(Struct, frozen=True):
+    """A command that waits for a device to fetch it."""
+
+    id: int
+    device: DeviceKey
+    topic: str
+    payload: bytes
+    expires_at: datetime
+
+
+class Fetched(Struct, frozen=True):
+    """A device has acknowledged a command."""
+
+    mail_id: int
+
+
+class Forgotten(Struct, frozen=True):
+    """A kept session has ended."""
+
+    client_id: str
+
+
+Change: TypeAlias = Kept | Forgotten | Fetched
+
+
+def digest_of(secret: str | bytes) -> bytes:
+    """How a secret is stored. It is a token of at least 16 characters, so a plain hash is enough."""
+    return hashlib.sha256(secret.encode() if isinstance(secret, str) else secret).digest()
+
+
+class Book:
+    """Read and written on the server's loop only. ``told`` is called when there are changes to write, or new mail."""
+
+    def __init__(self) -> None:
+        self._logins: dict[str, Login] = {}
+        self._protected: frozenset[DeviceKey] = frozenset()
+        self._kept: dict[str, Kept] = {}
+        self._mail: dict[int, Mail] = {}
+        self.changes: list[Change] = []
+        self.on_change: Callable[[], None] = lambda: None
+        self.on_mail: Callable[[Iterable[Mail]], None] = lambda _: None
+
+    # ------------------------------------------------------------------ who may speak
+
+    def put_logins(self, logins: Iterable[Login]) -> None:
+        """All that there are."""
+        self._logins = {login.name: login for login in logins}
+        self._protected = frozenset(device for login in self._logins.values() for device in login.devices)
+
+    def admit(self, client_id: str, user: str, password: bytes, certificate: str) -> Identity | None:
+        """Who it is; None: it says a name that has another secret."""
+        login = self._logins.get(user) if user else None
+        if login is not None:
+            if not hmac.compare_digest(login.digest, digest_of(password)):
+                return None
+            return Identity(client_id, user, certificate, devices=login.devices)
+        if certificate:
+            return Identity(client_id, user, certificate, devices=frozenset({certificate}))
+        return Identity(client_id, user, anonymous=True)
+
+    def may_speak(self, who: Identity, device: DeviceKey) -> bool:
+        """Whether it may report for this device: nobody unknown may for one that has a login."""
+        if who.anonymous:
+            return device not in self._protected
+        return not who.devices or device in who.devices
+
+    # ------------------------------------------------------------------ kept sessions
+
+    def put_kept(self, kept: Iterable[Kept]) -> None:
+        """All that were kept when the server started."""
+        self._kept = {one.client_id: one for one in kept}
+
+    def kept(self, client_id: str, user: str, now: datetime) -> Kept | None:
+        """The session that is kept under this name for this user."""
+        found = self._kept.get(client_id)
+        return found if found is not None and found.user == user and found.expires_at > now else None
+
+    def keep(self, session: Kept) -> None:
+        """From now on, or as it is now."""
+        if session.client_id in self._kept or len(self._kept) < KEPT_MAX:
+            self._kept[session.client_id] = session
+            self._note(session)
+
+    def forget(self, client_id: str) -> None:
+        """It has ended."""
+        if self._kept.pop(client_id, None) is not None:
+            self._note(Forgotten(client_id))
+
+    # ------------------------------------------------------------------ commands that wait
+
+    def put_mail(self, mail: Iterable[Mail]) -> None:
+        """All that waits; what is new is told to whoever listens."""
+        before = self._mail
+        self._mail = {one.id: one for one in mail}
+        fresh = [one for one in self._mail.values() if one.id not in before]
+        if fresh:
+            self.on_mail(fresh)
+
+    def waiting(self, now: datetime) -> Iterator[Mail]:
+        """All that waits, oldest first."""
+        return (one for one in list(self._mail.values()) if one.expires_at > now)
+
+    def fetched(self, mail_id: int) -> None:
+        """Its device has it."""
+        if self._mail.pop(mail_id, None) is not None:
+            self._note(Fetched(mail_id))
+
+    def _note(self, change: Change) -> None:
+        self.changes.append(change)
+        self.on_change()
