@@ -32,9 +32,10 @@ SELECT r.id, r.account_id, r.user_id, r.name, r.enabled, r.rule, coalesce(c.data
 FROM core.alert_rules r LEFT JOIN core.calendars c ON c.id = (r.rule ->> 'calendar_id')::bigint AND c.account_id = r.account_id
 WHERE (%(ids)s::bigint[] IS NULL OR r.account_id = ANY(%(ids)s)) ORDER BY r.id
 """
-# A restricted user sees what was linked to him: trackers, and those in linked groups.
+# A restricted user sees what was linked to him: trackers, and those in linked groups. The operator's people see all,
+# and belong to each account for which they made a rule.
 PEOPLE = """
-SELECT u.account_id, u.id, u.email, u.phone, coalesce(u.attributes ->> 'language', ''), u.restricted,
+SELECT coalesce(u.account_id, o.account_id), u.id, u.email, u.phone, coalesce(u.attributes ->> 'language', ''), u.restricted,
        CASE WHEN u.restricted THEN ARRAY(
            SELECT l.object_id FROM core.links l WHERE l.owner = 'user' AND l.owner_id = u.id AND l.kind = 'device'
            UNION
@@ -45,9 +46,11 @@ SELECT u.account_id, u.id, u.email, u.phone, coalesce(u.attributes ->> 'language
            WHERE l.owner = 'user' AND l.owner_id = u.id AND l.kind = 'group')
        ELSE '{}' END
 FROM core.users u
-WHERE u.account_id IS NOT NULL AND NOT u.disabled AND (u.expires_at IS NULL OR u.expires_at > now())
-  AND (%(ids)s::bigint[] IS NULL OR u.account_id = ANY(%(ids)s))
-  AND EXISTS (SELECT FROM core.alert_rules r WHERE r.account_id = u.account_id)
+LEFT JOIN LATERAL (SELECT DISTINCT r.account_id FROM core.alert_rules r WHERE r.user_id = u.id AND u.account_id IS NULL) o
+    ON true
+WHERE NOT u.disabled AND (u.expires_at IS NULL OR u.expires_at > now())
+  AND (%(ids)s::bigint[] IS NULL OR coalesce(u.account_id, o.account_id) = ANY(%(ids)s))
+  AND EXISTS (SELECT FROM core.alert_rules r WHERE r.account_id = coalesce(u.account_id, o.account_id))
 """
 GROUPS = """
 WITH RECURSIVE around AS (
@@ -81,7 +84,7 @@ async def read_households(
     rules: dict[int, list[RuleRow]] = {}
     async with connection.cursor(row_factory=dict_row) as cursor:
         for row in await (await cursor.execute(ROWS, values)).fetchall():
-            rules.setdefault(row["account_id"], []).append(rule_row(row))
+            rules.setdefault(row["account_id"], []).append(_with_links(rule_row(row), row))
         people = await _people(connection, values)
         groups = await _groups(connection, values)
         return {
@@ -128,12 +131,17 @@ def rule_row(row: dict[str, Any]) -> RuleRow:
         rule, enabled = msgspec.convert(row["rule"], Rule), row["enabled"]
     except msgspec.ValidationError:
         rule, enabled = Rule((), ()), False
-    rule = replace(
-        rule,
-        device_ids=(*rule.device_ids, *row["linked_devices"]),
-        group_ids=(*rule.group_ids, *row["linked_groups"]),
-    )
     return RuleRow(row["id"], row["account_id"], row["user_id"], row["name"], enabled, rule, row["calendar"])
+
+
+def _with_links(found: RuleRow, row: dict[str, Any]) -> RuleRow:
+    """What is linked to a rule is as if it were named in it."""
+    rule = replace(
+        found.rule,
+        device_ids=(*found.rule.device_ids, *row["linked_devices"]),
+        group_ids=(*found.rule.group_ids, *row["linked_groups"]),
+    )
+    return replace(found, rule=rule)
 
 
 # ---------------------------------------------------------------------- for people and the API
