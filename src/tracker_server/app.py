@@ -6,18 +6,20 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from tracker_server.api.access import Access
 from tracker_server.api.app import Readiness, make_app
 from tracker_server.api.call import Services
+from tracker_server.api.live_reader import LiveReader
 from tracker_server.api.server import ApiServer, make_server, open_sockets
 from tracker_server.aside import aside
 from tracker_server.config import Settings
 from tracker_server.listeners.mqtt.endpoint import MqttEndpoint
 from tracker_server.listeners.server import ListenError, Listeners
+from tracker_server.live.hub import Hub
 from tracker_server.metrics import Metrics
 from tracker_server.notify.channels import channels_of
 from tracker_server.pipeline.alert_book import AlertBook
@@ -80,6 +82,8 @@ class Server:
         self.metrics = Metrics()
         self.database = Database(settings)
         self.trackers = Trackers()
+        self.pools = Pools(self.database)
+        self.hub = Hub(self.trackers, LiveReader(self.pools), self.metrics, lambda: datetime.now(UTC))
         self.store = IngestStore(self.database)
         self.batcher = Batcher(
             self.store,
@@ -88,6 +92,7 @@ class Server:
             batch_rows_max=settings.ingest.batch_rows_max,
             unanswered_bytes_max=settings.limits.unanswered_bytes_max,
             account_for_new=settings.devices.unknown_account,
+            live=self.hub,
         )
         room = Room(settings.quarantine.rows_max, settings.quarantine.rows_per_device_max, self.metrics)
         self.ingest = Ingest(
@@ -101,7 +106,7 @@ class Server:
         self.command_desk = CommandDesk(self.database, self.ingest, self.trackers)
         self.mqtt_book = Book()
         self.mqtt = MqttEndpoint(settings, self.ingest, self.listeners.common, self.mqtt_book)
-        self.feed = TrackerFeed(self.database, self.trackers, self.metrics)
+        self.feed = TrackerFeed(self.database, self.trackers, self.metrics, self.hub.touch)
         self.alert_book = AlertBook(settings.alerts.link)
         self.alert_feed = AlertFeed(self.database, self.alert_book)
         self.alerts = AlertWriter(self.alert_book, self.trackers, settings.alerts, self.metrics)
@@ -119,7 +124,6 @@ class Server:
             self.metrics,
             age_max=timedelta(hours=settings.notices.give_up_h),
         )
-        self.pools = Pools(self.database)
         self.access = Access(self.database, self.pools, session_days=settings.api.session_days)
         self._stop = asyncio.Event()
 
@@ -148,7 +152,14 @@ class Server:
         async with asyncio.TaskGroup() as tasks:
             beside = [
                 tasks.create_task(keeper.run())
-                for keeper in (self.feed, self.alert_feed, self.maintenance, self.backups, self.access)
+                for keeper in (
+                    self.feed,
+                    self.alert_feed,
+                    self.maintenance,
+                    self.backups,
+                    self.access,
+                    self.hub,
+                )
             ]
             beside.append(tasks.create_task(aside("billing clock", self.billing_clock.run)))
             beside.append(tasks.create_task(aside("clock of notices", self.notice_clock.run)))
@@ -190,6 +201,7 @@ class Server:
             pools=self.pools,
             access=self.access,
             trackers=self.trackers,
+            hub=self.hub,
         )
         server = make_server(make_app(services, self.readiness), api)
         try:

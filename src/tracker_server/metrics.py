@@ -91,6 +91,16 @@ class Metrics:
         self.faults = Counter(
             "tracker_faults", "Defects of ours that closed a connection", ["protocol"], registry=registry
         )
+        self.live_sockets = Gauge("tracker_live_sockets", "Open sockets of people", registry=registry)
+        self.live_updates = Counter(
+            "tracker_live_updates", "Changes of trackers read for open sockets", registry=registry
+        )
+        self.live_round_seconds = Histogram(
+            "tracker_live_round_seconds",
+            "Reading what changed and handing it to all sockets",
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
         self.billing_settled = Counter(
             "tracker_billing_settled", "Times that an account was settled by the clock", registry=registry
         )

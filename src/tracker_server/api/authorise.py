@@ -53,6 +53,7 @@ class Kind(StrEnum):
     COMMAND = "command"
     ATTRIBUTE = "computed attribute"
     NOTIFICATION = "notification"
+    EVENT = "event"  # of a shown tracker
 
     @property
     def word(self) -> str:

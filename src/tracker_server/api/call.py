@@ -12,6 +12,7 @@ from starlette.websockets import WebSocket
 from tracker_server.api.access import Access
 from tracker_server.api.authorise import Kind, require, require_objects
 from tracker_server.config import Settings
+from tracker_server.live.hub import Hub
 from tracker_server.metrics import Metrics
 from tracker_server.model.people import Principal, Right
 from tracker_server.pipeline.trackers import Trackers
@@ -32,6 +33,7 @@ class Services(Struct, frozen=True, eq=False):
     pools: Pools
     access: Access
     trackers: Trackers
+    hub: Hub
 
     async def allowed(self, principal: Principal, kind: Kind, numbers: frozenset[int]) -> frozenset[int]:
         """Which of these objects are there for somebody."""

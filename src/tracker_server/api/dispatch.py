@@ -77,6 +77,8 @@ def _http(
             principal = (
                 None if endpoint.needs is Open.SIGNED else await identify(services.access, request, origins)
             )
+            # who asks and whether he may, before anything is said about what he sent
+            await authorise(endpoint, principal, (), services.allowed)
             query = read_pairs(request.query_params, endpoint.query) if endpoint.query else None
             named = list(named_objects(endpoint, request, query))
             await authorise(endpoint, principal, named, services.allowed)

@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from tracker_server.config import Api
 
 BACKLOG = 1_024
+WISH_BYTES_MAX = 4_096  # of one message that a socket's client sends
 
 
 class ApiServer(uvicorn.Server):
@@ -39,6 +40,9 @@ def make_server(app: Starlette, api: Api) -> ApiServer:
             lifespan="off",
             log_config=None,
             access_log=False,
+            ws="websockets-sansio",
+            ws_per_message_deflate=False,  # a window of compression for each of thousands of sockets costs more than bytes
+            ws_max_size=WISH_BYTES_MAX,
             server_header=False,
             timeout_graceful_shutdown=5,
             forwarded_allow_ips=api.proxies,

@@ -14,6 +14,7 @@ import structlog
 
 from tracker_server.metrics import Metrics
 from tracker_server.pipeline.batch import Batch, Store, StoreAwayError, Stored
+from tracker_server.pipeline.live import Live
 from tracker_server.pipeline.session import Pause, Session, Ticket
 from tracker_server.pipeline.trackers import Tracker
 
@@ -40,8 +41,10 @@ class Batcher:
         batch_rows_max: int,
         unanswered_bytes_max: int,
         account_for_new: str,
+        live: Live | None = None,
     ) -> None:
         self._store = store
+        self._live = live
         self._metrics = metrics
         self._queue_rows_max = queue_rows_max
         self._batch_rows_max = batch_rows_max
@@ -178,6 +181,11 @@ class Batcher:
         self._count(batch, stored)
         if self._held:
             self._let_go()
+        if self._live is not None:
+            try:
+                self._live.committed(batch)
+            except Exception:
+                log.exception("a defect of ours in what open sockets are told; devices notice nothing")
 
     def _let_go(self) -> None:
         room = self.waiting_rows <= self._queue_rows_max // 2

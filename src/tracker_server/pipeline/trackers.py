@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 from msgspec import Struct
 
 from tracker_protocols.model import DeviceKey
-from tracker_server.gate import Block
+from tracker_server.gate import Block, Hidden, decide
 
 
 class Tracker(Struct, gc=False, eq=False):
@@ -25,6 +26,10 @@ class Tracker(Struct, gc=False, eq=False):
     contact_us: int = 0
     contact_stored_us: int = 0
     blocks: tuple[Block, ...] = ()
+
+    def hidden(self, now: datetime) -> bool:
+        """Whether the gate hides it at ``now``: for what is pushed or runs on after the database was asked."""
+        return bool(self.blocks) and isinstance(decide(self.blocks, now), Hidden)
 
 
 class Trackers:

@@ -14,7 +14,6 @@ log = structlog.get_logger(__name__)
 
 RETRY_S = 0.5
 GATHER_S = 0.005  # rules that are written together are read together
-PEOPLE = "tracker_people"  # users, groups and links changed, no matter whose
 
 
 class AlertFeed:
@@ -40,17 +39,15 @@ class AlertFeed:
             await self._database.connect(Role.CORE) as reading,
         ):
             await listening.execute(f"LISTEN {CHANNEL}")
-            await listening.execute(f"LISTEN {PEOPLE}")
             self._book.put_all(await read_households(reading))
             self.ready.set()
             while True:
-                told = [notify async for notify in listening.notifies(stop_after=1)]
+                changed: set[int] = set()
+                async for notify in listening.notifies(stop_after=1):
+                    changed.add(int(notify.payload))
                 await asyncio.sleep(GATHER_S)
-                told += [notify async for notify in listening.notifies(timeout=0)]
-                if any(notify.channel == PEOPLE for notify in told):
-                    self._book.put_all(await read_households(reading))
-                    continue
-                changed = {int(notify.payload) for notify in told}
+                async for notify in listening.notifies(timeout=0):
+                    changed.add(int(notify.payload))
                 fresh = await read_households(reading, changed)
                 for account_id in changed:
                     self._book.put(account_id, fresh.get(account_id))

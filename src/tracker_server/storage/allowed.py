@@ -55,6 +55,12 @@ async def allowed(pools: Pools, principal: Principal, kind: str, numbers: frozen
     if kind in {"tracker", "shown tracker"}:
         async with pools.display() as connection:
             return await _devices(connection, principal, numbers, shown=kind == "shown tracker")
+    if kind == "event":
+        async with pools.display() as connection:
+            statement = sql.SQL("SELECT id FROM display.events WHERE id = ANY(%(ids)s) AND {}").format(
+                sql.SQL(IN_SCOPE)
+            )
+            return await _ids(connection, statement, {**principal.scope.parameters(), "ids": list(numbers)})
     if principal.role is Role.GUEST:
         return frozenset()
     async with pools.core() as connection:

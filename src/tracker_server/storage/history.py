@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from typing import Any, LiteralString
 
@@ -37,7 +37,7 @@ FROM (
 
 def displayed_positions(
     connection: AsyncConnection[Any], device_id: int, since: datetime | None, until: datetime | None
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncGenerator[dict[str, Any]]:
     """One tracker's fixes with since ≤ fixed_at < until as its customer may see them, by time, as
     ``COLUMNS``. The connection is ``Role.DISPLAY``'s: what is hidden is not there to be read.
     """
@@ -49,14 +49,14 @@ def all_positions(
     device_ids: Sequence[int],
     since: datetime | None,
     until: datetime | None,
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncGenerator[dict[str, Any]]:
     """All fixes of these rows of ``core.devices``, by time, as ``OPERATOR_COLUMNS``, whoever may see them."""
     return _stream(connection, ALL, {"devices": list(device_ids), "since": since, "until": until})
 
 
 async def _stream(
     connection: AsyncConnection[Any], statement: LiteralString, parameters: dict[str, Any]
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncGenerator[dict[str, Any]]:
     """Rows by a cursor of the database's, so that a long history costs neither side its length in memory."""
     set_json_loads(msgspec.json.decode, connection)
     async with connection.transaction(), connection.cursor("history", row_factory=dict_row) as cursor:

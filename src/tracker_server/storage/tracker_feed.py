@@ -6,6 +6,7 @@ The same connection tells whether the database is there at all.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 import structlog
@@ -27,8 +28,16 @@ COUNT_EVERY_S = 15.0  # blocks begin and end by time, too
 class TrackerFeed:
     """Runs for as long as the server does."""
 
-    def __init__(self, database: Database, trackers: Trackers, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        database: Database,
+        trackers: Trackers,
+        metrics: Metrics,
+        changed: Callable[[Iterable[int]], None] = lambda _: None,
+    ) -> None:
+        """``changed`` is told of trackers, or their blocks, that are others now than they were."""
         self._database = database
+        self._changed = changed
         self._trackers = trackers
         self._metrics = metrics
         self.ready = asyncio.Event()
@@ -55,6 +64,7 @@ class TrackerFeed:
             await listening.execute(f"LISTEN {CHANNEL}")
             self._trackers.put_all(await read_all(reading))
             self._metrics.database_up.set(1)
+            self._changed([tracker.id for tracker in self._trackers if tracker.id is not None])
             self.ready.set()
             changed: set[int] = set()
             while True:
@@ -71,6 +81,7 @@ class TrackerFeed:
                             self._trackers.put(tracker)
                         elif known is not None:
                             self._trackers.discard(known)
+                    self._changed(changed)
                     changed.clear()
 
     def _count(self) -> None:

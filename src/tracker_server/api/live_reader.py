@@ -1,0 +1,43 @@
+"""What open sockets are told of a tracker: the very rows that ``GET devices`` and ``GET positions`` answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tracker_server.api.device_shape import device_json
+from tracker_server.api.position_shape import position_json
+from tracker_server.live.hub import AwayError
+from tracker_server.live.subscriber import Update
+from tracker_server.storage.database import AWAY
+from tracker_server.storage.device_cards import device_cards_of
+from tracker_server.storage.pools import Pools
+from tracker_server.storage.positions_api import latest_positions_of
+
+
+class LiveReader:
+    """Implements the hub's ``Reader``. It reads as the display role: what is hidden is not there to be pushed."""
+
+    def __init__(self, pools: Pools) -> None:
+        self._pools = pools
+        self._told: dict[int, int] = {}
+
+    async def changed(self, device_ids: Iterable[int]) -> list[Update]:
+        """See ``Reader.changed``."""
+        wanted = list(device_ids)
+        try:
+            async with self._pools.display() as connection:
+                cards = await device_cards_of(connection, wanted)
+                found = await latest_positions_of(connection, wanted)
+        except AWAY as error:
+            raise AwayError(str(error).strip()) from error
+        positions = {row[1]: (row, mark) for row, mark in found}
+        updates: list[Update] = []
+        for card in cards:
+            row = device_json(card)
+            if card.block is not None:
+                updates.append(Update(card.id, card.account_id, card=row))
+                continue
+            latest = positions.get(card.id)
+            position = None if latest is None else position_json(*latest)
+            updates.append(Update(card.id, card.account_id, position, row))
+        return updates

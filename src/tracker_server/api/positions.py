@@ -1,0 +1,430 @@
+"""Fixes: the latest of each tracker, a tracker's history, and the same as files for maps and spreadsheets."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from msgspec import Struct, field
+from starlette.responses import Response
+
+from tracker_server.api.authorise import Kind, Routes
+from tracker_server.api.call import Call
+from tracker_server.api.errors import JSON, Refusal, bad, not_found
+from tracker_server.api.position_shape import Position, position_of, positions_json
+from tracker_server.api.streaming import HiddenMeanwhileError, attachment, streamed
+from tracker_server.api.values import Number
+from tracker_server.exports import tracks
+from tracker_server.exports.cells import csv_cell, csv_lines
+from tracker_server.model.people import Right, Role
+from tracker_server.storage.audit import note
+from tracker_server.storage.history import COLUMNS, displayed_positions
+from tracker_server.storage.marks_api import marker_of
+from tracker_server.storage.positions_api import (
+    IDS_MAX,
+    Row,
+    delete_positions,
+    latest_positions,
+    names_of,
+    positions_between,
+    positions_numbered,
+)
+from tracker_server.track.marking import Mark, Marker
+
+routes = Routes("Positions")
+
+PERIOD_MAX: Final = timedelta(days=366)
+KMZ_BYTES_MAX: Final = 64 * 1024 * 1024  # of the KML inside: a zip is made whole, in memory
+DEVICES_MAX: Final = 1_000  # named in one request
+TICK: Final = timedelta(microseconds=1)  # a period has both its ends, where a range has its first alone
+
+
+class PositionsQuery(Struct, rename="camel"):
+    """``deviceId`` with ``from`` and ``to``: histories; ``id``: by number; else the latest of each tracker."""
+
+    device_id: list[Number] = []
+    id: list[Number] = []
+    geofence_id: Number = 0
+    since: datetime | None = field(default=None, name="from")
+    until: datetime | None = field(default=None, name="to")
+
+
+class ExportQuery(Struct, rename="camel"):
+    """Which histories; both ends belong to it."""
+
+    device_id: list[Number]
+    since: datetime = field(name="from")
+    until: datetime = field(name="to")
+    geofence_id: Number = 0
+
+
+OBJECTS: Final[Mapping[str, Kind]] = {"deviceId": Kind.SHOWN}  # a geofence only picks among what is his
+
+
+def checked_period(since: datetime, until: datetime) -> tuple[datetime, datetime]:
+    """Raises Refusal for one that ends before it begins, or is too long."""
+    if until < since:
+        raise bad("to", "lies before from; swap them")
+    if until - since > PERIOD_MAX:
+        raise bad("to", f"is more than {PERIOD_MAX.days} days after from; ask for a shorter period")
+    return since, until
+
+
+@routes.get("/positions", needs=Right.READ, query=PositionsQuery, objects=OBJECTS, answers=list[Position])
+async def get_positions(call: Call[PositionsQuery, None]) -> Response:
+    """The latest position of each tracker, or those of a period, or those with certain ids."""
+    query = call.query
+    if query.id:
+        no_guest(call)
+        return await _numbered(call, query.id)
+    if query.since is None and query.until is None:
+        return await _latest(call, query)
+    no_guest(call)
+    if not query.device_id:
+        raise bad("deviceId", "is missing; name the trackers whose history it is to be")
+    if query.since is None or query.until is None:
+        raise bad("from" if query.since is None else "to", "is missing; a period has two ends")
+    checked_period(query.since, query.until)
+    checked_devices(query.device_id)
+    wanted = Histories(call, query.device_id, query.since, query.until, query.geofence_id)
+    return await streamed(position_array(wanted), JSON)
+
+
+async def _numbered(call: Call[PositionsQuery, None], ids: Sequence[int]) -> Response:
+    if len(ids) > IDS_MAX:
+        raise bad("id", f"more than {IDS_MAX} ids; ask for fewer at a time")
+    scope = call.principal.scope
+    async with call.services.pools.display() as connection:
+        rows = [row for row in await positions_numbered(connection, ids) if scope.holds(row[1], row[2])]
+        marks: dict[int, Mark] = {}
+        for row in rows:
+            marker = await marker_of(connection, row[1], row[5], row[5])
+            marks[row[0]] = mark_all(marker, [row])[0]
+    return _json(positions_json(rows, [marks[row[0]] for row in rows]))
+
+
+async def _latest(call: Call[PositionsQuery, None], query: PositionsQuery) -> Response:
+    async with call.services.pools.display() as connection:
+        found = await latest_positions(connection, call.principal.scope)
+    if query.device_id:
+        found = [one for one in found if one[0][1] in query.device_id]
+    if query.geofence_id:
+        found = [one for one in found if query.geofence_id in one[1].fence_ids]
+    return _json(positions_json([row for row, _ in found], [mark for _, mark in found]))
+
+
+def _json(array: bytes) -> Response:
+    return Response(b"[" + array + b"]", media_type=JSON)
+
+
+def no_guest(call: Call[Any, Any]) -> None:
+    """Raises Refusal: a share link shows where a tracker is, not where it was."""
+    if call.principal.role is Role.GUEST:
+        raise Refusal(403, "a share link shows the latest position, no history")
+
+
+def checked_devices(device_ids: Sequence[int]) -> Sequence[int]:
+    """Raises Refusal for too many in one request."""
+    if len(device_ids) > DEVICES_MAX:
+        raise bad("deviceId", f"more than {DEVICES_MAX} trackers; ask for fewer at a time")
+    return device_ids
+
+
+# ------------------------------------------------------------------------------------------------- histories
+
+
+class Histories:
+    """Several trackers' fixes, one tracker after the other, marked; broken off where the gate closes meanwhile."""
+
+    def __init__(
+        self,
+        call: Call[Any, Any],
+        device_ids: Sequence[int],
+        since: datetime,
+        until: datetime,
+        fence_id: int = 0,
+    ) -> None:
+        self.call = call
+        self.device_ids = list(dict.fromkeys(device_ids))
+        self.since = since
+        self.until = until
+        self.fence_id = fence_id
+
+    async def chunks(self) -> AsyncGenerator[tuple[int, list[Row], list[Mark]]]:
+        """Tracker, rows and their marks."""
+        async with self.call.services.pools.display() as connection:
+            for device_id in self.device_ids:
+                marker = await marker_of(connection, device_id, self.since, self.until)
+                rows = positions_between(connection, device_id, self.since, self.until)
+                try:
+                    async for chunk in rows:
+                        self.ask_gate(device_id)
+                        yield device_id, *self._kept(chunk, mark_all(marker, chunk))
+                finally:
+                    await rows.aclose()
+
+    def _kept(self, rows: list[Row], marks: list[Mark]) -> tuple[list[Row], list[Mark]]:
+        if not self.fence_id:
+            return rows, marks
+        pairs = [pair for pair in zip(rows, marks, strict=True) if self.fence_id in pair[1].fence_ids]
+        return [row for row, _ in pairs], [mark for _, mark in pairs]
+
+    def ask_gate(self, device_id: int) -> None:
+        """The database was asked when the answer began; it may have become another since. Raises HiddenMeanwhileError."""
+        tracker = self.call.services.trackers.by_id(device_id)
+        if tracker is not None and tracker.hidden(datetime.now(UTC)):
+            raise HiddenMeanwhileError
+
+
+def mark_all(marker: Marker, rows: Sequence[Row]) -> list[Mark]:
+    """The marks of these rows."""
+    return marker.mark([row[5] for row in rows], [(row[6], row[7]) for row in rows], [row[8] for row in rows])
+
+
+async def position_array(wanted: Histories) -> AsyncGenerator[bytes]:
+    """Histories as one JSON array."""
+    before = b"["
+    chunks = wanted.chunks()
+    try:
+        async for _, rows, marks in chunks:
+            if rows:
+                yield before + positions_json(rows, marks)
+                before = b","
+    finally:
+        await chunks.aclose()
+    yield b"[]" if before == b"[" else b"]"
+
+
+# ------------------------------------------------------------------------------------------------- files
+
+CSV_COLUMNS: Final = (
+    "deviceId", "uniqueId", "name", "fixTime", "serverTime", "valid", "latitude", "longitude", "altitude", "speed",
+    "course", "accuracy", "geofenceIds", "protocol", "attributes",
+)  # fmt: skip
+
+
+def _export(call: Call[ExportQuery, None]) -> Histories:
+    query = call.query
+    no_guest(call)
+    checked_period(query.since, query.until)
+    return Histories(call, checked_devices(query.device_id), query.since, query.until, query.geofence_id)
+
+
+def _file_name(wanted: Histories, suffix: str) -> dict[str, str]:
+    return attachment(f"positions-{wanted.since:%Y%m%d}-{wanted.until:%Y%m%d}.{suffix}")
+
+
+@routes.get(
+    "/positions/csv", needs=Right.READ, query=ExportQuery, objects=OBJECTS, answers=str, media=("text/csv",)
+)
+async def get_csv(call: Call[ExportQuery, None]) -> Response:
+    """Histories as CSV with a header; speeds in knots, as in JSON."""
+    wanted = _export(call)
+    names = await _names(wanted)
+
+    async def lines() -> AsyncGenerator[bytes]:
+        line = csv_lines()
+        yield line(CSV_COLUMNS)
+        chunks = wanted.chunks()
+        try:
+            async for device_id, rows, marks in chunks:
+                unique_id, name = names[device_id]
+                yield b"".join(
+                    line([csv_cell(cell) for cell in _csv_row(position_of(row, mark), unique_id, name)])
+                    for row, mark in zip(rows, marks, strict=True)
+                )
+        finally:
+            await chunks.aclose()
+
+    return await streamed(lines(), "text/csv; charset=utf-8", _file_name(wanted, "csv"))
+
+
+def _csv_row(one: Position, unique_id: str, name: str) -> list[Any]:
+    return [
+        one.device_id, unique_id, name, one.fix_time, one.server_time, one.valid, one.latitude, one.longitude,
+        one.altitude, one.speed, one.course, one.accuracy, " ".join(map(str, one.geofence_ids or ())), one.protocol,
+        bytes(one.attributes).decode(),
+    ]  # fmt: skip
+
+
+@routes.get(
+    "/positions/gpx",
+    needs=Right.READ,
+    query=ExportQuery,
+    objects=OBJECTS,
+    answers=str,
+    media=("application/gpx+xml",),
+)
+async def get_gpx(call: Call[ExportQuery, None]) -> Response:
+    """Histories as GPX 1.1, a track for each tracker."""
+    wanted = _export(call)
+    names = await _names(wanted)
+    return await streamed(
+        _with_rows(wanted, names, tracks.gpx), "application/gpx+xml", _file_name(wanted, "gpx")
+    )
+
+
+@routes.get(
+    "/positions/kml",
+    needs=Right.READ,
+    query=ExportQuery,
+    objects=OBJECTS,
+    answers=str,
+    media=("application/vnd.google-earth.kml+xml",),
+)
+async def get_kml(call: Call[ExportQuery, None]) -> Response:
+    """Histories as KML 2.2: the way as lines, each fix as a point with its time."""
+    wanted = _export(call)
+    parts = await _kml(wanted)
+    return await streamed(parts, "application/vnd.google-earth.kml+xml", _file_name(wanted, "kml"))
+
+
+@routes.get(
+    "/positions/kmz",
+    needs=Right.READ,
+    query=ExportQuery,
+    objects=OBJECTS,
+    answers=str,
+    media=("application/vnd.google-earth.kmz",),
+)
+async def get_kmz(call: Call[ExportQuery, None]) -> Response:
+    """The same KML, zipped."""
+    wanted = _export(call)
+    packed = io.BytesIO()
+    size = 0
+    with (
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("doc.kml", "w") as inside,
+    ):
+        parts = tracks.gathered(await _kml(wanted))
+        try:
+            async for piece in parts:
+                size += len(piece)
+                if size > KMZ_BYTES_MAX:
+                    raise Refusal(413, "to: this is too much for a KMZ; ask for a shorter period, or for KML")
+                inside.write(piece)
+        finally:
+            await parts.aclose()
+    return Response(
+        packed.getvalue(),
+        media_type="application/vnd.google-earth.kmz",
+        headers=_file_name(wanted, "kmz"),
+    )
+
+
+@routes.get(
+    "/positions/geojson",
+    needs=Right.READ,
+    query=ExportQuery,
+    objects=OBJECTS,
+    answers=dict[str, Any],
+    media=("application/geo+json",),
+)
+async def get_geojson(call: Call[ExportQuery, None]) -> Response:
+    """Histories as a GeoJSON FeatureCollection (RFC 7946), a point for each fix; SI units, named in the properties."""
+    wanted = _export(call)
+
+    def one_after_the_other(found: tracks.Tracks) -> AsyncGenerator[bytes]:
+        async def rows() -> AsyncGenerator[tracks.Row]:
+            for _, each in found:
+                async for row in each:
+                    yield row
+
+        return tracks.geojson(rows(), COLUMNS)
+
+    names = await _names(wanted)
+    return await streamed(
+        _with_rows(wanted, names, one_after_the_other), "application/geo+json", _file_name(wanted, "geojson")
+    )
+
+
+async def _kml(wanted: Histories) -> AsyncGenerator[bytes]:
+    names = await _names(wanted)
+    title = ", ".join(name for _, name in list(names.values())[:3])
+    return _with_rows(wanted, names, lambda found: tracks.kml(title, found))
+
+
+async def _names(wanted: Histories) -> dict[int, tuple[str, str]]:
+    """Unique id and name of each tracker."""
+    async with wanted.call.services.pools.display() as connection:
+        names = await names_of(connection, wanted.device_ids)
+    for device_id in wanted.device_ids:
+        if device_id not in names:  # hidden since the route was authorised
+            raise not_found(f"tracker {device_id}")
+    return names
+
+
+async def _with_rows(
+    wanted: Histories,
+    names: Mapping[int, tuple[str, str]],
+    write: Callable[[tracks.Tracks], AsyncGenerator[bytes]],
+) -> AsyncGenerator[bytes]:
+    """A file over the rows of each tracker, by one connection, which ends with it."""
+    async with wanted.call.services.pools.display() as connection:
+
+        async def rows(device_id: int) -> AsyncGenerator[tracks.Row]:
+            marker: Marker | None = None
+            if wanted.fence_id:
+                marker = await marker_of(connection, device_id, wanted.since, wanted.until)
+            found = displayed_positions(connection, device_id, wanted.since, wanted.until + TICK)
+            count = 0
+            try:
+                async for row in found:
+                    if count % 1_000 == 0:
+                        wanted.ask_gate(device_id)
+                    count += 1
+                    if marker is not None:
+                        (mark,) = marker.mark(
+                            [row["fixed_at"]], [(row["latitude"], row["longitude"])], [row["valid"]]
+                        )
+                        if wanted.fence_id not in mark.fence_ids:
+                            continue
+                    yield row
+            finally:
+                await found.aclose()
+
+        open_rows = [(names[device_id][1], rows(device_id)) for device_id in wanted.device_ids]
+        try:
+            async for part in write(open_rows):
+                yield part
+        finally:
+            for _, each in open_rows:
+                await each.aclose()
+
+
+# ------------------------------------------------------------------------------------------------- deleting
+
+
+class DeleteQuery(Struct, rename="camel"):
+    """Which part of one tracker's history; both ends belong to it."""
+
+    device_id: Number
+    since: datetime = field(name="from")
+    until: datetime = field(name="to")
+
+
+@routes.delete(
+    "/positions", needs=Right.DEVICES, query=DeleteQuery, objects={"deviceId": Kind.SHOWN}, status=204
+)
+async def delete_history(call: Call[DeleteQuery, None]) -> None:
+    """Delete a tracker's positions of a period, for good. What the engine found in it is found anew from what is left."""
+    query = call.query
+    since, until = checked_period(query.since, query.until)
+    async with call.services.pools.core() as connection, connection.transaction():
+        count = await delete_positions(connection, query.device_id, since, until)
+        await note(
+            connection,
+            "delete positions",
+            by=call.principal,
+            kind="device",
+            object_id=query.device_id,
+            detail={
+                "from": f"{since:%Y-%m-%dT%H:%M:%SZ}",
+                "to": f"{until:%Y-%m-%dT%H:%M:%SZ}",
+                "count": count,
+            },
+            address=call.address,
+        )
