@@ -130,8 +130,9 @@ def main(task: str) -> None:
             install()
             node("the page's types do not fit", str(MODULES / "typescript" / "bin" / "tsc"), "--noEmit")
         case "test":
+            install()
             tests = sorted(str(path.relative_to(WEB)) for path in (WEB / "test").glob("*.test.ts"))
-            node("the page's tests failed", "--test", "--test-reporter=dot", *tests)
+            node("the page's tests failed", "--test", "--test-reporter=spec", *tests)
         case _:
             raise SystemExit("python hatch_build.py build | check | test")
 

@@ -1,7 +1,6 @@
 /** Numbers, units, times and money, in the person's language, units and zone. */
 
-import { language } from "../i18n/index.ts";
-import { t } from "../i18n/index.ts";
+import { language, t } from "../i18n/index.ts";
 import { units, zone } from "./preferences.ts";
 
 export const KNOT_KMH = 1.852;
@@ -56,9 +55,9 @@ const format = (options: Intl.DateTimeFormatOptions, at: string | Date): string 
 export const dateTime = (at: string | Date | null | undefined): string =>
   at ? format({ dateStyle: "medium", timeStyle: "short" }, at) : "–";
 export const date = (at: string | Date | null | undefined): string => (at ? format({ dateStyle: "medium" }, at) : "–");
-export const time = (at: string | Date): string => format({ hour: "2-digit", minute: "2-digit" }, at);
+export const time = (at: string | Date): string => format({ hour: "2-digit", minute: "2-digit", hourCycle: "h23" }, at);
 export const timeWithSeconds = (at: string | Date): string =>
-  format({ hour: "2-digit", minute: "2-digit", second: "2-digit" }, at);
+  format({ hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" }, at);
 /** A calendar date that the server gives as 2026-11-25; no zone may move it. */
 export const calendarDate = (at: string | null): string => (at ? format({ dateStyle: "medium", timeZone: "UTC" }, at) : "");
 

@@ -38,6 +38,9 @@ export const operator = computed(() => {
   return role === "admin" || role === "staff" || (!role && Boolean(user.value?.administrator));
 });
 
+/** Somebody who came by a shared link: the live map of what was shared, and nothing else. */
+export const isGuest = computed(() => user.value?.role === "guest" || Boolean(user.value?.temporary));
+
 export function may(right: Right): boolean {
   const who = user.value;
   if (!who) return false;

@@ -99,16 +99,32 @@ function labels(world: FeatureCollection): FeatureCollection {
   return { type: "FeatureCollection", features };
 }
 
-/** Meridians and parallels: where nothing finer is there they show how far one has gone. */
-function grid(): FeatureCollection {
+const GRID_STEPS: readonly (readonly [zoom: number, degrees: number])[] = [
+  [13, 0.01],
+  [10, 0.1],
+  [7, 1],
+  [0, 10],
+];
+
+/** Meridians and parallels about what is seen: where nothing finer is there they show how far one has gone. */
+function grid(map: MapLibre): FeatureCollection {
+  const zoom = map.getZoom();
+  const step = GRID_STEPS.find(([from]) => zoom >= from)![1];
+  const seen = map.getBounds();
+  const wide = seen.getEast() - seen.getWest();
+  const tall = seen.getNorth() - seen.getSouth();
+  const west = Math.max(-540, seen.getWest() - wide);
+  const east = Math.min(540, seen.getEast() + wide);
+  const south = Math.max(-85, seen.getSouth() - tall);
+  const north = Math.min(85, seen.getNorth() + tall);
   const line = (coordinates: Coordinates[]) => ({
     type: "Feature" as const,
     geometry: { type: "LineString" as const, coordinates },
     properties: {},
   });
   const features = [];
-  for (let lon = -180; lon <= 180; lon += 10) features.push(line([[lon, -85], [lon, 85]]));
-  for (let lat = -80; lat <= 80; lat += 10) features.push(line([[-180, lat], [180, lat]]));
+  for (let at = Math.ceil(west / step); at * step <= east; at++) features.push(line([[at * step, south], [at * step, north]]));
+  for (let at = Math.ceil(south / step); at * step <= north; at++) features.push(line([[west, at * step], [east, at * step]]));
   return { type: "FeatureCollection", features };
 }
 
@@ -139,7 +155,7 @@ function worldLayers(tones: Tones, named: boolean): LayerSpecification[] {
       id: `${PREFIX}grid`,
       type: "line",
       source: "world-grid",
-      paint: { "line-color": tones.grid, "line-width": 0.6, "line-opacity": 0.7 },
+      paint: { "line-color": tones.grid, "line-width": 0.6, "line-opacity": 0.6 },
     },
     {
       id: `${PREFIX}border`,
@@ -220,7 +236,10 @@ export async function dress(map: MapLibre, config: PageConfig, isDark: boolean):
   if (!map.getSource("world")) {
     map.addSource("world", { type: "geojson", data: NOTHING, attribution: "Natural Earth" });
     map.addSource("world-names", { type: "geojson", data: NOTHING });
-    map.addSource("world-grid", { type: "geojson", data: grid() });
+    map.addSource("world-grid", { type: "geojson", data: NOTHING });
+    const redraw = () => (map.getSource("world-grid") as GeoJSONSource).setData(grid(map));
+    map.on("moveend", redraw);
+    redraw();
     void fill(map);
   }
   for (const id of map.getLayersOrder()) {

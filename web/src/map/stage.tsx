@@ -101,8 +101,14 @@ export function MapButtons({ onFit }: { onFit?: () => void }) {
 }
 
 /** What covers the map at its edges, so that what is to be seen is put beside it. */
-export function padding() {
+export function padding(player = false) {
   return innerWidth > 760
-    ? { top: 60, bottom: 70, left: 400, right: 80 }
-    : { top: 70, bottom: Math.round(innerHeight * 0.44), left: 40, right: 60 };
+    ? { top: 60, bottom: player ? 230 : 70, left: 400, right: 80 }
+    : { top: player ? 190 : 70, bottom: Math.round(innerHeight * 0.44), left: 40, right: 60 };
+}
+
+/** From the map's middle to the middle of what is left free of it, for one place that is to be seen there. */
+export function offset(player = false): [number, number] {
+  const { top, bottom, left, right } = padding(player);
+  return [(left - right) / 2, (top - bottom) / 2];
 }

@@ -1,1 +1,374 @@
-export default function V() { return null; }
+/** Alerts: who is told of what, what became of each, and which ways there are. */
+
+import { useSignal } from "@preact/signals";
+
+import { api } from "../core/api.ts";
+import { devices, geofences, groups } from "../core/fleet.ts";
+import { dateTime } from "../core/format.ts";
+import { place } from "../core/router.ts";
+import { may, user } from "../core/session.ts";
+import type { Notification } from "../core/types.ts";
+import { LANGUAGES, t } from "../i18n/index.ts";
+import { Icon } from "../ui/icon.tsx";
+import {
+  Button,
+  Check,
+  Checks,
+  Confirm,
+  Dialog,
+  Empty,
+  Page,
+  Remote,
+  say,
+  Select,
+  Tabs,
+  TextField,
+  useRemote,
+} from "../ui/parts.tsx";
+import { alarmName, ALARMS, channelName, EVENT_TYPES, stateName, typeName } from "./words.ts";
+
+interface Delivery {
+  id: number;
+  at: string;
+  type: string;
+  deviceId: number;
+  channel: string;
+  recipient: string;
+  state: string;
+  attempts: number;
+  error: string | null;
+  deliveredAt: string | null;
+  text: string;
+}
+
+const LOG_ROWS = 100;
+
+export default function Alerts() {
+  const tab = place.value.query.get("tab") ?? "rules";
+  return (
+    <Page title={t("nav.alerts")} about={t("alerts.about")}>
+      <Tabs
+        path="/alerts"
+        tabs={[
+          ["rules", t("alerts.rules")],
+          ["log", t("alerts.log")],
+          ["channels", t("alerts.channels")],
+        ]}
+      />
+      {tab === "log" ? <Log /> : tab === "channels" ? <Channels /> : <Rules />}
+    </Page>
+  );
+}
+
+// ------------------------------------------------------------------------------------------------- rules
+
+const listOf = (text: unknown): string[] =>
+  typeof text === "string" ? text.split(",").map((one) => one.trim()).filter(Boolean) : Array.isArray(text) ? text.map(String) : [];
+const numbersOf = (value: unknown): number[] => listOf(value).map(Number).filter(Boolean);
+
+function about(rule: Notification): string {
+  const told: string[] = [];
+  const names = (ids: number[], name: (id: number) => string | undefined) => ids.map((id) => name(id) ?? `#${id}`).join(", ");
+  const fences = numbersOf(rule.attributes.fenceIds);
+  const trackers = numbersOf(rule.attributes.deviceIds);
+  const folders = numbersOf(rule.attributes.groupIds);
+  if (rule.type === "alarm" && rule.attributes.alarms) told.push(listOf(rule.attributes.alarms).map(alarmName).join(", "));
+  if (fences.length) told.push(names(fences, (id) => geofences.value.find((one) => one.id === id)?.name));
+  if (trackers.length) told.push(names(trackers, (id) => devices.value.get(id)?.name));
+  if (folders.length) told.push(names(folders, (id) => groups.value.find((one) => one.id === id)?.name));
+  if (!trackers.length && !folders.length) told.push(t("alerts.allTrackers"));
+  return told.join(" · ");
+}
+
+function Rules() {
+  const rules = useRemote(() => api.get<Notification[]>("/notifications"), []);
+  const editing = useSignal<Notification | null>(null);
+  const removing = useSignal<Notification | null>(null);
+  return (
+    <>
+      {may("write") && (
+        <div class="row">
+          <Button kind="primary" icon="plus" onClick={() => (editing.value = NEW)}>
+            {t("alerts.add")}
+          </Button>
+        </div>
+      )}
+      <Remote remote={rules}>
+        {(list) =>
+          list.length === 0 ? (
+            <div class="card">
+              <Empty icon="bell" title={t("alerts.none")}>
+                <p>{t("alerts.noneHint")}</p>
+              </Empty>
+            </div>
+          ) : (
+            <div class="card flush">
+              <ul>
+                {list.map((rule) => (
+                  <li key={rule.id} class="row-item" style={{ height: "auto", minHeight: "64px", cursor: "default" }}>
+                    <span class="badge-icon">
+                      <Icon name="bell" />
+                    </span>
+                    <span class="grow">
+                      <span class="name">{typeName(rule.type)}</span>
+                      <span class="sub" style={{ display: "block" }}>
+                        {about(rule)}
+                      </span>
+                    </span>
+                    <span class="row wrap">
+                      {listOf(rule.notificators).map((channel) => (
+                        <span key={channel} class="chip info">
+                          {channelName(channel)}
+                        </span>
+                      ))}
+                    </span>
+                    {may("write") && (
+                      <>
+                        <Button small kind="quiet" icon="edit" label={t("alerts.editOne", { name: typeName(rule.type) })} onClick={() => (editing.value = rule)} />
+                        <Button small kind="quiet" icon="trash" label={t("alerts.removeOne", { name: typeName(rule.type) })} onClick={() => (removing.value = rule)} />
+                      </>
+                    )}
+                  </li>
+                ))}
+              </ul>
+            </div>
+          )
+        }
+      </Remote>
+      {editing.value && (
+        <EditRule
+          rule={editing.value}
+          onClose={() => (editing.value = null)}
+          onSaved={async () => {
+            editing.value = null;
+            await rules.reload();
+          }}
+        />
+      )}
+      {removing.value && (
+        <Confirm
+          title={t("alerts.remove")}
+          text={typeName(removing.value.type)}
+          submit={t("action.delete")}
+          onClose={() => (removing.value = null)}
+          onConfirm={async () => {
+            await api.remove(`/notifications/${removing.value?.id}`);
+            removing.value = null;
+            await rules.reload();
+          }}
+        />
+      )}
+    </>
+  );
+}
+
+const NEW: Notification = { id: 0, type: "geofenceEnter", always: true, notificators: "web", attributes: {} };
+const CHANNELS = ["web", "mail", "sms", "messenger", "webhook"] as const;
+
+function EditRule({
+  rule,
+  onClose,
+  onSaved,
+}: {
+  rule: Notification;
+  onClose: () => void;
+  onSaved: () => Promise<unknown>;
+}) {
+  const kept = rule.attributes;
+  const known = useRemote(
+    () => api.get<{ type: string }[]>("/notifications/notificators").then((list) => list.map((one) => one.type)),
+    [],
+  );
+  const type = useSignal(rule.type);
+  const alarms = useSignal(listOf(kept.alarms));
+  const channels = useSignal(listOf(rule.notificators));
+  const fences = useSignal(numbersOf(kept.fenceIds));
+  const trackers = useSignal(numbersOf(kept.deviceIds));
+  const folders = useSignal(numbersOf(kept.groupIds));
+  const everybody = useSignal(!trackers.value.length && !folders.value.length);
+  const recipients = useSignal(listOf(kept.recipients).join(", "));
+  const language = useSignal(typeof kept.language === "string" ? kept.language : "");
+  const quiet = useSignal(typeof kept.quiet === "string" ? kept.quiet : "");
+  const throttle = useSignal(kept.throttle ? String(kept.throttle) : "");
+  const about = type.value;
+  const submit = async () => {
+    const attributes: Record<string, unknown> = { ...kept };
+    const set = (name: string, value: unknown, given: boolean) => {
+      if (given) attributes[name] = value;
+      else delete attributes[name];
+    };
+    set("alarms", alarms.value.join(","), about === "alarm" && alarms.value.length > 0);
+    set("fenceIds", fences.value, about.startsWith("geofence") && fences.value.length > 0);
+    set("deviceIds", trackers.value, !everybody.value && trackers.value.length > 0);
+    set("groupIds", folders.value, !everybody.value && folders.value.length > 0);
+    const people = listOf(recipients.value);
+    set("recipients", people, people.length > 0);
+    set("language", language.value, language.value !== "");
+    set("quiet", quiet.value.trim(), quiet.value.trim() !== "");
+    set("throttle", Number(throttle.value), Number(throttle.value) > 0);
+    const given = { ...rule, type: about, always: everybody.value, notificators: channels.value.join(","), attributes };
+    await (rule.id ? api.put(`/notifications/${rule.id}`, given) : api.post("/notifications", { ...given, id: undefined }));
+    say(t("action.saved"));
+    await onSaved();
+  };
+  const offered = known.value.value?.length ? known.value.value : [...CHANNELS];
+  return (
+    <Dialog wide title={rule.id ? t("alerts.edit") : t("alerts.add")} onClose={onClose} onSubmit={submit}>
+      <Select
+        label={t("alerts.when")}
+        value={type.value}
+        options={EVENT_TYPES.map((one) => [one as string, typeName(one)] as const)}
+        onChange={(value) => (type.value = value)}
+      />
+      {about === "alarm" && (
+        <Checks
+          label={t("alerts.alarms")}
+          options={ALARMS.map((one) => [one as string, alarmName(one)] as const)}
+          chosen={alarms.value}
+          onChange={(value) => (alarms.value = value)}
+        />
+      )}
+      {about.startsWith("geofence") && geofences.value.length > 0 && (
+        <Checks
+          label={t("alerts.fences")}
+          options={geofences.value.map((one) => [one.id, one.name] as const)}
+          chosen={fences.value}
+          onChange={(value) => (fences.value = value)}
+        />
+      )}
+      <Check checked={everybody.value} onChange={(on) => (everybody.value = on)}>
+        {t("alerts.allTrackers")}
+      </Check>
+      {!everybody.value && (
+        <>
+          {groups.value.length > 0 && (
+            <Checks
+              label={t("alerts.groups")}
+              options={groups.value.map((one) => [one.id, one.name] as const)}
+              chosen={folders.value}
+              onChange={(value) => (folders.value = value)}
+            />
+          )}
+          <Checks
+            label={t("nav.trackers")}
+            options={[...devices.value.values()].map((one) => [one.id, one.name] as const)}
+            chosen={trackers.value}
+            onChange={(value) => (trackers.value = value)}
+          />
+        </>
+      )}
+      <Checks
+        label={t("alerts.how")}
+        options={offered.map((one) => [one as string, channelName(one)] as const)}
+        chosen={channels.value}
+        onChange={(value) => (channels.value = value)}
+      />
+      <TextField
+        label={t("alerts.recipients")}
+        hint={t("alerts.recipientsHint", { me: user.value?.email ?? "" })}
+        value={recipients.value}
+        onInput={(value) => (recipients.value = value)}
+      />
+      <div class="fields">
+        <Select
+          label={t("field.language")}
+          value={language.value}
+          options={[["", t("alerts.theirLanguage")], ...Object.entries(LANGUAGES)]}
+          onChange={(value) => (language.value = value)}
+        />
+        <TextField label={t("alerts.quiet")} hint={t("alerts.quietHint")} placeholder="22:00-07:00" value={quiet.value} onInput={(value) => (quiet.value = value)} />
+        <TextField label={t("alerts.throttle")} hint={t("alerts.throttleHint")} type="number" min={0} value={throttle.value} onInput={(value) => (throttle.value = value)} />
+      </div>
+    </Dialog>
+  );
+}
+
+// ------------------------------------------------------------------------------------------------- log, channels
+
+const TONES: Record<string, string> = { delivered: "good", sent: "good", failed: "bad", suppressed: "warn", pending: "info" };
+
+function Log() {
+  const log = useRemote(() => api.get<Delivery[]>("/alerts/log", { limit: LOG_ROWS }), []);
+  return (
+    <>
+      <div class="row">
+        <Button icon="refresh" onClick={log.reload}>
+          {t("alerts.refresh")}
+        </Button>
+      </div>
+      <Remote remote={log}>
+        {(list) =>
+          list.length === 0 ? (
+            <div class="card">
+              <Empty icon="mail" title={t("alerts.logNone")} />
+            </div>
+          ) : (
+            <div class="card flush table-scroll">
+              <table class="cards-on-phone">
+                <thead>
+                  <tr>
+                    <th scope="col">{t("alerts.at")}</th>
+                    <th scope="col">{t("alerts.what")}</th>
+                    <th scope="col">{t("alerts.to")}</th>
+                    <th scope="col">{t("trackers.state")}</th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {list.map((one) => (
+                    <tr key={one.id}>
+                      <td class="nowrap">{dateTime(one.at)}</td>
+                      <td class="full">
+                        <div class="strong">{one.text || typeName(one.type)}</div>
+                        <div class="small muted">{devices.value.get(one.deviceId)?.name ?? ""}</div>
+                      </td>
+                      <td>
+                        {channelName(one.channel)} <span class="muted small">{one.recipient}</span>
+                      </td>
+                      <td>
+                        <span class={`chip ${TONES[one.state] ?? ""}`}>{stateName(one.state)}</span>
+                        {one.error && <div class="small muted">{one.error}</div>}
+                      </td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          )
+        }
+      </Remote>
+    </>
+  );
+}
+
+function Channels() {
+  const known = useRemote(() => api.get<{ type: string }[]>("/notifications/notificators"), []);
+  return (
+    <Remote remote={known}>
+      {(list) => (
+        <div class="card flush">
+          <ul>
+            {list.map((one) => (
+              <li key={one.type} class="row-item" style={{ cursor: "default" }}>
+                <span class="badge-icon moving">
+                  <Icon name={one.type === "mail" ? "mail" : "bell"} />
+                </span>
+                <span class="grow name">{channelName(one.type)}</span>
+                {one.type !== "web" && (
+                  <Button
+                    small
+                    onClick={async () => {
+                      await api.post(`/notifications/test/${one.type}`);
+                      say(t("alerts.tested"));
+                    }}
+                  >
+                    {t("alerts.test")}
+                  </Button>
+                )}
+              </li>
+            ))}
+          </ul>
+        </div>
+      )}
+    </Remote>
+  );
+}

@@ -1,1 +1,404 @@
-export default function V() { return null; }
+/** Fences: drawn on the map, brought in from a file, and who is inside of them now. */
+
+import { useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+
+import { address, api } from "../core/api.ts";
+import { devices, geofences, onEvent, refreshGeofences } from "../core/fleet.ts";
+import { ago, speedNumber, speedUnit, toKnots } from "../core/format.ts";
+import { may } from "../core/session.ts";
+import type { Geofence } from "../core/types.ts";
+import { format, parse } from "../core/wkt.ts";
+import { t } from "../i18n/index.ts";
+import { type Drawing, draw } from "../map/draw.ts";
+import { addFleet } from "../map/fleet-layer.ts";
+import { addLayers, boundsOf, colourOf, CORRIDOR_M, FENCE_LAYERS, featuresOf, widthOf } from "../map/layers.ts";
+import { map, MapButtons, padding, useMap } from "../map/stage.tsx";
+import { Icon, type IconName } from "../ui/icon.tsx";
+import { Button, complain, Confirm, Dialog, Empty, Field, Remote, say, TextField, useRemote } from "../ui/parts.tsx";
+
+interface Inside {
+  deviceId: number;
+  since: string;
+}
+
+const DRAWINGS: readonly [Drawing, IconName][] = [
+  ["circle", "circle"],
+  ["polygon", "polygon"],
+  ["corridor", "corridor"],
+];
+const NEW: Geofence = { id: 0, name: "", area: "", attributes: {} };
+
+function shapeIcon(fence: Geofence): IconName {
+  try {
+    const { kind } = parse(fence.area);
+    return kind === "circle" ? "circle" : kind === "line" ? "corridor" : "polygon";
+  } catch {
+    return "polygon";
+  }
+}
+
+export default function Fences() {
+  const chosen = useSignal(0);
+  const editing = useSignal<Geofence | null>(null);
+  const removing = useSignal<Geofence | null>(null);
+  const drawing = useSignal<Drawing | null>(null);
+  const query = useSignal("");
+  const stop = useRef<() => void>(() => {});
+  const file = useRef<HTMLInputElement>(null);
+  const isDrawing = useRef(false);
+  isDrawing.current = drawing.value !== null;
+
+  useMap((made) => {
+    const layers = addLayers(made, "fences", FENCE_LAYERS);
+    const stopWatching = geofences.subscribe((list) => layers.data(list.flatMap(featuresOf)));
+    const fleet = addFleet(made, () => {});
+    const click = (event: { point: { x: number; y: number } }) => {
+      if (isDrawing.current) return;
+      const found = made.queryRenderedFeatures([event.point.x, event.point.y], {
+        layers: ["fence-area", "fence-corridor", "fence-edge"],
+      })[0];
+      chosen.value = Number(found?.properties?.id ?? 0);
+    };
+    made.on("click", click);
+    return () => {
+      made.off("click", click);
+      stopWatching();
+      stop.current();
+      fleet.remove();
+      layers.remove();
+    };
+  });
+  const fitted = useRef(false);
+  useMap(
+    (made) => {
+      if (fitted.current || !geofences.value.length) return;
+      fitted.current = true;
+      const bounds = boundsOf(geofences.value.flatMap(featuresOf));
+      if (bounds) made.fitBounds(bounds, { padding: padding(), maxZoom: 14, duration: 0 });
+    },
+    [geofences.value],
+  );
+
+  const begin = async (what: Drawing) => {
+    if (!map.value) return;
+    stop.current();
+    drawing.value = what;
+    stop.current = await draw(map.value, what, (shape) => {
+      drawing.value = null;
+      editing.value = { ...NEW, area: format(shape) };
+    });
+  };
+  const giveUp = () => {
+    stop.current();
+    drawing.value = null;
+  };
+  const show = (fence: Geofence) => {
+    chosen.value = fence.id;
+    const bounds = boundsOf(featuresOf(fence));
+    if (bounds) map.value?.fitBounds(bounds, { padding: padding(), maxZoom: 16, duration: 500 });
+  };
+  const bringIn = async (input: HTMLInputElement) => {
+    const given = input.files?.[0];
+    if (!given) return;
+    try {
+      const found = await api.upload<Geofence[]>("/geofences/import", given);
+      say(t("fences.imported", { count: found.length }));
+      await refreshGeofences();
+      const bounds = boundsOf(found.flatMap(featuresOf));
+      if (bounds) map.value?.fitBounds(bounds, { padding: padding(), maxZoom: 14 });
+    } catch (error) {
+      complain(error);
+    } finally {
+      input.value = "";
+    }
+  };
+  const words = query.value.trim().toLocaleLowerCase();
+  const list = geofences.value.filter((fence) => fence.name.toLocaleLowerCase().includes(words));
+  const fence = geofences.value.find((one) => one.id === chosen.value);
+  const writes = may("write");
+  return (
+    <>
+      <section class="panel" aria-label={t("nav.fences")} id="content" tabIndex={-1}>
+        <header>
+          {writes && (
+            <div class="row" role="group" aria-label={t("fences.draw")}>
+              {DRAWINGS.map(([what, icon]) => (
+                <Button key={what} small icon={icon} aria-pressed={drawing.value === what} onClick={() => begin(what)}>
+                  {t(`fences.${what}`)}
+                </Button>
+              ))}
+            </div>
+          )}
+          <div class="search">
+            <Icon name="search" />
+            <input
+              class="input"
+              type="search"
+              placeholder={t("fences.search")}
+              aria-label={t("fences.search")}
+              value={query.value}
+              onInput={(event) => (query.value = event.currentTarget.value)}
+            />
+          </div>
+        </header>
+        <div class="scroll">
+          {geofences.value.length === 0 ? (
+            <Empty icon="fence" title={t("fences.none")}>
+              <p>{t("fences.noneHint")}</p>
+            </Empty>
+          ) : (
+            <ul class="rows">
+              {list.map((one) => (
+                <li key={one.id}>
+                  <button
+                    type="button"
+                    class={`row-item ${one.id === chosen.value ? "selected" : ""}`}
+                    onClick={() => show(one)}
+                  >
+                    <span class="badge-icon" style={{ color: colourOf(one) }}>
+                      <Icon name={shapeIcon(one)} />
+                    </span>
+                    <span class="grow">
+                      <span class="name ellipsis" style={{ display: "block" }}>
+                        {one.name}
+                      </span>
+                      <span class="sub ellipsis" style={{ display: "block" }}>
+                        {one.description ?? ""}
+                      </span>
+                    </span>
+                  </button>
+                </li>
+              ))}
+            </ul>
+          )}
+        </div>
+        <footer>
+          <div class="row wrap small">
+            {writes && (
+              <>
+                <Button small icon="upload" onClick={() => file.current?.click()}>
+                  {t("fences.import")}
+                </Button>
+                <input
+                  ref={file}
+                  type="file"
+                  hidden
+                  aria-label={t("fences.import")}
+                  accept=".geojson,.json,.kml,.wkt,.txt"
+                  onChange={(event) => void bringIn(event.currentTarget)}
+                />
+                <Button small icon="edit" onClick={() => (editing.value = NEW)}>
+                  {t("fences.type")}
+                </Button>
+              </>
+            )}
+            <a href={address("/geofences/export", { format: "geojson" })} download="fences.geojson">
+              GeoJSON
+            </a>
+            <a href={address("/geofences/export", { format: "kml" })} download="fences.kml">
+              KML
+            </a>
+          </div>
+        </footer>
+      </section>
+      {drawing.value && (
+        <div class="hint-bar" role="status">
+          <span>{t(`fences.${drawing.value}Hint`)}</span>
+          <Button small onClick={giveUp}>
+            {t("action.cancel")}
+          </Button>
+        </div>
+      )}
+      <MapButtons
+        onFit={() => {
+          const bounds = boundsOf(geofences.value.flatMap(featuresOf));
+          if (bounds) map.value?.fitBounds(bounds, { padding: padding(), maxZoom: 14 });
+        }}
+      />
+      {fence && !drawing.value && (
+        <Card
+          key={fence.id}
+          fence={fence}
+          onEdit={() => (editing.value = fence)}
+          onRemove={() => (removing.value = fence)}
+          onClose={() => (chosen.value = 0)}
+        />
+      )}
+      {editing.value && (
+        <Edit
+          fence={editing.value}
+          onClose={() => (editing.value = null)}
+          onSaved={async (saved) => {
+            editing.value = null;
+            await refreshGeofences();
+            chosen.value = saved.id;
+            say(t("action.saved"));
+          }}
+        />
+      )}
+      {removing.value && (
+        <Confirm
+          title={t("fences.remove")}
+          text={t("fences.removeText", { name: removing.value.name })}
+          submit={t("action.delete")}
+          onClose={() => (removing.value = null)}
+          onConfirm={async () => {
+            await api.remove(`/geofences/${removing.value?.id}`);
+            removing.value = null;
+            chosen.value = 0;
+            await refreshGeofences();
+          }}
+        />
+      )}
+    </>
+  );
+}
+
+function Card({
+  fence,
+  onEdit,
+  onRemove,
+  onClose,
+}: {
+  fence: Geofence;
+  onEdit: () => void;
+  onRemove: () => void;
+  onClose: () => void;
+}) {
+  const inside = useRemote(() => api.get<Inside[]>(`/geofences/${fence.id}/inside`), [fence.id]);
+  useEffect(
+    () =>
+      onEvent((event) => {
+        if (event.geofenceId === fence.id) void inside.reload();
+      }),
+    [fence.id],
+  );
+  const limit = Number(fence.attributes?.speedLimit);
+  return (
+    <section class="details" aria-label={fence.name}>
+      <header>
+        <span class="badge-icon" style={{ color: colourOf(fence) }}>
+          <Icon name={shapeIcon(fence)} />
+        </span>
+        <h2 class="grow ellipsis">{fence.name}</h2>
+        <Button kind="quiet" icon="close" label={t("action.close")} onClick={onClose} />
+      </header>
+      <div class="body">
+        {fence.description && <p class="small">{fence.description}</p>}
+        {limit > 0 && (
+          <p class="small">
+            {t("fences.limit")}: {Math.round(speedNumber(limit))} {speedUnit()}
+          </p>
+        )}
+        <div>
+          <h3>{t("fences.inside")}</h3>
+          <Remote remote={inside}>
+            {(list) =>
+              list.length === 0 ? (
+                <p class="small muted">{t("fences.nobody")}</p>
+              ) : (
+                <ul class="stack tight small">
+                  {list.map((one) => (
+                    <li key={one.deviceId} class="row between">
+                      <span class="ellipsis strong">{devices.value.get(one.deviceId)?.name ?? one.deviceId}</span>
+                      <span class="muted nowrap">{ago(one.since)}</span>
+                    </li>
+                  ))}
+                </ul>
+              )
+            }
+          </Remote>
+        </div>
+        {may("write") && (
+          <div class="actions">
+            <Button icon="edit" onClick={onEdit}>
+              {t("action.edit")}
+            </Button>
+            <Button icon="trash" kind="danger" onClick={onRemove}>
+              {t("action.delete")}
+            </Button>
+          </div>
+        )}
+      </div>
+    </section>
+  );
+}
+
+function Edit({
+  fence,
+  onClose,
+  onSaved,
+}: {
+  fence: Geofence;
+  onClose: () => void;
+  onSaved: (fence: Geofence) => Promise<unknown>;
+}) {
+  const name = useSignal(fence.name);
+  const description = useSignal(fence.description ?? "");
+  const area = useSignal(fence.area);
+  const colour = useSignal(colourOf(fence));
+  const knots = Number(fence.attributes?.speedLimit);
+  const limit = useSignal(knots > 0 ? String(Math.round(speedNumber(knots))) : "");
+  const width = useSignal(String(widthOf(fence) || CORRIDOR_M));
+  const isLine = /^\s*(MULTI)?LINESTRING/i.test(area.value);
+  const submit = async () => {
+    parse(area.value);
+    const attributes: Record<string, unknown> = { ...fence.attributes, color: colour.value };
+    if (Number(limit.value) > 0) attributes.speedLimit = toKnots(Number(limit.value));
+    else delete attributes.speedLimit;
+    if (isLine) attributes.polylineDistance = Number(width.value) / 2;
+    const given = {
+      ...fence,
+      name: name.value.trim(),
+      description: description.value.trim() || null,
+      area: area.value.trim(),
+      attributes,
+    };
+    await onSaved(
+      fence.id ? await api.put<Geofence>(`/geofences/${fence.id}`, given) : await api.post<Geofence>("/geofences", { ...given, id: undefined }),
+    );
+  };
+  return (
+    <Dialog title={fence.id ? t("fences.edit", { name: fence.name }) : t("fences.new")} onClose={onClose} onSubmit={submit}>
+      <TextField
+        label={t("field.name")}
+        name="fence-name"
+        required
+        autofocus
+        maxLength={128}
+        value={name.value}
+        onInput={(value) => (name.value = value)}
+      />
+      <TextField label={t("fences.description")} maxLength={300} value={description.value} onInput={(value) => (description.value = value)} />
+      <div class="fields">
+        <TextField
+          label={`${t("fences.limit")} (${speedUnit()})`}
+          type="number"
+          min={0}
+          value={limit.value}
+          onInput={(value) => (limit.value = value)}
+        />
+        {isLine && (
+          <TextField label={t("fences.width")} type="number" min={1} required value={width.value} onInput={(value) => (width.value = value)} />
+        )}
+        <TextField label={t("fences.colour")} type="color" value={colour.value} onInput={(value) => (colour.value = value)} />
+      </div>
+      <details open={!fence.area}>
+        <summary>{t("fences.area")}</summary>
+        <Field label={t("fences.area")} hint={t("fences.areaHint")}>
+          {(id) => (
+            <textarea
+              id={id}
+              class="input"
+              rows={4}
+              spellcheck={false}
+              value={area.value}
+              onInput={(event) => (area.value = event.currentTarget.value)}
+            />
+          )}
+        </Field>
+      </details>
+    </Dialog>
+  );
+}

@@ -224,7 +224,7 @@ export function SetUp() {
   const email = useSignal("");
   const password = useSignal("");
   const form = useForm(async () => {
-    await api.post("/setup", {
+    await api.form("/setup", {
       token,
       name: name.value.trim(),
       email: email.value.trim(),

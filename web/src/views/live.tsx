@@ -20,12 +20,12 @@ import {
 import { ago, dateTime, distance, number, speed, speedNumber, speedUnit } from "../core/format.ts";
 import { dark, zone } from "../core/preferences.ts";
 import { go, place } from "../core/router.ts";
-import { may } from "../core/session.ts";
+import { isGuest, may } from "../core/session.ts";
 import type { Device, Position } from "../core/types.ts";
 import { t } from "../i18n/index.ts";
 import { addFleet, type FleetLayer } from "../map/fleet-layer.ts";
 import { addLayers, boundsOf, FENCE_LAYERS, featuresOf } from "../map/layers.ts";
-import { map, MapButtons, padding, useMap } from "../map/stage.tsx";
+import { map, MapButtons, offset, padding, useMap } from "../map/stage.tsx";
 import { categoryIcon, Icon } from "../ui/icon.tsx";
 import { Button, complain, Empty, Spinner } from "../ui/parts.tsx";
 import { ShareDialog } from "./share.tsx";
@@ -146,7 +146,7 @@ export default function Live() {
     const made = map.value;
     if (!at || !made) return;
     fitted.current = true;
-    made.easeTo({ center: [at.longitude, at.latitude], zoom: Math.max(made.getZoom(), 11), duration: 500 });
+    made.easeTo({ center: [at.longitude, at.latitude], zoom: Math.max(made.getZoom(), 11), offset: offset(), duration: 500 });
   }, [selected, map.value]);
   useMap((made) => (selected && trail.value ? drawTrail(made, selected) : undefined), [selected, trail.value]);
 
@@ -414,12 +414,16 @@ function Card({
           <Button icon="follow" aria-pressed={following} onClick={onFollow}>
             {t("live.follow")}
           </Button>
-          <Button icon="trail" aria-pressed={trail} onClick={onTrail}>
-            {t("live.trail")}
-          </Button>
-          <Button icon="history" onClick={() => go("/history", { device: device.id })}>
-            {t("nav.history")}
-          </Button>
+          {!isGuest.value && (
+            <>
+              <Button icon="trail" aria-pressed={trail} onClick={onTrail}>
+                {t("live.trail")}
+              </Button>
+              <Button icon="history" onClick={() => go("/history", { device: device.id })}>
+                {t("nav.history")}
+              </Button>
+            </>
+          )}
           {may("share") && (
             <Button icon="share" onClick={() => (sharing.value = true)}>
               {t("live.share")}

@@ -7,7 +7,7 @@ import { useEffect } from "preact/hooks";
 import { connect, connected, devices, disconnect, isBlocked, loaded, onEvent } from "../core/fleet.ts";
 import { dark, theme } from "../core/preferences.ts";
 import { follow, go, place } from "../core/router.ts";
-import { config, may, operator, signOut, user } from "../core/session.ts";
+import { config, isGuest, may, operator, signOut, user } from "../core/session.ts";
 import type { Event } from "../core/types.ts";
 import { t } from "../i18n/index.ts";
 import { Stage } from "../map/stage.tsx";
@@ -38,12 +38,11 @@ const view = (
   component: lazy(load),
 });
 
-const guest = () => user.value?.role === "guest" || Boolean(user.value?.temporary);
-const known = () => !guest();
+const known = () => !isGuest.value;
 
 const VIEWS: readonly View[] = [
   view("/live", "map", () => import("./live.tsx"), { onMap: true }),
-  view("/history", "history", () => import("./history.tsx"), { onMap: true }),
+  view("/history", "history", () => import("./history.tsx"), { onMap: true, show: known }),
   view("/trackers", "trackers", () => import("./trackers.tsx"), { show: known }),
   view("/fences", "fence", () => import("./fences.tsx"), { onMap: true, show: known }),
   view("/alerts", "bell", () => import("./alerts.tsx"), { show: known }),

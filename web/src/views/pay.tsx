@@ -1,0 +1,97 @@
+/** Paying: through a gateway, or, for the operator's people, by hand. */
+
+import { useSignal } from "@preact/signals";
+
+import { api } from "../core/api.ts";
+import { money } from "../core/format.ts";
+import { operator, user } from "../core/session.ts";
+import { t } from "../i18n/index.ts";
+import { Dialog, Empty, Remote, say, Select, TextField, useRemote } from "../ui/parts.tsx";
+
+interface Gateway {
+  name: string;
+  title: string;
+  currencies: string[];
+}
+
+export const newKey = (): string => crypto.randomUUID();
+
+export function PayDialog({
+  title,
+  amount: wanted,
+  currency,
+  accountId,
+  devices,
+  onClose,
+  onDone,
+}: {
+  title: string;
+  amount: string;
+  currency: string;
+  accountId?: number;
+  devices?: number[];
+  onClose: () => void;
+  onDone: () => Promise<unknown>;
+}) {
+  const amount = useSignal(wanted && Number(wanted) > 0 ? wanted : "");
+  const gateway = useSignal("");
+  const byHand = operator.value;
+  const key = useSignal(newKey()); // one for the dialog: sent twice, it is one payment
+  const gateways = useRemote(() => (byHand ? Promise.resolve([]) : api.get<Gateway[]>("/gateways")), []);
+  const account = async (): Promise<number> => {
+    if (accountId) return accountId;
+    if (user.value?.accountId) return user.value.accountId;
+    const id = devices?.[0];
+    const found = id ? await api.get<{ accountId?: number }[]>("/devices", { id }) : [];
+    if (!found[0]?.accountId) throw new Error(t("pay.noAccount"));
+    return found[0].accountId;
+  };
+  const submit = async () => {
+    const id = await account();
+    if (byHand) {
+      await api.post(`/accounts/${id}/topup`, { amount: amount.value, key: key.value });
+      say(t("pay.done", { amount: money(amount.value, currency) }));
+      await onDone();
+      return;
+    }
+    const fitting = (gateways.value.value ?? []).filter((one) => one.currencies.length === 0 || one.currencies.includes(currency));
+    const chosen = gateway.value || fitting[0]?.name;
+    const told = await api.post<{ url: string }>(`/accounts/${id}/checkout`, {
+      amount: amount.value,
+      gateway: chosen,
+      ...(devices?.length ? { devices } : {}),
+    });
+    location.assign(told.url);
+  };
+  return (
+    <Dialog title={title} onClose={onClose} onSubmit={submit} submit={byHand ? t("pay.byHand") : t("pay.go")} kind="pay">
+      <Remote remote={gateways}>
+        {(list) => {
+          const fitting = list.filter((one) => one.currencies.length === 0 || one.currencies.includes(currency));
+          if (!byHand && fitting.length === 0) return <Empty icon="money" title={t("pay.noGateway")} />;
+          return (
+            <>
+              <p class="muted">{byHand ? t("pay.byHandAbout") : t("pay.about")}</p>
+              <TextField
+                label={`${t("field.amount")} (${currency})`}
+                inputMode="decimal"
+                pattern="[0-9]+([.][0-9]+)?"
+                required
+                value={amount.value}
+                onInput={(value) => (amount.value = value.replace(",", "."))}
+              />
+              {fitting.length > 1 && (
+                <Select
+                  label={t("pay.gateway")}
+                  value={gateway.value || fitting[0]!.name}
+                  options={fitting.map((one) => [one.name, one.title] as const)}
+                  onChange={(value) => (gateway.value = value)}
+                />
+              )}
+            </>
+          );
+        }}
+      </Remote>
+    </Dialog>
+  );
+}

@@ -1,0 +1,133 @@
+/** The parts of the page that need no browser: days of a zone, fences as text, gliding, replay, messages. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { IntlMessageFormat } from "intl-messageformat";
+
+import { dateAt, interval, shift, startOf } from "../src/core/days.ts";
+import { along, circleRing, format, metresBetween, parse } from "../src/core/wkt.ts";
+import { en } from "../src/i18n/en.ts";
+import { es } from "../src/i18n/es.ts";
+import { ru } from "../src/i18n/ru.ts";
+import { isDone, next, shownAt } from "../src/map/glide.ts";
+import { at, indexAt } from "../src/views/replay.ts";
+
+const hours = (date: string, zone: string): number => {
+  const { from, to } = interval(date, zone);
+  return (Date.parse(to) + 1 - Date.parse(from)) / 3_600_000;
+};
+
+test("a day of a zone has the hours that it has there", () => {
+  assert.equal(interval("2026-11-25", "UTC").from, "2026-11-25T00:00:00.000Z");
+  assert.equal(interval("2026-11-25", "Europe/Madrid").from, "2026-11-24T23:00:00.000Z");
+  assert.equal(hours("2026-11-25", "Europe/Madrid"), 24);
+  assert.equal(hours("2026-03-29", "Europe/Madrid"), 23);
+  assert.equal(hours("2026-10-25", "Europe/Madrid"), 25);
+  assert.equal(interval("2026-07-01", "Asia/Kolkata").from, "2026-06-30T18:30:00.000Z");
+});
+
+test("where midnight does not exist the day begins at the first moment after it", () => {
+  // Santiago goes from 2025-09-06 24:00 to 01:00
+  const start = startOf("2025-09-07", "America/Santiago");
+  assert.equal(new Date(start).toISOString(), "2025-09-07T04:00:00.000Z");
+  assert.equal(dateAt(start, "America/Santiago"), "2025-09-07");
+  assert.equal(dateAt(start - 1, "America/Santiago"), "2025-09-06");
+  assert.equal(hours("2025-09-07", "America/Santiago"), 23);
+});
+
+test("dates go on across months and leap days", () => {
+  assert.equal(shift("2024-02-28", 1), "2024-02-29");
+  assert.equal(shift("2025-03-01", -1), "2025-02-28");
+  assert.equal(shift("2026-12-31", 1), "2027-01-01");
+});
+
+test("every shape is read as it was written, latitude first", () => {
+  for (const text of [
+    "CIRCLE (40.4168 -3.7038, 500)",
+    "POLYGON ((40.45 -3.72, 40.46 -3.66, 40.42 -3.65, 40.45 -3.72))",
+    "POLYGON ((0 0, 0 9, 9 9, 0 0), (2 3, 2 4, 3 4, 2 3))",
+    "LINESTRING (40.44 -3.66, 40.46 -3.58)",
+    "MULTIPOLYGON (((0 0, 0 1, 1 1, 0 0)), ((5 5, 5 6, 6 6, 5 5)))",
+    "MULTILINESTRING ((0 0, 1 1), (2 2, 3 3))",
+  ]) {
+    assert.equal(format(parse(text)), text);
+  }
+  const circle = parse("CIRCLE (40.4168 -3.7038, 500)");
+  assert.deepEqual(circle, { kind: "circle", centre: [-3.7038, 40.4168], radius: 500 });
+});
+
+test("what is no shape is refused with the text that is wrong", () => {
+  assert.throws(() => parse("a field behind the house"), /not WKT/);
+  assert.throws(() => parse("POINT (1 2)"), /not drawn here: POINT/);
+  assert.throws(() => parse("LINESTRING (1 2, here)"), /not a pair of coordinates: here/);
+});
+
+test("a circle's ring lies at its radius, near the pole too", () => {
+  for (const centre of [[-3.7, 40.4], [25, 70], [179.99, -60]] as const) {
+    for (const point of circleRing([...centre], 1500)) {
+      assert.ok(Math.abs(metresBetween([...centre], point) - 1500) < 0.01);
+    }
+  }
+  const [longitude, latitude] = along([0, 0], 90, 111_195);
+  assert.ok(Math.abs(longitude - 1) < 1e-4 && Math.abs(latitude) < 1e-9);
+});
+
+test("a tracker glides to where it is, never back, and never jumps", () => {
+  const first = next(undefined, { longitude: 10, latitude: 50, course: 350 }, 0, false);
+  assert.deepEqual(shownAt(first, 0), first.to);
+  const second = next(first, { longitude: 10.01, latitude: 50.005, course: 10 }, 1000, false);
+  assert.equal(second.lasts, 1000);
+  let before = shownAt(second, 1000).longitude;
+  for (let now = 1050; now <= 2000; now += 50) {
+    const shown = shownAt(second, now);
+    assert.ok(shown.longitude >= before && shown.longitude - before < 0.0012);
+    assert.ok(shown.course >= 350 || shown.course <= 10.001, "it turns the short way");
+    before = shown.longitude;
+  }
+  assert.deepEqual(shownAt(second, 2000), second.to);
+  assert.ok(isDone(second, 2000));
+  const third = next(second, { longitude: 10.02, latitude: 50.01, course: 10 }, 1500, false);
+  assert.deepEqual(third.from, shownAt(second, 1500), "it goes on from where it was drawn");
+});
+
+test("gliding crosses 180° the short way, and is left out where it would lie or is not wanted", () => {
+  const east = next(undefined, { longitude: 179.99, latitude: 0, course: 90 }, 0, false);
+  const over = next(east, { longitude: -179.99, latitude: 0, course: 90 }, 1000, false);
+  assert.ok(Math.abs(shownAt(over, 1500).longitude) > 179.9);
+  const far = next(east, { longitude: 20, latitude: 40, course: 0 }, 1000, false);
+  assert.equal(far.lasts, 0);
+  assert.equal(next(east, { longitude: 179.98, latitude: 0, course: 0 }, 1000, true).lasts, 0);
+});
+
+test("a replay stands between the fixes before and after the moment", () => {
+  const fix = (seconds: number, longitude: number) => ({
+    fixTime: new Date(seconds * 1000).toISOString(),
+    latitude: 1,
+    longitude,
+  });
+  const fixes = [fix(0, 10), fix(10, 20), fix(20, 20)];
+  assert.equal(indexAt(fixes, -1), -1);
+  assert.equal(indexAt(fixes, 10_000), 1);
+  assert.equal(at(fixes, 5_000)?.longitude, 15);
+  assert.equal(at(fixes, -5_000)?.longitude, 10);
+  assert.equal(at(fixes, 99_000)?.longitude, 20);
+  assert.equal(at([], 0), null);
+});
+
+test("every message of every language can be said, with the same values as in English", () => {
+  const names = (text: string) => new Set([...text.matchAll(/\{(\w+)[,}]/g)].map((found) => found[1]!));
+  for (const [language, messages] of Object.entries({ en, es, ru })) {
+    assert.deepEqual(Object.keys(messages), Object.keys(en), language);
+    for (const [key, text] of Object.entries(messages)) {
+      const wanted = names(en[key as keyof typeof en]);
+      assert.deepEqual(names(text), wanted, `${language} ${key}`);
+      for (const count of [0, 1, 3, 5, 21]) {
+        const said = new IntlMessageFormat(text, language).format(
+          Object.fromEntries([...wanted].map((name) => [name, count])),
+        );
+        assert.ok(String(said).trim() && !String(said).includes("{"), `${language} ${key}: ${said}`);
+      }
+    }
+  }
+});
