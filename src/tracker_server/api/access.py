@@ -183,6 +183,11 @@ class Access:
         """When a session that begins now ends, unless it is used."""
         return now + self._session
 
+    async def of_user(self, connection: AsyncConnection[Any], user_id: int) -> Principal | None:
+        """Of a user, to see what he may see."""
+        user = await user_by_id(connection, user_id)
+        return None if user is None else await self._of_user(connection, user)
+
     # ------------------------------------------------------------------ rows to principals
 
     async def _of_session(self, connection: AsyncConnection[Any], session: SessionRow) -> Principal | None:

@@ -87,6 +87,8 @@ def _http(
             return _response(endpoint, await endpoint.handler(call))
         except Refusal as refusal:
             return response_of(refusal, request)
+        except psycopg.errors.UniqueViolation:
+            return response_of(Refusal(409, "there is one like it already; give it another name or identifier"), request)
         except psycopg.DataError as error:
             log.info("a value that cannot be stored", path=request.url.path, error=str(error).strip())
             return response_of(

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tracker_server.api import events, positions, reports, server_info, session, socket
+from tracker_server.api import (
+    attributes,
+    events,
+    objects,
+    permissions,
+    positions,
+    reports,
+    server_info,
+    session,
+    socket,
+    users,
+)
 from tracker_server.api.authorise import Endpoint, Open, Routes
 from tracker_server.api.call import Call
 from tracker_server.api.openapi import describe
@@ -18,7 +29,18 @@ async def get_openapi(_: Call[None, None]) -> dict[str, Any]:
     return describe(ENDPOINTS)
 
 
-TOPICS: Final = (session, server_info, positions, events, reports, socket)
+TOPICS: Final = (
+    session,
+    server_info,
+    users,
+    permissions,
+    objects,
+    attributes,
+    positions,
+    events,
+    reports,
+    socket,
+)
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *routes.all,

@@ -2,56 +2,80 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
+from msgspec import Struct
 from psycopg import AsyncConnection, sql
 
 from tracker_server.model.people import IN_SCOPE, Principal, Role
 from tracker_server.storage.pools import Pools
 
-TABLES: Final[dict[str, str]] = {
-    "group": "groups",
-    "driver": "drivers",
-    "maintenance plan": "maintenance",
-    "calendar": "calendars",
-    "command": "commands",
-    "computed attribute": "computed_attributes",
-}
-"""Kinds that belong to an account and are linked to users, groups and trackers, and where they lie in ``core``."""
 
-HIS: Final = sql.SQL("""
+class Kept(Struct, frozen=True):
+    """A kind of object that an account keeps: its table in ``core``, its name in ``core.links``, and what else makes
+    one of them (``o``) somebody's.
+    """
+
+    table: str
+    link: str
+    there: LiteralString = "true"
+    also: LiteralString = "false"
+
+
+KEPT: Final[dict[str, Kept]] = {
+    "group": Kept("groups", "group"),
+    "driver": Kept("drivers", "driver"),
+    "maintenance plan": Kept("maintenance", "maintenance"),
+    "calendar": Kept("calendars", "calendar"),
+    "command": Kept("commands", "command"),
+    "computed attribute": Kept("computed_attributes", "attribute"),
+    "geofence": Kept(
+        "fences",
+        "geofence",
+        there="o.removed_at IS NULL",
+        also="EXISTS (SELECT FROM core.fence_devices f WHERE f.fence_id = o.id AND f.device_id = ANY(%(devices)s))",
+    ),
+    "notification": Kept("alert_rules", "notification", also="o.user_id = %(user)s"),
+}
+HIS: Final[LiteralString] = """
 (%(everything)s OR (NOT %(restricted)s AND o.account_id = %(account)s) OR EXISTS (
     SELECT FROM core.links l WHERE l.kind = %(kind)s AND l.object_id = o.id AND (
         (l.owner = 'user' AND l.owner_id = %(user)s)
         OR (l.owner = 'device' AND l.owner_id = ANY(%(devices)s))
-        OR (l.owner = 'group' AND l.owner_id IN (
-            SELECT object_id FROM core.links WHERE owner = 'user' AND owner_id = %(user)s AND kind = 'group'))
+        OR (l.owner = 'group' AND l.owner_id IN (SELECT id FROM his_groups))
     )
 ))
-""")
-"""Of an account's object ``o``: whether it is there for somebody (``his``)."""
+"""
+HIS_GROUPS: Final[LiteralString] = """
+WITH RECURSIVE his_groups AS (
+    SELECT object_id AS id FROM core.links WHERE owner = 'user' AND owner_id = %(user)s AND kind = 'group'
+    UNION
+    SELECT g.id FROM core.groups g JOIN his_groups h ON g.group_id = h.id
+)
+"""
 
 
-def his(principal: Principal, kind: str) -> dict[str, Any]:
-    """The parameters of ``HIS``."""
-    return {
+def his(kept: Kept, principal: Principal) -> tuple[sql.Composed, sql.Composed, dict[str, Any]]:
+    """What stands before a statement, its condition over objects ``o`` of a table, and the parameters of both."""
+    also = "false" if kept.link != "group" else "o.id IN (SELECT id FROM his_groups)"
+    condition = sql.SQL("({} AND ({} OR {} OR {}))").format(
+        sql.SQL(kept.there), sql.SQL(HIS), sql.SQL(kept.also), sql.SQL(also)
+    )
+    parameters = {
         "everything": principal.scope.everything,
         "restricted": principal.restricted,
         "account": principal.account_id,
         "user": principal.user_id,
         "devices": list(principal.scope.device_ids),
-        "kind": kind,
+        "kind": kept.link,
     }
+    return sql.Composed([sql.SQL(HIS_GROUPS)]), condition, parameters
 
 
 async def allowed(pools: Pools, principal: Principal, kind: str, numbers: frozenset[int]) -> frozenset[int]:
     """Those of these objects that are there for him. ``kind`` is an ``api.authorise.Kind``."""
     if not numbers:
         return frozenset()
-    if kind == "account":
-        own = frozenset(number for number in numbers if principal.may_account(number))
-        if not principal.operator:
-            return own
     if kind in {"tracker", "shown tracker"}:
         async with pools.display() as connection:
             return await _devices(connection, principal, numbers, shown=kind == "shown tracker")
@@ -65,14 +89,17 @@ async def allowed(pools: Pools, principal: Principal, kind: str, numbers: frozen
         return frozenset()
     async with pools.core() as connection:
         if kind == "account":
+            own = [number for number in numbers if principal.may_account(number)]
             statement = sql.SQL("SELECT id FROM core.accounts WHERE id = ANY(%(ids)s)")
-            return await _ids(connection, statement, {"ids": list(numbers)})
+            return await _ids(connection, sql.Composed([statement]), {"ids": own})
         if kind == "user":
             return await _users(connection, principal, numbers)
-        statement = sql.SQL("SELECT o.id FROM core.{} o WHERE o.id = ANY(%(ids)s) AND {}").format(
-            sql.Identifier(TABLES[kind]), HIS
+        kept = KEPT[kind]
+        first, condition, parameters = his(kept, principal)
+        statement = sql.SQL("{} SELECT o.id FROM core.{} o WHERE o.id = ANY(%(ids)s) AND {}").format(
+            first, sql.Identifier(kept.table), condition
         )
-        return await _ids(connection, statement, {**his(principal, kind), "ids": list(numbers)})
+        return await _ids(connection, statement, {**parameters, "ids": list(numbers)})
 
 
 async def _devices(
@@ -99,11 +126,11 @@ async def _users(
         "owner": principal.role is Role.OWNER,
         "account": principal.account_id,
     }
-    return await _ids(connection, statement, parameters)
+    return await _ids(connection, sql.Composed([statement]), parameters)
 
 
 async def _ids(
-    connection: AsyncConnection[Any], statement: sql.Composable, parameters: dict[str, Any]
+    connection: AsyncConnection[Any], statement: sql.Composed, parameters: dict[str, Any]
 ) -> frozenset[int]:
-    rows = await connection.execute(statement, parameters)  # pyright: ignore[reportArgumentType]
+    rows = await connection.execute(statement, parameters)
     return frozenset(number for (number,) in await rows.fetchall())

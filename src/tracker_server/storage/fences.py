@@ -216,3 +216,11 @@ async def inside(connection: AsyncConnection[Any], fence_id: int) -> list[tuple[
         [fence_id],
     )
     return [(device_id, unique_id, entered_at) for device_id, unique_id, entered_at in await rows.fetchall()]
+
+
+async def schedule_fences(connection: AsyncConnection[Any], calendar_id: int, schedule: str | None) -> None:
+    """A calendar changed: the fences that go by it go by its new text."""
+    await connection.execute(
+        "UPDATE core.fences SET schedule = %s WHERE calendar_id = %s AND removed_at IS NULL",
+        [schedule, calendar_id],
+    )

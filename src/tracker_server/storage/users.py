@@ -190,3 +190,24 @@ async def shared_devices(
     """What a share link shows, with each tracker's account."""
     rows = await connection.execute(SHARED, {"device": device_id, "group": group_id})
     return dict(await rows.fetchall())
+
+
+async def set_maker(connection: AsyncConnection[Any], user_id: int, maker_id: int | None) -> None:
+    """Who manages a user, besides those who manage all."""
+    await connection.execute("UPDATE core.users SET created_by = %s WHERE id = %s", [maker_id, user_id])
+
+
+async def count_made(connection: AsyncConnection[Any], maker_id: int) -> int:
+    """How many users one manages; for his ``user_limit``."""
+    row = await (
+        await connection.execute("SELECT count(*) FROM core.users WHERE created_by = %s", [maker_id])
+    ).fetchone()
+    return row[0] if row else 0
+
+
+async def count_admins(connection: AsyncConnection[Any]) -> int:
+    """How many can administer the server; they are locked until the transaction ends."""
+    rows = await connection.execute(
+        "SELECT id FROM core.users WHERE role = 'admin' AND NOT disabled FOR UPDATE"
+    )
+    return len(await rows.fetchall())
