@@ -13,6 +13,7 @@ import structlog
 from tracker_server.api.access import Access
 from tracker_server.api.app import Readiness, make_app
 from tracker_server.api.call import Services
+from tracker_server.api.computed import Computed
 from tracker_server.api.live_reader import LiveReader
 from tracker_server.api.server import ApiServer, make_server, open_sockets
 from tracker_server.aside import aside
@@ -125,6 +126,7 @@ class Server:
             age_max=timedelta(hours=settings.notices.give_up_h),
         )
         self.access = Access(self.database, self.pools, session_days=settings.api.session_days)
+        self.computed = Computed(self.access, self.pools)
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -200,6 +202,7 @@ class Server:
             database=self.database,
             pools=self.pools,
             access=self.access,
+            computed=self.computed,
             trackers=self.trackers,
             hub=self.hub,
         )

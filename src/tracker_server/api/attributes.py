@@ -12,7 +12,7 @@ from tracker_server.api.authorise import Kind, Routes
 from tracker_server.api.call import Call
 from tracker_server.api.computed import Formula, latest_position
 from tracker_server.api.errors import bad
-from tracker_server.api.kept import Name, Sort, Text, keep
+from tracker_server.api.kept import Name, Sort, Text, keep, told
 from tracker_server.api.values import Number
 from tracker_server.model.expression import CHARACTERS_MAX, Expression, ExpressionError
 from tracker_server.model.people import Right
@@ -65,7 +65,7 @@ keep(
             "type": one.type.lower(),
             "priority": one.priority,
         },
-        to_shape=lambda row: Attribute(**row),
+        to_shape=lambda row: told(Attribute, row),
         check=_check,
     ),
 )

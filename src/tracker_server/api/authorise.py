@@ -9,8 +9,8 @@ A route is declared with the right that it needs and, for each parameter that na
     async def one_device(call: Call[None, None]) -> Device:
         "One tracker."
 
-``authorise`` is asked before the handler, for every route: who is asking, has he the right, are all objects his.
-What is not his is answered as what does not exist.
+``authorise`` is asked before the handler, for every route: who is asking, has he the right; then
+``authorise_objects``: are all of them his. What is not his is answered as what does not exist.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Kind(StrEnum):
 class Endpoint(Struct, frozen=True, kw_only=True):
     """One route below ``/api``. ``query``, ``body``, ``answers``: msgspec types, which OpenAPI is made from.
 
-    ``form``: the body is a form. ``status``: of a good answer. ``media``: what it is, where it is no JSON.
+    ``name``, ``summary``: in OpenAPI; the handler's own unless said. ``form``: the body is a form. ``status``: of a good answer. ``media``: what it is, where it is no JSON.
     """
 
     method: Method
@@ -80,11 +80,8 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     answers: Any = None
     status: int = 200
     media: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """What it is called in OpenAPI."""
-        return getattr(self.handler, "__name__", "")
+    name: str
+    summary: str
 
 
 class Routes:
@@ -121,6 +118,11 @@ class Routes:
 
         def declare(handler: Declared) -> Declared:
             assert handler.__doc__, f"{method} {path}: its docstring is its line in the API's description"
+            words: dict[str, Any] = {
+                "name": handler.__name__,
+                "summary": " ".join(handler.__doc__.split()),
+                **more,
+            }
             self.all.append(
                 Endpoint(
                     method=method,
@@ -129,7 +131,7 @@ class Routes:
                     needs=needs,
                     topic=self.topic,
                     objects=objects,
-                    **more,
+                    **words,
                 )
             )
             return handler
@@ -141,10 +143,8 @@ Allowed = Callable[[Principal, Kind, frozenset[int]], Awaitable[frozenset[int]]]
 """Which of these objects are there for somebody; ``storage`` answers it."""
 
 
-async def authorise(
-    endpoint: Endpoint, principal: Principal | None, named: Iterable[tuple[Kind, int]], allowed: Allowed
-) -> None:
-    """Raises Refusal: 401 for nobody, 403 for a right that he has not, 404 for an object that is not his."""
+def authorise(endpoint: Endpoint, principal: Principal | None) -> None:
+    """Before anything of the request is read. Raises Refusal: 401 for nobody, 403 for a right that he has not."""
     match endpoint.needs:
         case Open():
             return
@@ -154,10 +154,18 @@ async def authorise(
             require(principal, right)
         case _:
             assert_never(endpoint.needs)
+
+
+async def authorise_objects(
+    principal: Principal | None, named: Iterable[tuple[Kind, int]], allowed: Allowed
+) -> None:
+    """Of the objects that path and query name. Raises Refusal: 404 for one that is not his."""
     wanted: dict[Kind, set[int]] = {}
     for kind, number in named:
         wanted.setdefault(kind, set()).add(number)
     for kind, numbers in wanted.items():
+        if principal is None:
+            raise Refusal(401, "sign in first")
         await require_objects(principal, kind, numbers, allowed)
 
 

@@ -11,6 +11,7 @@ from starlette.websockets import WebSocket
 
 from tracker_server.api.access import Access
 from tracker_server.api.authorise import Kind, require, require_objects
+from tracker_server.api.computed import Computed
 from tracker_server.config import Settings
 from tracker_server.live.hub import Hub
 from tracker_server.metrics import Metrics
@@ -32,6 +33,7 @@ class Services(Struct, frozen=True, eq=False):
     database: Database
     pools: Pools
     access: Access
+    computed: Computed
     trackers: Trackers
     hub: Hub
 

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Match, Route, WebSocketRoute
 from starlette.types import Message
 from starlette.websockets import WebSocket
 
-from tracker_server.api.authorise import Endpoint, Kind, Open, authorise
+from tracker_server.api.authorise import Endpoint, Kind, Open, authorise, authorise_objects
 from tracker_server.api.call import Call, Services, SocketCall
 from tracker_server.api.errors import JSON, Refusal, not_found, response_of
 from tracker_server.api.identify import identify
@@ -77,18 +77,18 @@ def _http(
             principal = (
                 None if endpoint.needs is Open.SIGNED else await identify(services.access, request, origins)
             )
-            # who asks and whether he may, before anything is said about what he sent
-            await authorise(endpoint, principal, (), services.allowed)
+            authorise(endpoint, principal)
             query = read_pairs(request.query_params, endpoint.query) if endpoint.query else None
-            named = list(named_objects(endpoint, request, query))
-            await authorise(endpoint, principal, named, services.allowed)
+            await authorise_objects(principal, named_objects(endpoint, request, query), services.allowed)
             body = await _body(endpoint, request)
             call = Call(services, principal, request, dict(request.path_params), query, body)
             return _response(endpoint, await endpoint.handler(call))
         except Refusal as refusal:
             return response_of(refusal, request)
         except psycopg.errors.UniqueViolation:
-            return response_of(Refusal(409, "there is one like it already; give it another name or identifier"), request)
+            return response_of(
+                Refusal(409, "there is one like it already; give it another name or identifier"), request
+            )
         except psycopg.DataError as error:
             log.info("a value that cannot be stored", path=request.url.path, error=str(error).strip())
             return response_of(
@@ -115,7 +115,7 @@ def _socket(
     async def answer(socket: WebSocket) -> None:
         try:
             principal = await identify(services.access, socket, origins)
-            await authorise(endpoint, principal, (), services.allowed)
+            authorise(endpoint, principal)
         except Refusal as refusal:
             await socket.send_denial_response(response_of(refusal, Request({**socket.scope, "type": "http"})))
             return

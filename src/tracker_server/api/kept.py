@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct, field
+from psycopg import AsyncConnection
 
 from tracker_server.api.authorise import Kind, Routes
 from tracker_server.api.call import Call
@@ -77,96 +78,136 @@ async def account_for(call: Call[Any, Any], given: int | None) -> int:
     return found
 
 
-def keep(routes: Routes, sort: Sort) -> None:
-    """Declare its five routes."""
-    kept = KEPT[sort.kind]
-    word = sort.kind.word
+def told(shape: Any, row: Row, **changes: Any) -> Any:
+    """A row's columns as a shape's fields, but for ``changes``."""
+    return shape(**{**row, **changes})
 
-    async def get_all(call: Call[ListQuery, None]) -> list[Any]:
+
+class Keeper:
+    """The handlers of one kind."""
+
+    def __init__(self, sort: Sort) -> None:
+        self._sort = sort
+        self._kept = KEPT[sort.kind]
+        self._word = sort.kind.word
+
+    async def list(self, call: Call[ListQuery, None]) -> list[Any]:
+        """All that one may see."""
         query = call.query
-        if query.user_id:
-            await call.require_objects(Kind.USER, query.user_id)
         linked = ("device", query.device_id) if query.device_id else None
         linked = ("group", query.group_id) if query.group_id else linked
         async with call.services.pools.core() as connection:
-            rows = await list_objects(connection, kept, call.principal, ids=query.id or None, linked=linked)
+            rows = await list_objects(
+                connection, self._kept, call.principal, ids=query.id or None, linked=linked
+            )
             if query.user_id and query.user_id != call.principal.user_id:
                 other = await call.services.access.of_user(connection, query.user_id)
-                theirs = (
-                    {row["id"] for row in await list_objects(connection, kept, other)} if other else set[int]()
-                )
+                his = await list_objects(connection, self._kept, other) if other else []
+                theirs = {row["id"] for row in his}
                 rows = [row for row in rows if row["id"] in theirs]
-        shapes = [sort.to_shape(row) for row in rows]
-        if query.keyword:
-            wanted = query.keyword.lower()
-            shapes = [one for one in shapes if wanted in str(getattr(one, "name", one.description)).lower()]
-        return shapes[query.offset : query.offset + (query.limit or ROWS_MAX)]
+        return part_of([self._sort.to_shape(row) for row in rows], query)
 
-    async def get_one(call: Call[None, None]) -> Any:
+    async def read(self, call: Call[None, None]) -> Any:
+        """One of them."""
         async with call.services.pools.core() as connection:
-            row = await read_object(connection, kept, call.id)
-        if row is None:
-            raise not_found(f"{word} {call.id}")
-        return sort.to_shape(row)
+            return await self._shape(connection, call.id)
 
-    async def post(call: Call[None, Any]) -> Any:
-        if sort.check:
-            await sort.check(call, call.body)
+    async def add(self, call: Call[None, Any]) -> Any:
+        """A new one."""
+        if self._sort.check:
+            await self._sort.check(call, call.body)
         account = await account_for(call, call.body.account_id)
         async with call.services.pools.core() as connection, connection.transaction():
-            number = await add_object(connection, kept, {**sort.to_row(call.body), "account_id": account})
+            values = {**self._sort.to_row(call.body), "account_id": account}
+            number = await add_object(connection, self._kept, values)
             if call.principal.restricted:
-                await link(connection, "user", call.principal.user_id, kept.link, number)
-            await note(
-                connection, "create", by=call.principal, kind=word, object_id=number, address=call.address
-            )
-            row = await read_object(connection, kept, number)
+                await link(connection, "user", call.principal.user_id, self._kept.link, number)
+            await self._note(call, connection, "create", number)
+            shape = await self._shape(connection, number)
         call.services.access.changed()
-        assert row is not None
-        return sort.to_shape(row)
+        return shape
 
-    async def put(call: Call[None, Any]) -> Any:
-        if sort.check:
-            await sort.check(call, call.body)
+    async def change(self, call: Call[None, Any]) -> Any:
+        """Another in its place."""
+        if self._sort.check:
+            await self._sort.check(call, call.body)
         async with call.services.pools.core() as connection, connection.transaction():
-            await change_object(connection, kept, call.id, sort.to_row(call.body))
-            if sort.changed:
-                await sort.changed(call, connection, call.id)
-            await note(
-                connection, "edit", by=call.principal, kind=word, object_id=call.id, address=call.address
-            )
-            row = await read_object(connection, kept, call.id)
+            await change_object(connection, self._kept, call.id, self._sort.to_row(call.body))
+            if self._sort.changed:
+                await self._sort.changed(call, connection, call.id)
+            await self._note(call, connection, "edit", call.id)
+            shape = await self._shape(connection, call.id)
         call.services.access.changed()
-        if row is None:
-            raise not_found(f"{word} {call.id}")
-        return sort.to_shape(row)
+        return shape
 
-    async def delete(call: Call[None, None]) -> None:
+    async def remove(self, call: Call[None, None]) -> None:
+        """It is no more."""
         async with call.services.pools.core() as connection, connection.transaction():
-            removed = await remove_object(connection, kept, call.id)
-            await note(
-                connection, "remove", by=call.principal, kind=word, object_id=call.id, address=call.address
-            )
+            removed = await remove_object(connection, self._kept, call.id)
+            await self._note(call, connection, "remove", call.id)
         call.services.access.changed()
         if not removed:
-            raise not_found(f"{word} {call.id}")
+            raise not_found(f"{self._word} {call.id}")
 
-    name = kept.link
-    objects = {"id": sort.kind}
-    for verb, handler, doc in (
-        ("get_all", get_all, f"All of this kind that one may see ({word}s)."),
-        ("get", get_one, f"One {word}."),
-        ("post", post, f"Add a {word}."),
-        ("put", put, f"Change a {word}."),
-        ("delete", delete, f"Remove a {word}."),
-    ):
-        handler.__name__ = f"{verb}_{name}"
-        handler.__doc__ = doc
+    async def _shape(self, connection: AsyncConnection[Any], number: int) -> Any:
+        row = await read_object(connection, self._kept, number)
+        if row is None:
+            raise not_found(f"{self._word} {number}")
+        return self._sort.to_shape(row)
+
+    async def _note(
+        self, call: Call[Any, Any], connection: AsyncConnection[Any], action: str, number: int
+    ) -> None:
+        await note(
+            connection,
+            action,
+            by=call.principal,
+            kind=self._kept.link,
+            object_id=number,
+            address=call.address,
+        )
+
+
+def part_of(shapes: list[Any], query: ListQuery) -> list[Any]:
+    """Those with the keyword, from ``offset`` on."""
+    if query.keyword:
+        wanted = query.keyword.lower()
+        shapes = [one for one in shapes if wanted in (getattr(one, "name", "") or one.description).lower()]
+    return shapes[query.offset : query.offset + (query.limit or ROWS_MAX)]
+
+
+def keep(routes: Routes, sort: Sort) -> None:
+    """Declare the five routes of a kind."""
+    keeper, word, name = Keeper(sort), sort.kind.word, KEPT[sort.kind].link
+    one: dict[str, Any] = {"objects": {"id": sort.kind}}
     filters = {"userId": Kind.USER, "deviceId": Kind.DEVICE, "groupId": Kind.GROUP}
-    routes.get(sort.path, needs=Right.READ, query=ListQuery, answers=list[sort.shape], objects=filters)(get_all)
-    routes.get(f"{sort.path}/{{id}}", needs=Right.READ, answers=sort.shape, objects=objects)(get_one)
-    routes.post(sort.path, needs=Right.WRITE, body=sort.shape, answers=sort.shape)(post)
+    path = f"{sort.path}/{{id}}"
+
+    def told(verb: str, summary: str) -> dict[str, str]:
+        return {"name": f"{verb}_{name}", "summary": summary}
+
+    routes.get(
+        sort.path,
+        needs=Right.READ,
+        query=ListQuery,
+        objects=filters,
+        answers=list[sort.shape],
+        **told("list", f"Every {word} that one may see."),
+    )(keeper.list)
+    routes.get(path, needs=Right.READ, answers=sort.shape, **one, **told("get", f"One {word}."))(keeper.read)
+    routes.post(
+        sort.path,
+        needs=Right.WRITE,
+        body=sort.shape,
+        answers=sort.shape,
+        **told("post", f"Add a {word}."),
+    )(keeper.add)
     routes.put(
-        f"{sort.path}/{{id}}", needs=Right.WRITE, body=sort.shape, answers=sort.shape, objects=objects
-    )(put)
-    routes.delete(f"{sort.path}/{{id}}", needs=Right.WRITE, objects=objects)(delete)
+        path,
+        needs=Right.WRITE,
+        body=sort.shape,
+        answers=sort.shape,
+        **one,
+        **told("put", f"Change a {word}."),
+    )(keeper.change)
+    routes.delete(path, needs=Right.WRITE, **one, **told("delete", f"Remove a {word}."))(keeper.remove)

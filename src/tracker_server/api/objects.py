@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, field
 from tracker_server.api.authorise import Kind, Routes
 from tracker_server.api.call import Call
 from tracker_server.api.errors import bad
-from tracker_server.api.kept import Attributes, Name, Sort, Text, keep
+from tracker_server.api.kept import Attributes, Name, Sort, keep, told
 from tracker_server.api.values import Number
 from tracker_server.storage.fences import schedule_fences
 from tracker_server.storage.groups import is_inside
@@ -74,7 +74,9 @@ async def _check_group(call: Call[Any, Any], group: Group) -> None:
     if number and group.group_id:
         async with call.services.pools.core() as connection:
             if await is_inside(connection, group.group_id, number):
-                raise bad("groupId", f"group {group.group_id} is inside this one; a group cannot be in itself")
+                raise bad(
+                    "groupId", f"group {group.group_id} is inside this one; a group cannot be in itself"
+                )
 
 
 def _text_of(data: str) -> str:
@@ -106,7 +108,7 @@ keep(
         "/groups",
         Group,
         to_row=lambda one: {**_common(one), "group_id": one.group_id or None},
-        to_shape=lambda row: Group(**{**row, "group_id": row["group_id"] or 0}),
+        to_shape=lambda row: told(Group, row, group_id=row["group_id"] or 0),
         check=_check_group,
     ),
 )
@@ -117,7 +119,7 @@ keep(
         "/drivers",
         Driver,
         to_row=lambda one: {**_common(one), "unique_id": one.unique_id},
-        to_shape=lambda row: Driver(**row),
+        to_shape=lambda row: told(Driver, row),
     ),
 )
 keep(
@@ -127,7 +129,7 @@ keep(
         "/maintenance",
         Maintenance,
         to_row=lambda one: {**_common(one), "type": one.type, "start": one.start, "period": one.period},
-        to_shape=lambda row: Maintenance(**row),
+        to_shape=lambda row: told(Maintenance, row),
     ),
 )
 keep(
@@ -137,7 +139,7 @@ keep(
         "/calendars",
         Calendar,
         to_row=lambda one: {**_common(one), "data": _text_of(one.data)},
-        to_shape=lambda row: Calendar(**{**row, "data": base64.b64encode(row["data"].encode()).decode()}),
+        to_shape=lambda row: told(Calendar, row, data=base64.b64encode(row["data"].encode()).decode()),
         check=_check_calendar,
         changed=_calendar_changed,
     ),

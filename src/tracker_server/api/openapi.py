@@ -68,11 +68,10 @@ def _operation(
             {"name": name, "in": "query", "required": name in required, "schema": schema}
             for name, schema in shape["properties"].items()
         ]
-    summary = " ".join((one.handler.__doc__ or "").split())
     operation: dict[str, Any] = {
         "operationId": one.name,
         "tags": [one.topic],
-        "summary": summary,
+        "summary": one.summary,
         "description": f"Needs: {one.needs}.",
         "parameters": parameters,
         "responses": _responses(one, answer),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-
 from msgspec import UNSET, Meta, Struct
 from msgspec.structs import replace
 from starlette.responses import PlainTextResponse, Response
@@ -69,7 +68,11 @@ async def get_users(call: Call[UsersQuery, None]) -> list[User]:
     """The users whom one manages."""
     query, principal = call.query, call.principal
     linked = next(
-        ((kind, number) for kind in ("device", "group", "geofence") if (number := getattr(query, f"{kind}_id"))),
+        (
+            (kind, number)
+            for kind in ("device", "group", "geofence")
+            if (number := getattr(query, f"{kind}_id"))
+        ),
         None,
     )
     account = query.account_id or None
@@ -114,7 +117,9 @@ async def post_user(call: Call[None, UserGiven]) -> User:
         restricted=bool(restricted) and not role.operator,
         created_by=principal.user_id,
     )
-    row = await _with(call, row, given, frozenset({"role", "administrator", "account_id", "restricted", "email", "name"}))
+    row = await _with(
+        call, row, given, frozenset({"role", "administrator", "account_id", "restricted", "email", "name"})
+    )
     _check_rank(principal, row)
     async with call.services.pools.core() as connection, connection.transaction():
         maker = await user_by_id(connection, principal.user_id)
@@ -159,7 +164,13 @@ async def put_user(call: Call[None, UserGiven]) -> User:
         if changes:
             detail = {"fields": sorted(changes)}
             await note(
-                connection, "edit", by=principal, kind="user", object_id=call.id, address=call.address, detail=detail
+                connection,
+                "edit",
+                by=principal,
+                kind="user",
+                object_id=call.id,
+                address=call.address,
+                detail=detail,
             )
     call.services.access.changed()
     return shape_of(await _read(call))
@@ -232,7 +243,10 @@ def _check_change(principal: Principal, before: UserRow, changes: frozenset[str]
         raise Refusal(403, f"you may not do this: it needs the right {Right.USERS.value!r}")
     _check_rank(principal, before)
     if not principal.operator and changes & {"account_id", "administrator", "user_limit"} - OWN:
-        raise Refusal(403, f"{min(changes & {'account_id', 'administrator', 'user_limit'})}: is the operator's to change")
+        raise Refusal(
+            403,
+            f"{min(changes & {'account_id', 'administrator', 'user_limit'})}: is the operator's to change",
+        )
 
 
 def _check_rank(principal: Principal, row: UserRow) -> None:
@@ -298,7 +312,7 @@ def _totp_key(key: str | None) -> str | None:
     try:
         TOTP(key).now()
     except (ValueError, TypeError):
-        raise bad("totpKey", "is no key of 32 letters A-Z and digits 2-7; POST /api/users/totp makes one") from None
+        raise bad(
+            "totpKey", "is no key of 32 letters A-Z and digits 2-7; POST /api/users/totp makes one"
+        ) from None
     return key
-
-

@@ -7,7 +7,6 @@ attributes but those that it is given. The work is bounded by the length: nothin
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -47,9 +46,6 @@ class Expression:
         if len(text) > CHARACTERS_MAX:
             raise ExpressionError(f"is longer than {CHARACTERS_MAX:,} characters")
         self._evaluator = SimpleEval(functions=_FUNCTIONS)
-        for forbidden in (ast.Attribute, ast.Subscript, ast.Pow, ast.BitXor, ast.BitOr, ast.BitAnd, ast.Invert):
-            self._evaluator.nodes.pop(forbidden, None)
-            self._evaluator.operators.pop(forbidden, None)
         self.names: set[str] = set()
         self._text = _rewrite(_tokens(text), self.names, 0)
         try:

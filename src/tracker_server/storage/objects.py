@@ -119,16 +119,15 @@ async def accounts_of(
 ) -> dict[int, int | None]:
     """Each one's account."""
     rows = await connection.execute(
-        sql.SQL("SELECT id, account_id FROM core.{} WHERE id = ANY(%s)").format(sql.Identifier(table)), [numbers]
+        sql.SQL("SELECT id, account_id FROM core.{} WHERE id = ANY(%s)").format(sql.Identifier(table)),
+        [numbers],
     )
     return dict(await rows.fetchall())
 
 
 async def account_named(connection: AsyncConnection[Any], name: str) -> int | None:
     """Its id."""
-    row = await (
-        await connection.execute("SELECT id FROM core.accounts WHERE name = %s", [name])
-    ).fetchone()
+    row = await (await connection.execute("SELECT id FROM core.accounts WHERE name = %s", [name])).fetchone()
     return row[0] if row else None
 
 
