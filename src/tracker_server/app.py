@@ -161,6 +161,7 @@ class Server:
                     self.backups,
                     self.access,
                     self.hub,
+                    self.computed,
                 )
             ]
             beside.append(tasks.create_task(aside("billing clock", self.billing_clock.run)))
