@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
@@ -22,6 +23,12 @@ CHARACTERS_MAX: Final = 1_000  # a hash of megabytes is an attack, not a passwor
 # OWASP's password storage cheat sheet: m = 19 MiB, t = 2, p = 1
 _HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
+_OTHER: Final = (
+    "pbkdf2-sha1$"  # of users who were brought over: salt, then argon2 of what the other server had stored
+)
+_OTHER_ROUNDS: Final = 1_000
+_OTHER_BYTES: Final = 24
+
 
 class Passwords:
     """Hashes and verifies, one at a time for each thread."""
@@ -35,6 +42,10 @@ class Passwords:
         """What is stored. Raises Refusal for a password that is too short or too long."""
         check_password(password)
         return await self._run(_HASHER.hash, password)
+
+    async def hash_other(self, hashed: str, salt: str) -> str:
+        """What is stored of a password of which only PBKDF2's outcome (hexadecimal, SHA-1, 1,000 rounds) is known."""
+        return f"{_OTHER}{salt}${await self._run(_HASHER.hash, hashed.lower())}"
 
     async def fits(self, stored: str | None, password: str) -> bool:
         """Whether it is the password; where there is none to compare with, it takes as long to say no."""
@@ -68,6 +79,12 @@ def check_password(password: str) -> None:
 
 def _fits(stored: str, password: str) -> bool:
     try:
+        if stored.startswith(_OTHER):
+            _, salt, stored = stored.split("$", 2)
+            rounds = hashlib.pbkdf2_hmac(
+                "sha1", password.encode(), bytes.fromhex(salt), _OTHER_ROUNDS, _OTHER_BYTES
+            )
+            password = rounds.hex()
         return _HASHER.verify(stored, password)
-    except (VerificationError, InvalidHashError):
+    except (VerificationError, InvalidHashError, ValueError):
         return False

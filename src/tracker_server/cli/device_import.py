@@ -107,14 +107,12 @@ def import_(
                         bar.advance(bar.task_ids[0], done)
             tell(f"{counted(len(rows), 'tracker')} imported")
             for name in sorted({row.account for row in rows}):
-                await _tell_money(connection, loaded, name, accounts[name])
+                await tell_money(connection, loaded, name, accounts[name])
 
     run(main)
 
 
-async def _tell_money(
-    connection: AsyncConnection[object], loaded: Loaded, name: str, account_id: int
-) -> None:
+async def tell_money(connection: AsyncConnection[object], loaded: Loaded, name: str, account_id: int) -> None:
     """Settle an account with new trackers, and say what it owes for those that are blocked."""
     from tracker_server.billing.forecast import min_topup_minor
     from tracker_server.billing.states import BLOCKED, standing
