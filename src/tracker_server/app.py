@@ -23,15 +23,17 @@ from tracker_server.listeners.server import ListenError, Listeners
 from tracker_server.live.hub import Hub
 from tracker_server.metrics import Metrics
 from tracker_server.notify.channels import channels_of
-from tracker_server.pipeline.alert_book import AlertBook
+from tracker_server.pipeline.alert_book import EVENT_PLACE, AlertBook
 from tracker_server.pipeline.batcher import Batcher
 from tracker_server.pipeline.dispatcher import Dispatcher
 from tracker_server.pipeline.ingest import Ingest
 from tracker_server.pipeline.mqtt_book import Book
 from tracker_server.pipeline.quarantine import Room
 from tracker_server.pipeline.trackers import Trackers
+from tracker_server.storage.alert_commands import CommandChannel
 from tracker_server.storage.alert_feed import AlertFeed
 from tracker_server.storage.alert_outbox import AlertWriter
+from tracker_server.storage.alert_sms import SmsDesk
 from tracker_server.storage.backup_keeper import BackupKeeper
 from tracker_server.storage.backup_quarantine import check_in_service
 from tracker_server.storage.billing_blocks import set_gate
@@ -75,6 +77,12 @@ async def prepare(database: Database, settings: Settings) -> list[Migration]:
         return done
 
 
+def link_of(settings: Settings) -> str:
+    """The address that alerts tell: the setting's, else of our own page where its address is known."""
+    page = settings.api.public_url.rstrip("/")
+    return settings.alerts.link or (f"{page}/?event={EVENT_PLACE}" if page else "")
+
+
 class Server:
     """Everything in one process."""
 
@@ -108,7 +116,7 @@ class Server:
         self.mqtt_book = Book()
         self.mqtt = MqttEndpoint(settings, self.ingest, self.listeners.common, self.mqtt_book)
         self.feed = TrackerFeed(self.database, self.trackers, self.metrics, self.hub.touch)
-        self.alert_book = AlertBook(settings.alerts.link)
+        self.alert_book = AlertBook(link_of(settings))
         self.alert_feed = AlertFeed(self.database, self.alert_book)
         self.alerts = AlertWriter(self.alert_book, self.trackers, settings.alerts, self.metrics)
         self.maintenance = Maintenance(self.database, settings, room)
@@ -119,9 +127,14 @@ class Server:
         self.notice_clock = NoticeClock(
             self.database, BillingStore(settings_of(settings.billing)), self.metrics
         )
+        sms_desk = SmsDesk(
+            self.database,
+            BillingStore(settings_of(settings.billing)),
+            refund_undelivered=settings.sms.refund_undelivered,
+        )
         self.dispatcher = Dispatcher(
             Outbox(self.database),
-            channels_of(settings),
+            {**channels_of(settings, sms_desk), CommandChannel.name: CommandChannel(self.database)},
             self.metrics,
             age_max=timedelta(hours=settings.notices.give_up_h),
         )

@@ -20,6 +20,7 @@ from msgspec import Meta, Struct, field
 
 from tracker_protocols import ALL
 from tracker_protocols.json.mapping import Mapping as JsonMapping
+from tracker_server.config_alerts import Alerts, AlertSettingError, Sms, Webhooks, check_alerts
 from tracker_server.config_keys import SECRET, Section, keys_of, sections_in, summary
 from tracker_server.config_money import MoneySettingError, Payments, Seller, check_money
 from tracker_server.config_mqtt import Mqtt, MqttBroker, MqttRoute, MqttSettingError, Owntracks, check_mqtt
@@ -291,26 +292,6 @@ class Notices(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = ""
 
 
-class Alerts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What becomes of events: who is told is in the rules (`alert rule add`)."""
-
-    age_max_s: Annotated[
-        Positive, Meta(description="seconds; an older event is kept and told to nobody: late news is noise")
-    ] = 900
-    sms_per_day_max: Annotated[
-        NotNegative, Meta(description="SMS of one account in a day of its zone; what is above is logged only")
-    ] = 100
-    mails_per_hour_max: Annotated[
-        NotNegative, Meta(description="alert mails of one account in an hour; what is above is logged only")
-    ] = 500
-    link: Annotated[
-        str,
-        Meta(
-            description="address told with each alert, {event} and {device} filled in: https://example.com/?event={event}"
-        ),
-    ] = ""
-
-
 class Backup(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The server's own backups. Where PostgreSQL's means are used instead: every_hours = 0."""
 
@@ -354,6 +335,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     smtp: Smtp = field(default_factory=Smtp)
     notices: Notices = field(default_factory=Notices)
     alerts: Alerts = field(default_factory=Alerts)
+    sms: Sms = field(default_factory=Sms)
+    webhooks: Webhooks = field(default_factory=Webhooks)
     mqtt: Mqtt = field(default_factory=Mqtt)
     mappings: dict[str, JsonMapping] = field(default_factory=dict)
     owntracks: Owntracks = field(default_factory=Owntracks)
@@ -604,7 +587,8 @@ def _check(settings: Settings, origin: Mapping[str, str]) -> None:
     check_messages(settings.smtp, settings.notices)
     try:
         check_money(settings.seller, settings.payments, settings.api.public_url)
-    except MoneySettingError as error:
+        check_alerts(settings.alerts, settings.sms)
+    except (MoneySettingError, AlertSettingError) as error:
         raise ConfigError(str(error)) from None
     try:
         money.currency(settings.billing.currency, "billing.currency")

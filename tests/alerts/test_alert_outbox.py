@@ -261,3 +261,62 @@ async def test_a_rule_of_a_newer_program_is_kept_and_tells_nothing(postgres_dsn:
         await at.rule()
         await at.write(at.happened())
         assert len(at.rows()) == 1
+
+
+async def test_the_page_is_told_by_notify_and_the_log_has_it(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as at:
+        await at.rule(replace(MAIL, channels=("web",)))
+        database = Database(Settings(storage=Storage(dsn=postgres_dsn)))
+        async with await database.connect(Role.CORE) as listening:
+            await listening.execute("LISTEN tracker_web")
+            await at.write(at.happened(fence="Depot"))
+            told = [notify.payload async for notify in listening.notifies(timeout=10, stop_after=1)]
+        (row,) = query(at.dsn, "SELECT id, recipient, body, delivered_at, attempts FROM core.outbox")
+        assert told == [str(row["id"])]
+        assert row["body"] == "Van T1 ha entrado en Depot"
+        assert (row["recipient"], row["delivered_at"], row["attempts"]) == ("web", NOON, 0)
+
+
+async def test_what_is_linked_to_a_rule_and_who_made_it(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as at:
+        rule = await at.rule(replace(MAIL, always=False))
+        user, outer, inner = (
+            query(at.dsn, statement)[0]["id"]
+            for statement in (
+                (
+                    "INSERT INTO core.users (email, name, role, account_id, restricted)"
+                    f" VALUES ('u@example.com', 'U', 'viewer', {at.account}, true) RETURNING id"
+                ),
+                f"INSERT INTO core.groups (account_id, name) VALUES ({at.account}, 'outer') RETURNING id",
+                (
+                    f"INSERT INTO core.groups (account_id, name, group_id) SELECT {at.account}, 'inner', max(id)"
+                    " FROM core.groups RETURNING id"
+                ),
+            )
+        )
+        query(at.dsn, f"UPDATE core.devices SET group_id = {inner} WHERE id = {at.devices['T2']}")
+
+        def link(owner: str, owner_id: int, kind: str, object_id: int) -> None:
+            query(at.dsn, f"INSERT INTO core.links VALUES ('{owner}', {owner_id}, '{kind}', {object_id})")
+
+        async def told(device: str) -> bool:
+            at.book.put_all(await read_households(at.connection))
+            return bool(at.book.told(at.happened(device=device), NOON))
+
+        assert not await told("T1")
+        link("device", at.devices["T1"], "notification", rule)
+        link("group", outer, "notification", rule)
+        assert await told("T1")
+        assert await told("T2"), "its group is in the linked one"
+        query(at.dsn, f"UPDATE core.alert_rules SET user_id = {user}")
+        assert not await told("T1"), "its maker sees no tracker yet"
+        link("user", user, "group", outer)
+        assert not await told("T1")
+        assert await told("T2")
+        query(at.dsn, "UPDATE core.users SET disabled = true")
+        assert not await told("T2")
+        query(
+            at.dsn,
+            "UPDATE core.users SET disabled = false, role = 'admin', account_id = NULL, restricted = false",
+        )
+        assert await told("T1"), "the operator's people see all"

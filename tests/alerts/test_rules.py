@@ -17,7 +17,6 @@ from tracker_server.alerts.rules import (
     check,
     kinds_of,
     quiet_of,
-    shown_on_page,
     told,
 )
 from tracker_server.alerts.schedule import active_at, quiet_until
@@ -93,7 +92,8 @@ def test_who_is_told() -> None:
         ("email", "a@example.com", "es"),
         ("email", "ana@example.com", "ru"),
         ("sms", "+34600000001", "ru"),
-    ], "each once; Luis may not see tracker 3, and the page is no message"
+        ("web", "web", "es"),
+    ], "each once; Luis may not see tracker 3"
     assert to(replace(MAIL, channels=("sms",)), phone="+34600111222") == [("sms", "+34600111222")]
     assert to(replace(MAIL, channels=("sms",))) == [("sms", "-")], "nobody to send it to is told to the log"
     assert to(replace(MAIL, channels=("command",), command={"type": "engineStop"})) == [("command", "T3")]
@@ -107,10 +107,11 @@ def test_a_rule_tells_its_maker_only_what_he_may_see() -> None:
     assert to(MAIL, user_id=7, people={}) == [], "its maker is gone"
 
 
-def test_the_page() -> None:
-    at = household(replace(MAIL, channels=("web",)), MAIL)
-    assert [row.id for row in shown_on_page(at, event())] == [1]
-    assert shown_on_page(at, event("media")) == ()
+def test_the_page_is_told_at_once_even_in_quiet_time() -> None:
+    night = datetime(2027, 2, 15, 23, tzinfo=UTC)
+    rule = replace(MAIL, channels=("web",), quiet=quiet_of("22:00-07:00"))
+    (one,) = told(household(rule), event(occurred_at=night), night)
+    assert (one.channel, one.recipient, one.due_at) == ("web", "web", night)
 
 
 @pytest.mark.parametrize(

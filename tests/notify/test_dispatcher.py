@@ -26,6 +26,7 @@ from tracker_server.pipeline.dispatcher import (
     Delivered,
     Dispatcher,
     Failed,
+    Held,
     Outgoing,
     PermanentError,
     Postponed,
@@ -68,7 +69,7 @@ class Office:
         self.outbox = Outbox(Database(Settings(storage=Storage(dsn=dsn))))
         self.clock = Clock()
         self.metrics = Metrics()
-        self.desk = OutboxDesk(connection)
+        self.desk = OutboxDesk(connection, connection)
         self._numbers = itertools.count(1)
         self._open: list[SmtpChannel] = []
 
@@ -92,10 +93,10 @@ class Office:
             chance=lambda: 0.0,
         )
 
-    async def writes(self, *recipients: str, account: int | None = None, channel: str = "email", due: datetime | None = None) -> None:  # fmt: skip
+    async def writes(self, *recipients: str, account: int | None = None, channel: str = "email", due: datetime | None = None, device: int | None = None) -> None:  # fmt: skip
         letter = encode(TestLetter())
         new = [
-            NewMessage(f"m{next(self._numbers)}", channel, to, account, letter, due or self.clock.now)
+            NewMessage(f"m{next(self._numbers)}", channel, to, account, letter, due or self.clock.now, device)
             for to in recipients
         ]
         await enqueue(self.connection, new, self.clock.now)
@@ -103,9 +104,9 @@ class Office:
     async def all_due(self, dispatcher: Dispatcher) -> list[Any]:
         """Deliver all that is due at this moment; answers what became of each attempt."""
         fates: list[Any] = []
-        while (fate := await dispatcher.deliver_one(self.desk)) is not None:
-            fates.append(fate)
-        return fates
+        while some := await dispatcher.deliver_due(self.desk):
+            fates += some
+        return [fate for fate in fates if not isinstance(fate, Held)]
 
     def rows(self) -> list[tuple[str, str, int]]:
         found = query(
@@ -117,6 +118,14 @@ class Office:
 
     def account(self) -> int:
         return query(self.dsn, "SELECT id FROM core.accounts WHERE name = 'default'")[0]["id"]
+
+    def devices(self, count: int) -> list[int]:
+        rows = query(
+            self.dsn,
+            "INSERT INTO core.devices (unique_id, account_id, name) SELECT 'T' || n, a.id, 'T' || n"
+            f" FROM core.accounts a, generate_series(1, {count}) n WHERE a.name = 'default' RETURNING id",
+        )
+        return [row["id"] for row in rows]
 
     def metric(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
@@ -135,6 +144,8 @@ async def office(dsn: str) -> AsyncGenerator[Office]:
 
 class Recorded:
     """A channel of our own: notes what it is given, and answers what it is told to."""
+
+    at_once = 1
 
     def __init__(self, name: str = "email") -> None:
         self.name = name
@@ -283,25 +294,110 @@ async def test_one_accounts_messages_keep_their_order(postgres_dsn: str) -> None
         assert channel.given == ["m1", "m3", "m1", "m2"]
 
 
-async def test_two_workers_take_different_messages(postgres_dsn: str) -> None:
-    database = Database(Settings(storage=Storage(dsn=postgres_dsn)))
-    async with office(postgres_dsn) as at, await database.connect(Role.CORE) as other:
+async def test_lanes_go_side_by_side_and_each_keeps_its_order(postgres_dsn: str) -> None:
+    async with office(postgres_dsn) as at:
         channel = Recorded()
+        channel.at_once = 10
         channel.gate = asyncio.Event()
         account = at.account()
         await at.writes("a@example.com", "a@example.com", account=account)
         await at.writes("b@example.com")
         dispatcher = at.dispatcher(channel)
         async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
-            tasks.create_task(dispatcher.deliver_one(at.desk))
+            tasks.create_task(dispatcher.deliver_due(at.desk))
             await channel.entered.get()
-            tasks.create_task(dispatcher.deliver_one(OutboxDesk(other)))
             await channel.entered.get()
-            assert channel.given == ["m1", "m3"], "m1 is in other hands, and m2 is behind it"
+            assert channel.given == ["m1", "m3"], "m1 is in hand, and m2 is behind it"
             channel.gate.set()
-        await at.all_due(dispatcher)
         assert channel.given == ["m1", "m3", "m2"]
         assert {(state, attempts) for _, state, attempts in at.rows()} == {("delivered", 1)}
+
+
+async def test_trackers_do_not_wait_for_each_other(postgres_dsn: str) -> None:
+    async with office(postgres_dsn) as at:
+        channel = Recorded()
+        refuse = {"m1"}
+        channel.answer = lambda message: TemporaryError("not now") if message.key in refuse else None
+        account, devices = at.account(), at.devices(2)
+        for device in (devices[0], devices[1], devices[0]):
+            await at.writes("a@example.com", account=account, device=device)
+        dispatcher = at.dispatcher(channel)
+        await at.all_due(dispatcher)
+        assert channel.given == ["m1", "m2"], "m3 is the first tracker's, and waits behind m1"
+        await at.writes("a@example.com", account=account, device=devices[0])
+        refuse.clear()
+        at.clock.now += MINUTE
+        await at.all_due(dispatcher)
+        assert channel.given[2:] == ["m1", "m3", "m4"], "what was written meanwhile comes last all the same"
+
+
+async def test_one_process_delivers_and_the_next_takes_over_when_it_dies(postgres_dsn: str) -> None:
+    async with office(postgres_dsn) as at:
+        async with at.outbox.desk() as first:
+            await first.take_over()
+            async with at.outbox.desk() as second:
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.3):
+                        await second.take_over()
+        async with asyncio.timeout(10), at.outbox.desk() as second:
+            await second.take_over()
+
+
+async def test_what_was_sent_while_the_database_was_away_is_not_sent_again(postgres_dsn: str) -> None:
+    async with office(postgres_dsn) as at:
+        channel = Recorded()
+        channel.gate = asyncio.Event()
+        await at.writes("a@example.com", "b@example.com")
+        running = asyncio.create_task(at.dispatcher(channel).run())
+        try:
+            async with asyncio.timeout(10):
+                await channel.entered.get()
+                query(
+                    at.dsn,
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND"
+                    f" pid NOT IN (pg_backend_pid(), {at.connection.info.backend_pid})",
+                )
+                channel.gate.set()
+            await asyncio.to_thread(
+                wait_until, "both", lambda: {state for _, state, _ in at.rows()} == {"delivered"}
+            )
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        assert channel.given == ["m1", "m2"]
+
+
+async def test_an_alert_of_a_tracker_that_was_hidden_meanwhile_is_never_sent(postgres_dsn: str) -> None:
+    async with office(postgres_dsn) as at:
+        (device,) = at.devices(1)
+        channel = Recorded()
+        channel.answer = lambda _: TemporaryError("not now")
+        await at.writes("a@example.com", account=at.account(), device=device)
+        query(at.dsn, "UPDATE core.outbox SET event_id = 1")
+        dispatcher = at.dispatcher(channel)
+        await at.all_due(dispatcher)
+        block = f"INSERT INTO core.blocks (device_id, reason, since) VALUES ({device}, 'billing', now() - interval '1 minute')"
+        query(at.dsn, block)
+        channel.answer = lambda _: None
+        at.clock.now += MINUTE
+        await at.all_due(dispatcher)
+        query(at.dsn, "DELETE FROM core.blocks")
+        at.clock.now += MINUTE
+        await at.all_due(dispatcher)
+        assert channel.given == ["m1"], "neither while it is hidden nor afterwards"
+        (row,) = query(at.dsn, "SELECT withheld, attempts FROM core.outbox")
+        assert row == {"withheld": "suppressed", "attempts": 1}
+        assert await retry(at.connection, [], at.clock.now, every=True) == []
+
+
+async def test_hundreds_in_a_second_go_out_together(postgres_dsn: str, mail_server: MailServer) -> None:
+    async with office(postgres_dsn) as at:
+        await at.writes(*(f"{number}@example.com" for number in range(300)))
+        dispatcher = at.dispatcher(at.smtp(mail_server))
+        await at.all_due(dispatcher)
+        assert len(mail_server.taken) == 300
+        assert mail_server.connections <= 8, "connections are kept for the next mail"
 
 
 async def test_what_is_too_old_is_given_up_and_listed(postgres_dsn: str) -> None:
@@ -365,10 +461,10 @@ async def test_old_news_goes(postgres_dsn: str) -> None:
     async with office(postgres_dsn) as at:
         channel = Recorded()
         channel.answer = lambda message: PermanentError("no") if message.key == "m1" else None
-        await at.writes("a@example.com", "b@example.com", "c@example.com")
+        await at.writes("a@example.com", "b@example.com")
         dispatcher = at.dispatcher(channel)
-        for _ in range(2):
-            await dispatcher.deliver_one(at.desk)
+        await at.all_due(dispatcher)
+        await at.writes("c@example.com")
         assert await prune(at.connection, NOON) == 0
         assert await prune(at.connection, NOON + timedelta(seconds=1)) == 2
         assert at.rows() == [("m3", "waiting", 0)]

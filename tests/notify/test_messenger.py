@@ -14,6 +14,7 @@ import pytest
 from tests.notify.test_letters import letter
 from tracker_server.alerts.letters import encode
 from tracker_server.config import ConfigError, Notices, Settings, Smtp, check_messages
+from tracker_server.config_alerts import Alerts, Sms, SmsHttp, Webhooks
 from tracker_server.notify.channels import channels_of
 from tracker_server.notify.messenger import MessengerChannel, secrets_in
 from tracker_server.pipeline.dispatcher import Outgoing, PermanentError, TemporaryError
@@ -118,12 +119,35 @@ def test_secrets_of_a_url() -> None:
 
 
 def test_channels_are_those_that_are_set_up() -> None:
-    assert channels_of(Settings()) == {}
+    assert list(channels_of(Settings())) == ["messenger", "webhook"], "these need no more than a rule's URL"
+    none = Settings(alerts=Alerts(messenger_schemes=""), webhooks=Webhooks(enabled=False))
+    assert channels_of(none) == {}
     both = Settings(
         smtp=Smtp(host="mail.example.com", sender="a@example.com"),
         notices=Notices(messenger_url="json://h/{to}"),
+        sms=Sms(provider="http", http=SmsHttp(url="http://h/{to}/{text}")),
     )
-    assert list(channels_of(both)) == ["email", "messenger"]
+    assert list(channels_of(both)) == ["email", "sms", "messenger", "webhook"]
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("json://127.0.0.1/x", "json:// is not allowed"),
+        ("gotifys://localhost/token", "not public"),
+        ("ntfys://169.254.169.254/topic", "not public"),
+        ("tgram://x", "cannot use this URL"),
+    ],
+)
+async def test_a_rules_own_url_is_held_to_the_settings(url: str, says: str) -> None:
+    channel = MessengerChannel("", "tgram ntfy ntfys gotifys")
+    with pytest.raises(PermanentError, match=says):
+        await channel.send(message(url))
+
+
+async def test_a_recipient_without_a_service_waits_for_one() -> None:
+    with pytest.raises(TemporaryError, match=r"notices\.messenger_url: is empty"):
+        await MessengerChannel("").send(message())
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ SMS: Final = "sms"
 WEBHOOK: Final = "webhook"
 MQTT: Final = "mqtt"
 COMMAND: Final = "command"
-WEB: Final = "web"  # the page: pushed to whoever has it open, so no message of the outbox
+WEB: Final = "web"  # the page: pushed to whoever has it open
 CHANNELS: Final = (EMAIL, SMS, MESSENGER, WEBHOOK, MQTT, COMMAND, WEB)
 TO_DEVICES: Final = frozenset({MQTT, COMMAND})  # go to the tracker itself, so they need no recipient
 NOBODY: Final = "-"  # the recipient of what could be addressed to nobody
@@ -174,6 +174,7 @@ def told(household: Household, event: AlertEvent, now: datetime) -> list[Told]:
             due_at = quiet_until(row.rule.quiet, ZoneInfo(household.zone), now) or now
         for channel in row.rule.channels:
             if channel == WEB:
+                found.append(Told(row, WEB, WEB, _spoken_by(row, household), now))
                 continue
             for recipient, language in recipients(row, household, event, channel):
                 found.append(Told(row, channel, recipient, language, due_at))
@@ -185,7 +186,7 @@ def recipients(
 ) -> list[tuple[str, Language]]:
     """Who is reached through a channel, each once, in the language that fits: the rule's, his own, the account's."""
     if channel in TO_DEVICES:
-        return [(event.unique_id, row.rule.language or household.language)]
+        return [(event.unique_id, _spoken_by(row, household))]
     named = [one for one in row.rule.recipients if one.user is not None or one.channel == channel]
     found: dict[str, Language] = {}
     for one in named:
@@ -201,8 +202,7 @@ def recipients(
     if not named:
         maker = household.people.get(row.user_id) if row.user_id is not None else None
         address = _of_person(maker, channel) or household.address(channel)
-        own = known_language(maker.language) if maker else None
-        found[address or NOBODY] = row.rule.language or own or household.language
+        found[address or NOBODY] = _spoken_by(row, household)
     return list(found.items()) or [(NOBODY, row.rule.language or household.language)]
 
 
@@ -212,14 +212,16 @@ def _of_person(person: Person | None, channel: str) -> str:
     return {EMAIL: person.email, SMS: person.phone}.get(channel, "")
 
 
+def _spoken_by(row: RuleRow, household: Household) -> Language:
+    """The language of what goes to nobody in particular: the rule's, its maker's, the account's."""
+    maker = household.people.get(row.user_id) if row.user_id is not None else None
+    own = known_language(maker.language) if maker else None
+    return row.rule.language or own or household.language
+
+
 def known_language(language: str) -> Language | None:
     """A language that we speak."""
     return next((known for known in LANGUAGES if known == language), None)
-
-
-def shown_on_page(household: Household, event: AlertEvent) -> tuple[RuleRow, ...]:
-    """The rules that have an event pushed to those who look at the page."""
-    return tuple(row for row in matching(household, event) if WEB in row.rule.channels)
 
 
 # ---------------------------------------------------------------------- what may be told again

@@ -1,4 +1,4 @@
-"""E-mail addresses as far as a program can judge them: whether one is there depends on its server alone."""
+"""Addresses, numbers and URLs as far as a program can judge them: whether one is there depends on its server alone."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import re
 from email.headerregistry import Address
 from email.utils import parseaddr
 from typing import Final
+from urllib.parse import urlsplit
 
 from tracker_server.model.money import InvalidValueError
 
 CHARACTERS_MAX: Final = 254  # RFC 5321 §4.5.3.1.3, without its angle brackets
+URL_CHARACTERS_MAX: Final = 2_000
 _ADDRESS: Final = re.compile(
     r"[^\s@<>(),;:\\\"\[\]\x00-\x1f\x7f]+@[^\s@<>(),;:\\\"\[\]\x00-\x1f\x7f.][^\s@<>(),;:\\\"\[\]\x00-\x1f\x7f]*"
 )
 
+_PHONE: Final = re.compile(r"\+?[0-9]{5,15}")
 _MESSENGER: Final = re.compile(r"[A-Za-z0-9+@_:.~-]{1,128}")
 
 
@@ -24,6 +27,32 @@ def email(text: str, field: str) -> str:
         raise InvalidValueError(
             field,
             f"{text[:CHARACTERS_MAX]!r} is not an e-mail address; write one, such as office@example.com",
+        )
+    return text
+
+
+def phone(text: str, field: str) -> str:
+    """A number as an SMS provider takes it: digits, with a plus before those that begin with a country's code."""
+    found = re.sub(r"[\s()./-]", "", text)
+    if not _PHONE.fullmatch(found):
+        raise InvalidValueError(
+            field, f"{text[:CHARACTERS_MAX]!r} is no phone number; write one such as +34600111222"
+        )
+    return found
+
+
+def url(text: str, field: str) -> str:
+    """An address that a webhook may be sent to; whether it may lead there is asked as it is sent."""
+    text = text.strip()
+    found = urlsplit(text) if len(text) <= URL_CHARACTERS_MAX and text.isprintable() else None
+    if found is None or found.scheme not in {"http", "https"} or not found.hostname or " " in text:
+        raise InvalidValueError(
+            field,
+            f"{text[:CHARACTERS_MAX]!r} is no http or https address; write one such as https://example.com/alerts",
+        )
+    if found.username or found.password:
+        raise InvalidValueError(
+            field, "holds a user or a password; the signature tells who we are, leave them out"
         )
     return text
 

@@ -3,18 +3,46 @@
 from __future__ import annotations
 
 from tracker_server.config import Settings
+from tracker_server.config_alerts import Sms
 from tracker_server.notify.messenger import MessengerChannel
+from tracker_server.notify.sms import SmsChannel
 from tracker_server.notify.smtp import SmtpChannel
+from tracker_server.notify.webhook import WebhookChannel
 from tracker_server.pipeline.dispatcher import Channel
+from tracker_server.pipeline.sms import SmsOffice, SmsProvider
 
-SET_UP_BY = {SmtpChannel.name: "smtp.host", MessengerChannel.name: "notices.messenger_url"}
+SET_UP_BY = {
+    SmtpChannel.name: "smtp.host",
+    SmsChannel.name: "sms.provider",
+    MessengerChannel.name: "notices.messenger_url",
+    WebhookChannel.name: "webhooks.enabled",
+}
 
 
-def channels_of(settings: Settings) -> dict[str, Channel]:
-    """Every channel that is set up, by its name."""
+def channels_of(settings: Settings, office: SmsOffice | None = None) -> dict[str, Channel]:
+    """Every channel that is set up, by its name. Without ``office`` SMS are sent and not debited."""
     found: list[Channel] = []
     if settings.smtp.host:
         found.append(SmtpChannel(settings.smtp))
-    if settings.notices.messenger_url:
-        found.append(MessengerChannel(settings.notices.messenger_url))
+    if settings.sms.provider:
+        found.append(SmsChannel(settings.sms, provider_of(settings.sms, office), office))
+    if settings.notices.messenger_url or settings.alerts.messenger_schemes:
+        found.append(MessengerChannel(settings.notices.messenger_url, settings.alerts.messenger_schemes))
+    if settings.webhooks.enabled:
+        found.append(WebhookChannel(settings.webhooks))
     return {channel.name: channel for channel in found}
+
+
+def provider_of(sms: Sms, office: SmsOffice | None) -> SmsProvider:
+    """The one that ``sms.provider`` names."""
+    from tracker_server.notify.smpp import SmppProvider
+    from tracker_server.notify.sms_apprise import AppriseProvider
+    from tracker_server.notify.sms_http import HttpGateway
+
+    match sms.provider:
+        case "smpp":
+            return SmppProvider(sms.smpp, sms.sender, office.receipt if office else None)
+        case "http":
+            return HttpGateway(sms.http, sms.sender)
+        case _:
+            return AppriseProvider(sms.apprise_url)

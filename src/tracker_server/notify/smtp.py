@@ -25,7 +25,7 @@ from tracker_server.model import address
 from tracker_server.notify.messages import mail_of
 from tracker_server.pipeline.dispatcher import EMAIL, Outgoing, PermanentError, TemporaryError
 
-KEPT_MAX: Final = 3  # open connections between mails; as many as the dispatcher's workers
+AT_ONCE: Final = 8  # mails on their way; providers let one sender have ten connections or so
 KEPT_S: Final = 10.0  # for so long: servers close idle connections, some after less than a minute
 CLOSING_S_MAX: Final = 2.0  # for a farewell
 SERVICE_NOT_AVAILABLE: Final = 421  # RFC 5321 §3.8: may come at any time, in answer to anything
@@ -35,6 +35,7 @@ class SmtpChannel:
     """The channel ``email``."""
 
     name = EMAIL
+    at_once = AT_ONCE
 
     def __init__(self, settings: Smtp) -> None:
         self._settings = settings
@@ -125,7 +126,7 @@ class SmtpChannel:
         return None
 
     async def _keep(self, smtp: SMTP) -> None:
-        if smtp.is_connected and len(self._kept) < KEPT_MAX:
+        if smtp.is_connected and len(self._kept) < AT_ONCE:
             self._kept.append((smtp, asyncio.get_running_loop().time()))
         else:
             await self._part(smtp)

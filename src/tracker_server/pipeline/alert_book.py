@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from tracker_server.alerts.event_words import FACTS
 from tracker_server.alerts.letters import EventNotice, Place
-from tracker_server.alerts.rules import AlertEvent, Household, RuleRow, Told, shown_on_page, told
-from tracker_server.alerts.wording import worded
+from tracker_server.alerts.rules import AlertEvent, Household, Told, told
 
 EVENT_PLACE: Final = "{event}"
 DEVICE_PLACE: Final = "{device}"
@@ -44,20 +43,6 @@ class AlertBook:
         """The messages that an event becomes."""
         household = self._households.get(event.account_id)
         return told(household, event, now) if household else []
-
-    def on_page(self, event: AlertEvent) -> tuple[RuleRow, ...]:
-        """The rules that push it to the page."""
-        household = self._households.get(event.account_id)
-        return shown_on_page(household, event) if household else ()
-
-    def sentence(self, event: AlertEvent, rule: RuleRow) -> str:
-        """What the page shows of an event."""
-        household = self._households[event.account_id]
-        return worded(
-            self.letter(
-                event, Told(rule, "", "", rule.rule.language or household.language, event.occurred_at)
-            )
-        ).subject
 
     def letter(self, event: AlertEvent, message: Told) -> EventNotice:
         """The letter of one message."""

@@ -2,14 +2,18 @@
 
 At least once: a message that was accepted just before a crash is sent again, under the same key. What fails
 for a time is tried again with growing pauses; what fails for good, or for too long, is marked as failed and
-stays listed. One account's messages through one channel to one recipient keep their order.
+stays listed. Messages of one tracker (or of one account, where they are about none) through one channel to one
+recipient keep their order; all others go side by side.
+
+One process of all delivers; its lock on the database goes with it, however it dies, and the next takes over.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol, TypeAlias
@@ -24,20 +28,30 @@ log = structlog.get_logger(__name__)
 
 EMAIL: Final = "email"
 MESSENGER: Final = "messenger"
-WORKERS: Final = 3  # deliveries at once; each holds a database connection while it delivers
+AT_ONCE: Final = 4  # deliveries of a channel that does not say how many it can do
+FETCH_MAX: Final = 500  # messages of one channel in memory: what is claimed and not ended
 PAUSE_MIN: Final = timedelta(seconds=5)  # after a message's first failure; doubled each time
 PAUSE_MAX: Final = timedelta(minutes=15)  # a greylisting server wants minutes, and hardly more
 DOWN_MIN: Final = timedelta(seconds=1)  # for a whole channel after it failed; doubled each time
 DOWN_MAX: Final = timedelta(minutes=1)  # so soon after an outage everything flows again
 SLEEP_S_MAX: Final = 30.0  # a clock that is set forward is noticed within this time
+SLEEP_S_MIN: Final = 0.05
 TIDY_S: Final = 10.0  # how old the figures of the outbox may be
 RETRY_S: Final = 1.0
 FINISH_S_MAX: Final = 5.0  # for what is being delivered when the server is told to stop
 ERROR_CHARACTERS_MAX: Final = 500  # kept of what a peer said
 
+SUPPRESSED: Final = "suppressed"  # its tracker is hidden
+REPLACED: Final = "replaced"  # it went another way
+UNDELIVERED: Final = "undelivered"  # there is no way to send it
+
 
 class Outgoing(Struct, frozen=True):
-    """One message on its way. ``attempts``: how often it was tried before."""
+    """One message on its way. ``attempts``: how often it was tried before. ``alert``: it is about what a tracker did;
+    ``hidden``: and that tracker is not shown now. ``body``: as it was worded at an earlier attempt. ``secret``: the
+    account's, with which its webhooks are signed. ``behind``: an
+    earlier message of its lane is due then, and goes first.
+    """
 
     id: int
     key: str
@@ -48,6 +62,19 @@ class Outgoing(Struct, frozen=True):
     created_at: datetime
     due_at: datetime
     attempts: int
+    device_id: int | None = None
+    alert: bool = False
+    hidden: bool = False
+    body: str | None = None
+    secret: str | None = None
+    behind: datetime | None = None
+
+    @property
+    def lane(self) -> tuple[Any, ...]:
+        """What keeps its order."""
+        if self.account_id is None:
+            return (self.id,)
+        return (self.account_id, self.device_id, self.channel, self.recipient)
 
 
 class TemporaryError(Exception):
@@ -62,24 +89,11 @@ class PermanentError(Exception):
     """Never: this message to this recipient is refused, and would be again."""
 
 
-class Channel(Protocol):
-    """A way to reach people. ``send`` returns once the next hop has taken the message over."""
-
-    name: str
-
-    async def send(self, message: Outgoing) -> None:
-        """Deliver. Raises TemporaryError or PermanentError; may be called again with the same message."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of connections."""
-        ...
-
-
 class Delivered(Struct, frozen=True):
-    """The channel took it over."""
+    """The channel took it over. ``receipts``: what the provider calls it, where it says afterwards what became of it."""
 
     at: datetime
+    receipts: tuple[str, ...] = ()
 
 
 class Postponed(Struct, frozen=True):
@@ -89,6 +103,12 @@ class Postponed(Struct, frozen=True):
     error: str
 
 
+class Held(Struct, frozen=True):
+    """Not tried: an earlier message of its lane waits until then."""
+
+    next_at: datetime
+
+
 class Failed(Struct, frozen=True):
     """Given up."""
 
@@ -96,8 +116,35 @@ class Failed(Struct, frozen=True):
     error: str
 
 
-Fate: TypeAlias = Delivered | Postponed | Failed
-Deliver: TypeAlias = Callable[[Outgoing], Awaitable[Fate]]
+class Withheld(Struct, frozen=True):
+    """Never to be sent, and why: one of the words above."""
+
+    at: datetime
+    why: str
+    error: str | None = None
+
+
+class Ended(Struct, frozen=True):
+    """The channel has written itself what became of it."""
+
+
+Fate: TypeAlias = Delivered | Postponed | Held | Failed | Withheld | Ended
+
+
+class Channel(Protocol):
+    """A way to reach people. ``send`` returns once the next hop has taken the message over: with None, with the
+    provider's names for it, or with Ended. A channel that says ``at_once`` is given so many messages at a time.
+    """
+
+    name: str
+
+    async def send(self, message: Outgoing) -> tuple[str, ...] | Ended | None:
+        """Deliver. Raises TemporaryError or PermanentError; may be called again with the same message."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
 
 
 class Backlog(Struct, frozen=True):
@@ -109,16 +156,24 @@ class Backlog(Struct, frozen=True):
 
 
 class Desk(Protocol):
-    """The outbox over one connection of its own."""
+    """The outbox over connections of its own."""
 
-    async def deliver_one(self, channels: Collection[str], now: datetime, deliver: Deliver) -> Fate | None:
-        """Take the next due message of these channels that nobody else has taken, and write down its fate.
-        None where there is none. Raises StoreAwayError.
-        """
+    async def take_over(self) -> None:
+        """Wait until no other process delivers. Raises StoreAwayError."""
         ...
 
-    async def next_at(self, channels: Collection[str]) -> datetime | None:
-        """When the next message of these channels is due. Raises StoreAwayError."""
+    async def due(
+        self, channel: str, now: datetime, claimed: Collection[int], at_most: int
+    ) -> list[Outgoing]:
+        """The next due messages of a channel but for those claimed, in their order. Raises StoreAwayError."""
+        ...
+
+    async def write(self, fates: Sequence[tuple[int, Fate]]) -> None:
+        """Write down what became of messages, by their ids. Raises StoreAwayError."""
+        ...
+
+    async def next_at(self, channel: str, claimed: Collection[int]) -> datetime | None:
+        """When the next message of a channel is due. Raises StoreAwayError."""
         ...
 
     async def wait(self, seconds: float) -> bool:
@@ -134,7 +189,7 @@ class OutboxPort(Protocol):
     """Where messages wait."""
 
     def desk(self) -> AbstractAsyncContextManager[Desk]:
-        """A connection to it. Raises StoreAwayError."""
+        """Connections to it. Raises StoreAwayError."""
         ...
 
 
@@ -173,31 +228,58 @@ class Dispatcher:
         self._down: dict[
             str, tuple[int, datetime]
         ] = {}  # channel to its failures in a row and when to try it
-        self._written = asyncio.Condition()
-        self._writes = 0
+        self._stirred = {name: asyncio.Event() for name in channels}
+        self._slots = {name: asyncio.Semaphore(at_once(channel)) for name, channel in channels.items()}
+        self._lanes: dict[tuple[Any, ...], deque[Outgoing]] = {}
+        self._claimed: dict[str, set[int]] = {name: set() for name in channels}
+        self._deliveries: set[asyncio.Task[None]] = set()
+        self._fates: list[tuple[Outgoing, Fate]] = []
+        self._decided = asyncio.Event()
 
     async def run(self) -> None:
         """Deliver until cancelled; while the database is away, wait for it."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._always(self._listen))
-                for _ in range(WORKERS if self._channels else 0):
-                    tasks.create_task(self._always(self._work))
+            while True:
+                try:
+                    async with self._outbox.desk() as desk:
+                        await desk.take_over()
+                        await self._lead(desk)
+                except* StoreAwayError as error:
+                    log.warning("the outbox waits for the database", error=str(error.exceptions[0]))
+                except* Exception:
+                    log.exception("the dispatcher met a defect of ours")
+                await asyncio.sleep(RETRY_S)
         finally:
+            await self._finish()
             for channel in self._channels.values():
                 await channel.close()
 
-    async def _always(self, work: Callable[[Desk], Awaitable[None]]) -> None:
-        while True:
+    async def _lead(self, desk: Desk) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen(desk))
+            tasks.create_task(self._write_down(desk))
+            for name in self._channels:
+                tasks.create_task(self._serve(desk, name))
+
+    async def _finish(self) -> None:
+        """Let what is being delivered come to its end when the server stops: one cut short would be sent again."""
+        for lane in self._lanes.values():
+            while len(lane) > 1:
+                lane.pop()
+        if self._deliveries:
+            await asyncio.wait(self._deliveries, timeout=FINISH_S_MAX)
+        for task in self._deliveries:
+            task.cancel()
+        await asyncio.gather(*self._deliveries, return_exceptions=True)
+        if self._fates:
             try:
-                async with self._outbox.desk() as desk:
-                    await work(desk)
-            except StoreAwayError as error:
-                log.warning("the outbox waits for the database", error=str(error))
-            await asyncio.sleep(RETRY_S)
+                async with asyncio.timeout(FINISH_S_MAX), self._outbox.desk() as desk:
+                    await self._write_fates(desk)
+            except (StoreAwayError, TimeoutError) as error:
+                log.warning("what was delivered last will be sent again", error=str(error))
 
     async def _listen(self, desk: Desk) -> None:
-        """Wake the workers when something is written; keep the figures."""
+        """Stir the channels when something is written; keep the figures."""
         clock = asyncio.get_running_loop().time
         tidied_at = -TIDY_S
         while True:
@@ -205,9 +287,8 @@ class Dispatcher:
                 await self.tidy(desk)
                 tidied_at = clock()
             if await desk.wait(TIDY_S):
-                async with self._written:
-                    self._writes += 1
-                    self._written.notify_all()
+                for stirred in self._stirred.values():
+                    stirred.set()
 
     async def tidy(self, desk: Desk) -> None:
         """Give up what no channel will take, and bring the figures up to date."""
@@ -216,36 +297,101 @@ class Dispatcher:
         self._metrics.outbox_oldest_s.set(backlog.oldest_s)
         self._metrics.outbox_given_up.set(backlog.failed)
 
-    async def _work(self, desk: Desk) -> None:
+    # ------------------------------------------------------------------ one channel
+
+    async def _serve(self, desk: Desk, name: str) -> None:
+        """Claim what is due, sleep until more is, or until something is written or ended."""
+        stirred = self._stirred[name]
         while True:
-            writes = self._writes
-            if await self._finished(self.deliver_one(desk)) is None:
-                await self._sleep(desk, writes)
-
-    async def _finished(self, delivery: Coroutine[Any, Any, Fate | None]) -> Fate | None:
-        """Let a delivery come to its end when the server stops: one cut short would be sent again."""
-        task = asyncio.ensure_future(delivery)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.wait([task], timeout=FINISH_S_MAX)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            raise
-
-    async def _sleep(self, desk: Desk, writes: int) -> None:
-        """Until something is due, or more was written than ``writes`` counts."""
-        now = self._now()
-        instants = [at for _, at in self._down.values()]
-        following = await desk.next_at(self.ready(now))
-        instants += [following] if following else []
-        seconds = min([SLEEP_S_MAX, *((instant - now).total_seconds() for instant in instants)])
-        async with self._written:
+            stirred.clear()
+            seconds = await self._claim(desk, name)
             try:
-                async with asyncio.timeout(max(seconds, 0.05)):
-                    await self._written.wait_for(lambda: self._writes != writes)
+                async with asyncio.timeout(max(seconds, SLEEP_S_MIN)):
+                    await stirred.wait()
             except TimeoutError:
                 pass
+
+    async def _claim(self, desk: Desk, name: str) -> float:
+        """Begin to deliver what is due; answers for how many seconds nothing else will be."""
+        now = self._now()
+        _, back_at = self._down.get(name, (0, now))
+        if back_at > now:
+            return min(SLEEP_S_MAX, (back_at - now).total_seconds())
+        # of a channel that was down one message is tried, before all the others are
+        room = (1 if name in self._down else FETCH_MAX) - len(self._claimed[name])
+        if room <= 0:
+            return SLEEP_S_MAX  # what ends stirs us
+        claimed = self._claimed[name]
+        found = await desk.due(name, now, tuple(claimed), room)
+        self._take(found)
+        if len(found) == room:
+            return SLEEP_S_MAX
+        following = await desk.next_at(name, tuple(claimed))
+        return SLEEP_S_MAX if following is None else min(SLEEP_S_MAX, (following - now).total_seconds())
+
+    def _take(self, found: Iterable[Outgoing]) -> None:
+        for message in found:
+            self._claimed[message.channel].add(message.id)
+            lane = self._lanes.get(message.lane)
+            if lane is not None:
+                lane.append(message)
+                continue
+            self._lanes[message.lane] = deque([message])
+            task = asyncio.create_task(self._go_along(message.lane))
+            self._deliveries.add(task)
+            task.add_done_callback(self._deliveries.discard)
+
+    async def _go_along(self, name: tuple[Any, ...]) -> None:
+        """Deliver a lane's messages one after the other; behind one that has to wait, all wait."""
+        lane = self._lanes[name]
+        try:
+            while lane:
+                message = lane[0]
+                async with self._slots[message.channel]:
+                    fate = await self._fate_of(message)
+                lane.popleft()
+                self._decide(message, fate)
+                if isinstance(fate, Postponed | Held):
+                    while lane:
+                        self._decide(lane.popleft(), Held(fate.next_at))
+        finally:
+            del self._lanes[name]
+
+    def _decide(self, message: Outgoing, fate: Fate) -> None:
+        self._fates.append((message, fate))
+        self._decided.set()
+
+    # ------------------------------------------------------------------ what became of them
+
+    async def _write_down(self, desk: Desk) -> None:
+        while True:
+            self._decided.clear()
+            while await self._write_fates(desk):
+                pass
+            await self._decided.wait()
+
+    async def _write_fates(self, desk: Desk) -> list[Fate]:
+        """All that is decided, in one statement; should the database go away, they wait here and nothing is sent twice."""
+        fates = self._fates[:FETCH_MAX]
+        if not fates:
+            return []
+        await desk.write([(message.id, fate) for message, fate in fates])
+        del self._fates[: len(fates)]
+        for message, _ in fates:
+            self._claimed[message.channel].discard(message.id)
+            self._stirred[message.channel].set()
+        return [fate for _, fate in fates]
+
+    async def deliver_due(self, desk: Desk) -> list[Fate]:
+        """Deliver what is due at this moment, to its end; answers what became of each message that was looked at."""
+        fates: list[Fate] = []
+        for name in self._channels:
+            await self._claim(desk, name)
+        if self._deliveries:
+            await asyncio.wait(self._deliveries)
+        while written := await self._write_fates(desk):
+            fates += written
+        return fates
 
     # ------------------------------------------------------------------ one message
 
@@ -253,35 +399,42 @@ class Dispatcher:
         """The channels that are not known to be down at this moment."""
         return tuple(name for name in self._channels if name not in self._down or self._down[name][1] <= now)
 
-    async def deliver_one(self, desk: Desk) -> Fate | None:
-        """Deliver the next due message; answers what became of it, None where there is none."""
+    async def _fate_of(self, message: Outgoing) -> Fate:
         now = self._now()
-        ready = self.ready(now)
-        return await desk.deliver_one(ready, now, self._deliver) if ready else None
+        if message.hidden:
+            return Withheld(now, SUPPRESSED, "its tracker is hidden")
+        if message.behind is not None:
+            return Held(message.behind)
+        _, back_at = self._down.get(message.channel, (0, now))
+        if back_at > now:
+            return Held(back_at)
+        return await self._deliver(message)
 
     async def _deliver(self, message: Outgoing) -> Fate:
         channel = self._channels[message.channel]
         told = log.bind(channel=message.channel, message=message.id, account=message.account_id)
         try:
-            await channel.send(message)
+            taken = await channel.send(message)
         except PermanentError as error:
-            return self._failed(message, str(error))
+            return self._failed(message, said(error))
         except TemporaryError as error:
             return self._postponed(message, error)
         except Exception as error:  # noqa: BLE001  (a defect of ours must not stop the others' messages)
             told.exception("a message could not be made or sent")
             return self._postponed(message, TemporaryError(f"a defect of ours: {type(error).__name__}"))
         self._down.pop(message.channel, None)
+        if isinstance(taken, Ended):
+            return taken
         self._metrics.outbox_delivered.labels(message.channel).inc()
         told.info("delivered", attempts=message.attempts + 1)
-        return Delivered(self._now())
+        return Delivered(self._now(), taken or ())
 
     def _postponed(self, message: Outgoing, error: TemporaryError) -> Fate:
         now = self._now()
-        text = str(error)[:ERROR_CHARACTERS_MAX]
+        text = said(error)
         if error.down:
             failures, next_at = self._down.get(message.channel, (0, now))
-            if next_at <= now:  # else another worker has just found the same
+            if next_at <= now:  # else another delivery has just found the same
                 next_at = now + pause(failures + 1, DOWN_MIN, DOWN_MAX, self._chance())
                 self._down[message.channel] = (failures + 1, next_at)
         else:
@@ -297,5 +450,16 @@ class Dispatcher:
 
     def _failed(self, message: Outgoing, text: str) -> Fate:
         self._metrics.outbox_failed.labels(message.channel).inc()
-        log.error("a message failed", channel=message.channel, message=message.id, error=text)
+        what = "alert failed" if message.alert else "a message failed"
+        log.error(what, channel=message.channel, message=message.id, error=text)
         return Failed(self._now(), text[:ERROR_CHARACTERS_MAX])
+
+
+def said(error: Exception) -> str:
+    """What an error says, as text that the database takes."""
+    return str(error).replace("\0", "\N{REPLACEMENT CHARACTER}")[:ERROR_CHARACTERS_MAX]
+
+
+def at_once(channel: Channel) -> int:
+    """How many deliveries a channel does at a time."""
+    return getattr(channel, "at_once", AT_ONCE)

@@ -14,6 +14,7 @@ log = structlog.get_logger(__name__)
 
 RETRY_S = 0.5
 GATHER_S = 0.005  # rules that are written together are read together
+PEOPLE = "tracker_people"  # users, groups and links changed, no matter whose
 
 
 class AlertFeed:
@@ -39,15 +40,17 @@ class AlertFeed:
             await self._database.connect(Role.CORE) as reading,
         ):
             await listening.execute(f"LISTEN {CHANNEL}")
+            await listening.execute(f"LISTEN {PEOPLE}")
             self._book.put_all(await read_households(reading))
             self.ready.set()
             while True:
-                changed: set[int] = set()
-                async for notify in listening.notifies(stop_after=1):
-                    changed.add(int(notify.payload))
+                told = [notify async for notify in listening.notifies(stop_after=1)]
                 await asyncio.sleep(GATHER_S)
-                async for notify in listening.notifies(timeout=0):
-                    changed.add(int(notify.payload))
+                told += [notify async for notify in listening.notifies(timeout=0)]
+                if any(notify.channel == PEOPLE for notify in told):
+                    self._book.put_all(await read_households(reading))
+                    continue
+                changed = {int(notify.payload) for notify in told}
                 fresh = await read_households(reading, changed)
                 for account_id in changed:
                     self._book.put(account_id, fresh.get(account_id))

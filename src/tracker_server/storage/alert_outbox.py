@@ -18,11 +18,13 @@ from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
 from tracker_server.alerts.letters import encode
-from tracker_server.alerts.rules import EMAIL, NOBODY, SMS, AlertEvent, Memory, RuleRow, Told
+from tracker_server.alerts.rules import EMAIL, NOBODY, SMS, WEB, AlertEvent, Memory, RuleRow, Told
+from tracker_server.alerts.wording import worded
 from tracker_server.config import Alerts
 from tracker_server.gate import Hidden, decide
 from tracker_server.metrics import Metrics
 from tracker_server.pipeline.alert_book import AlertBook
+from tracker_server.pipeline.dispatcher import UNDELIVERED
 from tracker_server.pipeline.trackers import Trackers
 from tracker_server.storage.database import AWAY
 
@@ -31,7 +33,6 @@ log = structlog.get_logger(__name__)
 THROTTLED = "throttled"  # the rule's own pause
 REPEATED = "repeated"  # the same thing was told before it was found to have been at another moment
 BUDGET = "budget"  # the account has had as many messages as it may
-UNDELIVERED = "undelivered"  # there is nobody to send it to
 
 SUPPRESS = """
 UPDATE core.events e SET attributes = e.attributes || '{"suppressed": true}'
@@ -40,14 +41,16 @@ WHERE e.id = s.id AND e.device_id = s.device_id AND e.occurred_at = s.occurred_a
 """
 WRITE = """
 INSERT INTO core.outbox (key, channel, recipient, account_id, device_id, payload, created_at, due_at, next_at, rule_id,
-                         event_id, event_at, event_type, fence_id, withheld_at, withheld, error)
+                         event_id, event_at, event_type, fence_id, withheld_at, withheld, error, body, delivered_at)
 SELECT m.key, m.channel, m.recipient, m.account_id, m.device_id, m.payload, %(now)s, m.due_at, m.due_at, m.rule_id,
-       m.event_id, m.event_at, m.event_type, m.fence_id, CASE WHEN m.withheld IS NOT NULL THEN %(now)s END, m.withheld, m.error
+       m.event_id, m.event_at, m.event_type, m.fence_id, CASE WHEN m.withheld IS NOT NULL THEN %(now)s END, m.withheld, m.error,
+       m.body, CASE WHEN m.channel = 'web' AND m.withheld IS NULL THEN %(now)s END
 FROM unnest(%(keys)s::text[], %(channels)s::text[], %(recipients)s::text[], %(accounts)s::bigint[], %(devices)s::bigint[],
             %(payloads)s::jsonb[], %(dues)s::timestamptz[], %(rules)s::bigint[], %(events)s::bigint[],
-            %(moments)s::timestamptz[], %(types)s::text[], %(fences)s::bigint[], %(withheld)s::text[], %(errors)s::text[])
+            %(moments)s::timestamptz[], %(types)s::text[], %(fences)s::bigint[], %(withheld)s::text[], %(errors)s::text[],
+            %(bodies)s::text[])
     AS m (key, channel, recipient, account_id, device_id, payload, due_at, rule_id, event_id, event_at, event_type,
-          fence_id, withheld, error)
+          fence_id, withheld, error, body)
 ON CONFLICT (key) DO NOTHING
 """
 # What was told of these trackers by these rules: for the throttle the newest moment of each kind, and of what turned
@@ -166,6 +169,7 @@ async def write(
             alert.withheld, alert.error = UNDELIVERED, f"there is no address for {alert.told.channel}"
     await _withhold_repeated(connection, new, settings, now)
     await _withhold_over_budget(connection, new, book, settings, now)
+    letters = [book.letter(alert.event, alert.told) for alert in new]
     await connection.execute(
         WRITE,
         {
@@ -175,7 +179,7 @@ async def write(
             "recipients": [alert.told.recipient for alert in new],
             "accounts": [alert.event.account_id for alert in new],
             "devices": [alert.event.device_id for alert in new],
-            "payloads": [Jsonb(encode(book.letter(alert.event, alert.told))) for alert in new],
+            "payloads": [Jsonb(encode(letter)) for letter in letters],
             "dues": [alert.told.due_at for alert in new],
             "rules": [alert.told.row.id for alert in new],
             "events": [alert.event.id for alert in new],
@@ -184,6 +188,10 @@ async def write(
             "fences": [alert.event.fence_id for alert in new],
             "withheld": [alert.withheld for alert in new],
             "errors": [alert.error for alert in new],
+            "bodies": [
+                worded(letter).subject if alert.told.channel == WEB else None
+                for alert, letter in zip(new, letters, strict=True)
+            ],
         },
     )
 

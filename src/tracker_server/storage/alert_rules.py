@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
@@ -21,9 +22,44 @@ SELECT id, name, zone, language, coalesce(email, '') AS email, coalesce(messenge
 FROM core.accounts a
 WHERE EXISTS (SELECT FROM core.alert_rules r WHERE r.account_id = a.id) AND (%(ids)s::bigint[] IS NULL OR a.id = ANY(%(ids)s))
 """
+# Trackers and groups are named by the rule itself, or linked to it.
 ROWS = """
-SELECT r.id, r.account_id, r.user_id, r.name, r.enabled, r.rule, '' AS calendar
-FROM core.alert_rules r WHERE (%(ids)s::bigint[] IS NULL OR r.account_id = ANY(%(ids)s)) ORDER BY r.id
+SELECT r.id, r.account_id, r.user_id, r.name, r.enabled, r.rule, coalesce(c.data, '') AS calendar,
+       ARRAY(SELECT owner_id FROM core.links WHERE kind = 'notification' AND object_id = r.id AND owner = 'device')
+           AS linked_devices,
+       ARRAY(SELECT owner_id FROM core.links WHERE kind = 'notification' AND object_id = r.id AND owner = 'group')
+           AS linked_groups
+FROM core.alert_rules r LEFT JOIN core.calendars c ON c.id = (r.rule ->> 'calendar_id')::bigint AND c.account_id = r.account_id
+WHERE (%(ids)s::bigint[] IS NULL OR r.account_id = ANY(%(ids)s)) ORDER BY r.id
+"""
+# A restricted user sees what was linked to him: trackers, and those in linked groups. The operator's people see all,
+# and belong to each account for which they made a rule.
+PEOPLE = """
+SELECT coalesce(u.account_id, o.account_id), u.id, u.email, u.phone, coalesce(u.attributes ->> 'language', ''), u.restricted,
+       CASE WHEN u.restricted THEN ARRAY(
+           SELECT l.object_id FROM core.links l WHERE l.owner = 'user' AND l.owner_id = u.id AND l.kind = 'device'
+           UNION
+           SELECT d.id FROM core.links l JOIN core.devices d ON d.account_id = u.account_id AND d.group_id IN (
+               WITH RECURSIVE below AS (
+                   SELECT l.object_id AS id UNION SELECT g.id FROM core.groups g JOIN below ON g.group_id = below.id)
+               SELECT id FROM below)
+           WHERE l.owner = 'user' AND l.owner_id = u.id AND l.kind = 'group')
+       ELSE '{}' END
+FROM core.users u
+LEFT JOIN LATERAL (SELECT DISTINCT r.account_id FROM core.alert_rules r WHERE r.user_id = u.id AND u.account_id IS NULL) o
+    ON true
+WHERE NOT u.disabled AND (u.expires_at IS NULL OR u.expires_at > now())
+  AND (%(ids)s::bigint[] IS NULL OR coalesce(u.account_id, o.account_id) = ANY(%(ids)s))
+  AND EXISTS (SELECT FROM core.alert_rules r WHERE r.account_id = coalesce(u.account_id, o.account_id))
+"""
+GROUPS = """
+WITH RECURSIVE around AS (
+    SELECT id, id AS group_id FROM core.groups
+    UNION SELECT a.id, g.group_id FROM around a JOIN core.groups g ON g.id = a.group_id WHERE g.group_id IS NOT NULL)
+SELECT d.account_id, d.id, array_agg(a.group_id) FROM core.devices d JOIN around a ON a.id = d.group_id
+WHERE d.removed_at IS NULL AND (%(ids)s::bigint[] IS NULL OR d.account_id = ANY(%(ids)s))
+  AND EXISTS (SELECT FROM core.alert_rules r WHERE r.account_id = d.account_id)
+GROUP BY 1, 2
 """
 LIST = """
 SELECT r.id, a.name AS account, r.name, r.enabled, r.rule, r.created_at, r.changed_at
@@ -48,7 +84,7 @@ async def read_households(
     rules: dict[int, list[RuleRow]] = {}
     async with connection.cursor(row_factory=dict_row) as cursor:
         for row in await (await cursor.execute(ROWS, values)).fetchall():
-            rules.setdefault(row["account_id"], []).append(rule_row(row))
+            rules.setdefault(row["account_id"], []).append(_with_links(rule_row(row), row))
         people = await _people(connection, values)
         groups = await _groups(connection, values)
         return {
@@ -68,14 +104,25 @@ async def read_households(
         }
 
 
-async def _people(_connection: AsyncConnection[Any], _values: dict[str, Any]) -> dict[int, dict[int, Person]]:
-    return {}
+async def _people(connection: AsyncConnection[Any], values: dict[str, Any]) -> dict[int, dict[int, Person]]:
+    """By account, those who may sign in."""
+    found: dict[int, dict[int, Person]] = {}
+    rows = await connection.execute(PEOPLE, values)
+    for account_id, user_id, email, phone, language, restricted, devices in await rows.fetchall():
+        seen = frozenset(devices) if restricted else None
+        found.setdefault(account_id, {})[user_id] = Person(user_id, email, phone, language, seen)
+    return found
 
 
 async def _groups(
-    _connection: AsyncConnection[Any], _values: dict[str, Any]
+    connection: AsyncConnection[Any], values: dict[str, Any]
 ) -> dict[int, dict[int, frozenset[int]]]:
-    return {}
+    """By account, the groups of each tracker, with those around them."""
+    found: dict[int, dict[int, frozenset[int]]] = {}
+    rows = await connection.execute(GROUPS, values)
+    for account_id, device_id, groups in await rows.fetchall():
+        found.setdefault(account_id, {})[device_id] = frozenset(groups)
+    return found
 
 
 def rule_row(row: dict[str, Any]) -> RuleRow:
@@ -85,6 +132,16 @@ def rule_row(row: dict[str, Any]) -> RuleRow:
     except msgspec.ValidationError:
         rule, enabled = Rule((), ()), False
     return RuleRow(row["id"], row["account_id"], row["user_id"], row["name"], enabled, rule, row["calendar"])
+
+
+def _with_links(found: RuleRow, row: dict[str, Any]) -> RuleRow:
+    """What is linked to a rule is as if it were named in it."""
+    rule = replace(
+        found.rule,
+        device_ids=(*found.rule.device_ids, *row["linked_devices"]),
+        group_ids=(*found.rule.group_ids, *row["linked_groups"]),
+    )
+    return replace(found, rule=rule)
 
 
 # ---------------------------------------------------------------------- for people and the API

@@ -1,9 +1,10 @@
-"""The outbox's rows: written in the transaction of their cause, taken one at a time, listed, tried again, dropped."""
+"""The outbox's rows: written in the transaction of their cause, delivered in order, listed, tried again, dropped."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Literal, assert_never
 
@@ -13,10 +14,22 @@ from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from tracker_server.pipeline.batch import StoreAwayError
-from tracker_server.pipeline.dispatcher import Backlog, Deliver, Delivered, Failed, Fate, Outgoing, Postponed
+from tracker_server.pipeline.dispatcher import (
+    Backlog,
+    Delivered,
+    Ended,
+    Failed,
+    Fate,
+    Held,
+    Outgoing,
+    Postponed,
+    Withheld,
+)
 from tracker_server.storage.database import AWAY, Database, Role
 
 NOTIFIED = "tracker_outbox"
+TURN = 7_201_450_085  # the lock of the one process that delivers
+TURN_S = 2.0  # how soon another process takes over
 STATES = ("waiting", "delivered", "failed", "withheld")
 StateName = Literal["waiting", "delivered", "failed", "withheld"]
 COLUMNS = (
@@ -30,18 +43,35 @@ INSERT INTO core.outbox (key, channel, recipient, account_id, device_id, payload
 VALUES (%(key)s, %(channel)s, %(recipient)s, %(account)s, %(device)s, %(payload)s, %(now)s, %(due)s, %(due)s)
 ON CONFLICT (key) DO NOTHING
 """
-# Whoever holds a row's lock delivers it; whoever dies lets go of it. Behind an earlier message that is due
-# to the same recipient a later one waits, even while the earlier is just being delivered by another worker.
-CLAIM = f"""
-SELECT id, key, channel, recipient, account_id, payload, created_at, due_at, attempts
+# In the order of their lanes. Where an earlier message of a lane is due later than this one, for it has failed before,
+# `behind` says when: this one waits until then.
+DUE = f"""
+SELECT o.id, o.key, o.channel, o.recipient, o.account_id, o.payload, o.created_at, o.due_at, o.attempts, o.device_id,
+       o.event_id IS NOT NULL AS alert, o.body,
+       CASE WHEN o.channel = 'webhook' THEN (SELECT webhook_secret FROM core.accounts a WHERE a.id = o.account_id) END AS secret,
+       o.event_id IS NOT NULL AND (EXISTS (SELECT FROM core.hidden h WHERE h.device_id = o.device_id)
+           OR NOT EXISTS (SELECT FROM core.devices d WHERE d.id = o.device_id AND d.removed_at IS NULL)) AS hidden,
+       (SELECT max(e.next_at) FROM core.outbox e
+        WHERE e.account_id = o.account_id AND coalesce(e.device_id, 0) = coalesce(o.device_id, 0)
+          AND e.channel = o.channel AND e.recipient = o.recipient AND e.id < o.id AND e.id <> ALL(%(claimed)s)
+          AND e.delivered_at IS NULL AND e.failed_at IS NULL AND e.withheld_at IS NULL
+          AND e.next_at > o.next_at AND e.due_at <= %(now)s) AS behind
 FROM core.outbox o
-WHERE {WAITS} AND next_at <= %(now)s AND channel = ANY(%(channels)s) AND NOT EXISTS (
-    SELECT FROM core.outbox e
-    WHERE e.account_id = o.account_id AND e.channel = o.channel AND e.recipient = o.recipient AND e.id < o.id
-      AND e.delivered_at IS NULL AND e.failed_at IS NULL AND e.withheld_at IS NULL AND e.due_at <= %(now)s)
-ORDER BY next_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
+WHERE {WAITS} AND channel = %(channel)s AND next_at <= %(now)s AND id <> ALL(%(claimed)s)
+ORDER BY next_at, id LIMIT %(at_most)s
 """  # noqa: S608  (our own words)
-NEXT = f"SELECT min(next_at) FROM core.outbox WHERE {WAITS} AND channel = ANY(%s)"  # noqa: S608
+WRITE = """
+UPDATE core.outbox o
+SET attempts = attempts + f.tried, next_at = coalesce(f.next_at, o.next_at), delivered_at = f.delivered_at,
+    failed_at = f.failed_at, withheld_at = f.withheld_at, withheld = f.withheld,
+    error = CASE WHEN f.tried = 0 AND f.withheld IS NULL THEN o.error ELSE f.error END,
+    receipts = CASE WHEN f.receipts <> '' THEN string_to_array(f.receipts, ' ') ELSE o.receipts END
+FROM unnest(%s::bigint[], %s::integer[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[],
+            %s::text[], %s::text[], %s::text[])
+    AS f (id, tried, next_at, delivered_at, failed_at, withheld_at, withheld, error, receipts)
+WHERE o.id = f.id AND o.delivered_at IS NULL AND o.failed_at IS NULL AND o.withheld_at IS NULL
+"""
+NEXT = f"SELECT min(next_at) FROM core.outbox WHERE {WAITS} AND channel = %s AND id <> ALL(%s)"  # noqa: S608
 UNSERVED = f"""
 UPDATE core.outbox SET failed_at = %(now)s, error = 'the channel ' || channel || ' is not set up'
 WHERE {WAITS} AND channel <> ALL(%(channels)s) AND due_at <= %(before)s
@@ -116,11 +146,14 @@ class Outbox:
 
     @asynccontextmanager
     async def desk(self) -> AsyncGenerator[OutboxDesk]:
-        """A connection of its own."""
+        """One connection that listens and holds the turn, one that works."""
         try:
-            async with await self._database.connect(Role.CORE) as connection:
-                await connection.execute(f"LISTEN {NOTIFIED}".encode())
-                yield OutboxDesk(connection)
+            async with (
+                await self._database.connect(Role.CORE) as listening,
+                await self._database.connect(Role.CORE) as working,
+            ):
+                await listening.execute(f"LISTEN {NOTIFIED}".encode())
+                yield OutboxDesk(listening, working)
         except AWAY as error:
             raise StoreAwayError(str(error).strip()) from error
 
@@ -128,54 +161,85 @@ class Outbox:
 class OutboxDesk:
     """See ``Desk``."""
 
-    def __init__(self, connection: AsyncConnection[Any]) -> None:
-        self._connection = connection
+    def __init__(self, listening: AsyncConnection[Any], working: AsyncConnection[Any]) -> None:
+        self._listening = listening
+        self._working = working
 
-    async def deliver_one(self, channels: Collection[str], now: datetime, deliver: Deliver) -> Fate | None:
-        """One transaction: the row is ours from its claim until its fate is written."""
-        async with self._connection.transaction():
-            async with self._connection.cursor(row_factory=class_row(Outgoing)) as cursor:
-                await cursor.execute(CLAIM, {"now": now, "channels": list(channels)})
-                message = await cursor.fetchone()
-            if message is None:
-                return None
-            fate = await deliver(message)
-            await self._write(message.id, fate)
-            return fate
+    async def take_over(self) -> None:
+        """Wait for the turn. It ends with this connection: where a process died, at once."""
+        while True:
+            row = await (await self._listening.execute("SELECT pg_try_advisory_lock(%s)", [TURN])).fetchone()
+            if row and row[0]:
+                return
+            await asyncio.sleep(TURN_S)
 
-    async def _write(self, message_id: int, fate: Fate) -> None:
-        match fate:
-            case Delivered(at=at):
-                changed = "delivered_at = %(at)s, error = NULL"
-                values: dict[str, Any] = {"at": at}
-            case Postponed(next_at=next_at, error=error):
-                changed, values = "next_at = %(at)s, error = %(error)s", {"at": next_at, "error": error}
-            case Failed(at=at, error=error):
-                changed, values = "failed_at = %(at)s, error = %(error)s", {"at": at, "error": error}
-            case _:
-                assert_never(fate)
-        statement = f"UPDATE core.outbox SET attempts = attempts + 1, {changed} WHERE id = %(id)s"  # noqa: S608
-        await self._connection.execute(statement.encode(), {**values, "id": message_id})
+    async def due(
+        self, channel: str, now: datetime, claimed: Collection[int], at_most: int
+    ) -> list[Outgoing]:
+        """The next due messages of a channel, in their order."""
+        values = {"now": now, "channel": channel, "claimed": list(claimed), "at_most": at_most}
+        with _away():
+            async with self._working.cursor(row_factory=class_row(Outgoing)) as cursor:
+                await cursor.execute(DUE, values)
+                return await cursor.fetchall()
 
-    async def next_at(self, channels: Collection[str]) -> datetime | None:
-        """When the next message of these channels is due."""
-        row = await (await self._connection.execute(NEXT, [list(channels)])).fetchone()
+    async def write(self, fates: Sequence[tuple[int, Fate]]) -> None:
+        """All in one statement; what has ended meanwhile in another way stays as it is."""
+        rows = [_row(message_id, fate) for message_id, fate in fates if not isinstance(fate, Ended)]
+        if rows:
+            with _away():
+                await self._working.execute(WRITE, [list(column) for column in zip(*rows, strict=True)])
+
+    async def next_at(self, channel: str, claimed: Collection[int]) -> datetime | None:
+        """When the next message of a channel is due."""
+        with _away():
+            row = await (await self._working.execute(NEXT, [channel, list(claimed)])).fetchone()
         return row[0] if row else None
 
     async def wait(self, seconds: float) -> bool:
         """Until a message is written, or so many seconds."""
-        async for _ in self._connection.notifies(timeout=seconds, stop_after=1):
-            return True
+        with _away():
+            async for _ in self._listening.notifies(timeout=seconds, stop_after=1):
+                return True
         return False
 
     async def tidy(self, channels: Collection[str], now: datetime, age_max: timedelta) -> Backlog:
         """Give up what has waited too long for a channel that is not set up; answers what waits."""
-        await self._connection.execute(
-            UNSERVED, {"now": now, "channels": list(channels), "before": now - age_max}
-        )
-        row = await (await self._connection.execute(BACKLOG, {"now": now})).fetchone()
+        with _away():
+            await self._working.execute(
+                UNSERVED, {"now": now, "channels": list(channels), "before": now - age_max}
+            )
+            row = await (await self._working.execute(BACKLOG, {"now": now})).fetchone()
         assert row is not None
         return Backlog(*row)
+
+
+@contextmanager
+def _away() -> Generator[None]:
+    """The database's absence in the dispatcher's words: of several tasks each says it by itself."""
+    try:
+        yield
+    except AWAY as error:
+        raise StoreAwayError(str(error).strip()) from error
+
+
+def _row(message_id: int, fate: Fate) -> tuple[Any, ...]:
+    """Id, tried, next_at, delivered_at, failed_at, withheld_at, withheld, error, receipts."""
+    match fate:
+        case Delivered(at=at, receipts=receipts):
+            return message_id, 1, None, at, None, None, None, None, " ".join(receipts)
+        case Postponed(next_at=next_at, error=error):
+            return message_id, 1, next_at, None, None, None, None, error, ""
+        case Held(next_at=next_at):
+            return message_id, 0, next_at, None, None, None, None, None, ""
+        case Failed(at=at, error=error):
+            return message_id, 1, None, None, at, None, None, error, ""
+        case Withheld(at=at, why=why, error=error):
+            return message_id, 0, None, None, None, at, why, error, ""
+        case Ended():
+            raise AssertionError("its channel has written it")
+        case _:
+            assert_never(fate)
 
 
 # ---------------------------------------------------------------------- people
