@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from tracker_server.api import (
     attributes,
+    devices,
     events,
     objects,
     permissions,
@@ -33,6 +34,7 @@ TOPICS: Final = (
     session,
     server_info,
     users,
+    devices,
     permissions,
     objects,
     attributes,
