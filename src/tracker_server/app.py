@@ -43,6 +43,7 @@ from tracker_server.storage.command_desk import CommandDesk
 from tracker_server.storage.database import AWAY, Database, Role
 from tracker_server.storage.ingest_store import IngestStore
 from tracker_server.storage.invoices import set_seller
+from tracker_server.storage.live_relay import LiveRelay
 from tracker_server.storage.maintenance import Maintenance, set_compression
 from tracker_server.storage.migrate import Migration, bootstrap, migrate
 from tracker_server.storage.notice_clock import NoticeClock
@@ -93,6 +94,7 @@ class Server:
         self.trackers = Trackers()
         self.pools = Pools(self.database)
         self.hub = Hub(self.trackers, LiveReader(self.pools), self.metrics, lambda: datetime.now(UTC))
+        self.live_relay = LiveRelay(self.database, self.hub)
         self.store = IngestStore(self.database)
         self.batcher = Batcher(
             self.store,
@@ -175,6 +177,7 @@ class Server:
                     self.access,
                     self.hub,
                     self.computed,
+                    self.live_relay,
                 )
             ]
             beside.append(tasks.create_task(aside("billing clock", self.billing_clock.run)))

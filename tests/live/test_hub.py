@@ -56,6 +56,9 @@ class Rows:
             )
         return updates
 
+    async def alerts(self, alert_ids: Iterable[int]) -> list[EventNews]:
+        return [EventNews(1, 7, json.dumps({"id": number})) for number in alert_ids]
+
 
 class World:
     """Trackers 1 to 4, of which 1 and 2 are account 7's and the others account 8's."""
@@ -211,6 +214,24 @@ async def test_while_the_database_is_away_nothing_is_lost() -> None:
         here.rows.away = 2
         here.hub.touch([1])
         assert [one["id"] for one in (await told(watching))["devices"]] == [1]
+
+
+async def test_alerts_reach_who_may_see_the_tracker() -> None:
+    async with world() as here:
+        seven = here.hub.subscribe(Scope(account_id=7), manages=True)
+        eight = here.hub.subscribe(Scope(account_id=8), manages=True)
+        here.hub.alerted([5])
+        assert await told(seven) == {"events": [{"id": 5}]}
+        assert eight.waiting == 0
+
+
+async def test_other_processes_are_told_what_was_touched_only_where_there_are_any() -> None:
+    async with world() as here:
+        here.hub.committed(batch(position(here.tracker(1), NOON)))
+        assert here.hub.outbound is None
+        here.hub.outbound = set()
+        here.hub.committed(batch(position(here.tracker(1), NOON), position(here.tracker(4), NOON)))
+        assert here.hub.outbound == {1, 4}
 
 
 async def test_the_end_wakes_the_socket() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -19,6 +20,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tests.api.people import PASSWORD, World
 
 WITHIN_S = 20.0
+BEGUN = datetime.now(UTC) - timedelta(hours=1)
+_seconds = itertools.count()  # of two fixes in one second either may be the latest
 Message = dict[str, Any]
 
 
@@ -48,7 +51,7 @@ def of(device: int, key: str = "positions") -> Callable[[Message], bool]:
 def report(world: World, device: int, latitude: float = 41.6, at: datetime | None = None) -> None:
     """A fix over the wire."""
     host, port = world.running.addresses["osmand"]
-    moment = at or datetime.now(UTC)
+    moment = at or BEGUN + timedelta(seconds=next(_seconds))
     asked = {
         "id": world.unique_id(device),
         "lat": latitude,

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tracker_server.api.device_shape import device_json
+from tracker_server.api.event_shape import event_json
 from tracker_server.api.position_shape import position_json
-from tracker_server.live.hub import AwayError
+from tracker_server.live.hub import AwayError, EventNews
 from tracker_server.live.subscriber import Update
 from tracker_server.storage.database import AWAY
 from tracker_server.storage.device_cards import device_cards_of
 from tracker_server.storage.pools import Pools
 from tracker_server.storage.positions_api import latest_positions_of
+from tracker_server.storage.reports_api import alerts_numbered, events_numbered
 
 
 class LiveReader:
@@ -19,7 +21,6 @@ class LiveReader:
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
-        self._told: dict[int, int] = {}
 
     async def changed(self, device_ids: Iterable[int]) -> list[Update]:
         """See ``Reader.changed``."""
@@ -41,3 +42,14 @@ class LiveReader:
             position = None if latest is None else position_json(*latest)
             updates.append(Update(card.id, card.account_id, position, row))
         return updates
+
+    async def alerts(self, alert_ids: Iterable[int]) -> list[EventNews]:
+        """See ``Reader.alerts``. An event that several rules tell is told once, in the words of the first."""
+        try:
+            async with self._pools.display() as connection:
+                alerts = await alerts_numbered(connection, list(alert_ids))
+                sentences = {alert.event_id: alert.sentence for alert in reversed(alerts)}
+                rows = await events_numbered(connection, list(sentences))
+        except AWAY as error:
+            raise AwayError(str(error).strip()) from error
+        return [EventNews(row.device_id, row.account_id, event_json(row, sentences[row.id])) for row in rows]

@@ -53,9 +53,16 @@ class Reader(Protocol):
         """What is to be told of these trackers now; nothing of those that are gone. Raises AwayError."""
         ...
 
+    async def alerts(self, alert_ids: Iterable[int]) -> list[EventNews]:
+        """The events of these alerts, with the sentences to show. Raises AwayError."""
+        ...
+
 
 class Hub:
-    """Who watches what. ``now`` gives the moment at which the gate is asked."""
+    """Who watches what. ``now`` gives the moment at which the gate is asked.
+
+    ``outbound`` collects the trackers that are touched here, for other processes; None: there are none.
+    """
 
     def __init__(
         self, trackers: Trackers, reader: Reader, metrics: Metrics, now: Callable[[], datetime]
@@ -69,6 +76,8 @@ class Hub:
         self._by_account: dict[int, set[Subscriber]] = {}
         self._by_device: dict[int, set[Subscriber]] = {}
         self._touched: set[int] = set()
+        self._alerts: set[int] = set()
+        self.outbound: set[int] | None = None
         self._woken = asyncio.Event()
         self._hidden_before: set[int] = set()
 
@@ -140,11 +149,14 @@ class Hub:
 
     def committed(self, batch: Batch) -> None:
         """See ``pipeline.live.Live``."""
-        if self._all:
+        if self._all or self.outbound is not None:
             trackers: set[Tracker] = {row.tracker for row in batch.positions}
             trackers.update(row.tracker for row in batch.telemetry)
             trackers |= batch.contacts
-            self.touch(tracker.id for tracker in trackers if tracker.id is not None)
+            touched = [tracker.id for tracker in trackers if tracker.id is not None]
+            if self.outbound is not None:
+                self.outbound.update(touched)
+            self.touch(touched)
             curious = [one for one in self._everything if one.wants_logs]
             if curious:
                 self._tell_logs(batch, curious)
@@ -175,6 +187,12 @@ class Hub:
         wanted = [device_id for device_id in device_ids if self._watched(device_id)]
         if wanted:
             self._touched.update(wanted)
+            self._woken.set()
+
+    def alerted(self, alert_ids: Iterable[int]) -> None:
+        """These alerts are to be shown on pages."""
+        if self._all:
+            self._alerts.update(alert_ids)
             self._woken.set()
 
     def tell_event(self, news: EventNews) -> None:
@@ -217,11 +235,11 @@ class Hub:
             if self._all and begun - swept >= SWEEP_S:
                 self._sweep()
                 swept = begun
-            if self._touched:
+            if self._touched or self._alerts:
                 await self._round()
             pause_s = max(begun + PACE_S - time.monotonic(), 0.001)
             await asyncio.sleep(pause_s)
-            if not self._touched:
+            if not self._touched and not self._alerts:
                 self._woken.clear()
                 try:
                     async with asyncio.timeout(SWEEP_S if self._all else None):
@@ -231,18 +249,24 @@ class Hub:
 
     async def _round(self) -> None:
         touched = list(self._touched)[:READ_MAX]
+        alerts = list(self._alerts)[:READ_MAX]
         self._touched.difference_update(touched)
+        self._alerts.difference_update(alerts)
         begun = time.perf_counter()
         try:
-            updates = await self._reader.changed(touched)
+            updates = await self._reader.changed(touched) if touched else []
+            told = await self._reader.alerts(alerts) if alerts else []
         except AwayError as error:
             log.warning("open sockets wait for the database", error=str(error))
             self._touched.update(touched)
+            self._alerts.update(alerts)
             await asyncio.sleep(RETRY_S)
             return
         for update in updates:
             for subscriber in self._audience(update.device_id, update.account_id):
                 subscriber.offer(update)
+        for news in told:
+            self.tell_event(news)
         self._metrics.live_updates.inc(len(updates))
         self._metrics.live_round_seconds.observe(time.perf_counter() - begun)
 

@@ -29,6 +29,13 @@ class EventRow(Struct, frozen=True, gc=False):
     position_id: int | None
 
 
+class AlertRow(Struct, frozen=True, gc=False):
+    """An event that somebody is to be told of, and in which words."""
+
+    event_id: int
+    sentence: str
+
+
 class TripRow(Struct, frozen=True, gc=False):
     """A ride; ``ended_at`` None: it goes on, and the rest is as of ``decided_at``."""
 
@@ -110,6 +117,9 @@ WHERE x.device_id = ANY(%(devices)s) AND x.occurred_at >= %(since)s AND x.occurr
 ORDER BY x.occurred_at, x.id LIMIT %(rows)s
 """
 EVENTS_NUMBERED: LiteralString = f"{_EVENT} WHERE x.id = ANY(%(ids)s) ORDER BY x.occurred_at, x.id"
+ALERTS: LiteralString = """
+SELECT event_id, coalesce(body, '') FROM display.alerts WHERE id = ANY(%(ids)s) AND event_id IS NOT NULL ORDER BY id
+"""
 _OVERLAPS: LiteralString = """
 WHERE x.device_id = ANY(%(devices)s) AND x.started_at <= %(until)s AND (x.ended_at IS NULL OR x.ended_at >= %(since)s)
 ORDER BY x.started_at, x.id LIMIT %(rows)s
@@ -179,6 +189,12 @@ async def events_of(
 async def events_numbered(connection: AsyncConnection[Any], ids: Sequence[int]) -> list[EventRow]:
     """Events by number, superseded ones too, of whatever tracker that is shown."""
     return [EventRow(*row) for row in await _rows(connection, EVENTS_NUMBERED, {"ids": list(ids)})]
+
+
+async def alerts_numbered(connection: AsyncConnection[Any], ids: Sequence[int]) -> list[AlertRow]:
+    """Alerts by number, in their order, as far as they are shown."""
+    found = await connection.execute(ALERTS, {"ids": list(ids)})
+    return [AlertRow(*row) for row in await found.fetchall()]
 
 
 async def trips_of(
