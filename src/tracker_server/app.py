@@ -93,7 +93,11 @@ class Server:
         self.database = Database(settings)
         self.trackers = Trackers()
         self.pools = Pools(self.database)
-        self.hub = Hub(self.trackers, LiveReader(self.pools), self.metrics, lambda: datetime.now(UTC))
+        self.access = Access(self.database, self.pools, session_days=settings.api.session_days)
+        self.computed = Computed(self.access, self.pools)
+        self.hub = Hub(
+            self.trackers, LiveReader(self.pools, self.computed), self.metrics, lambda: datetime.now(UTC)
+        )
         self.live_relay = LiveRelay(self.database, self.hub)
         self.store = IngestStore(self.database)
         self.batcher = Batcher(
@@ -140,8 +144,6 @@ class Server:
             self.metrics,
             age_max=timedelta(hours=settings.notices.give_up_h),
         )
-        self.access = Access(self.database, self.pools, session_days=settings.api.session_days)
-        self.computed = Computed(self.access, self.pools)
         self._stop = asyncio.Event()
 
     def stop(self) -> None:

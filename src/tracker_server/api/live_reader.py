@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from tracker_server.api.device_shape import device_json
 from tracker_server.api.event_shape import event_json
-from tracker_server.api.position_shape import position_json
+from tracker_server.api.position_shape import Formulas, position_json
 from tracker_server.live.hub import AwayError, EventNews
 from tracker_server.live.subscriber import Update
 from tracker_server.storage.database import AWAY
@@ -19,8 +19,9 @@ from tracker_server.storage.reports_api import alerts_numbered, events_numbered
 class LiveReader:
     """Implements the hub's ``Reader``. It reads as the display role: what is hidden is not there to be pushed."""
 
-    def __init__(self, pools: Pools) -> None:
+    def __init__(self, pools: Pools, formulas: Formulas) -> None:
         self._pools = pools
+        self._formulas = formulas
 
     async def changed(self, device_ids: Iterable[int]) -> list[Update]:
         """See ``Reader.changed``."""
@@ -39,7 +40,7 @@ class LiveReader:
                 updates.append(Update(card.id, card.account_id, card=row))
                 continue
             latest = positions.get(card.id)
-            position = None if latest is None else position_json(*latest)
+            position = None if latest is None else position_json(*latest, self._formulas)
             updates.append(Update(card.id, card.account_id, position, row))
         return updates
 

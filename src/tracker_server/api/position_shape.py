@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -95,15 +95,34 @@ def _attributes(said: str, mark: Mark) -> str:
 _encode = msgspec.json.Encoder().encode
 
 
-def positions_json(rows: Sequence[Row], marks: Iterable[Mark] | None = None) -> bytes:
+class Formulas(Protocol):
+    """Computed attributes, as ``api.computed`` keeps them."""
+
+    def has(self, device_id: int) -> bool:
+        """Whether a tracker has any."""
+        ...
+
+    def apply(self, device_id: int, position: dict[str, Any]) -> None:
+        """Add them."""
+        ...
+
+
+def shown(row: Row, mark: Mark, formulas: Formulas | None) -> Position:
+    """A row as it is answered: with what is computed of it."""
+    shape = position_of(row, mark)
+    if formulas is None or not formulas.has(shape.device_id):
+        return shape
+    told: dict[str, Any] = msgspec.json.decode(_encode(shape))
+    formulas.apply(shape.device_id, told)
+    told["attributes"] = msgspec.Raw(_encode(told["attributes"]))
+    return Position(**{field.name: told[field.encode_name] for field in msgspec.structs.fields(Position)})
+
+
+def positions_json(rows: Sequence[Row], marks: Iterable[Mark], formulas: Formulas | None = None) -> bytes:
     """A JSON array of them, without its brackets, so that chunks can follow each other."""
-    if marks is None:
-        shapes = [position_of(row) for row in rows]
-    else:
-        shapes = [position_of(row, mark) for row, mark in zip(rows, marks, strict=True)]
-    return _encode(shapes)[1:-1]
+    return _encode([shown(row, mark, formulas) for row, mark in zip(rows, marks, strict=True)])[1:-1]
 
 
-def position_json(row: Row, mark: Mark = UNMARKED, address: str | None = None) -> str:
+def position_json(row: Row, mark: Mark, formulas: Formulas | None = None) -> str:
     """One of them."""
-    return _encode(position_of(row, mark, address)).decode()
+    return _encode(shown(row, mark, formulas)).decode()

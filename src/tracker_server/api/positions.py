@@ -14,7 +14,7 @@ from starlette.responses import Response
 from tracker_server.api.authorise import Kind, Routes
 from tracker_server.api.call import Call
 from tracker_server.api.errors import JSON, Refusal, bad, not_found
-from tracker_server.api.position_shape import Position, position_of, positions_json
+from tracker_server.api.position_shape import Position, positions_json, shown
 from tracker_server.api.streaming import HiddenMeanwhileError, attachment, streamed
 from tracker_server.api.values import Number
 from tracker_server.exports import tracks
@@ -103,7 +103,7 @@ async def _numbered(call: Call[PositionsQuery, None], ids: Sequence[int]) -> Res
         for row in rows:
             marker = await marker_of(connection, row[1], row[5], row[5])
             marks[row[0]] = mark_all(marker, [row])[0]
-    return _json(positions_json(rows, [marks[row[0]] for row in rows]))
+    return _json(positions_json(rows, [marks[row[0]] for row in rows], call.services.computed))
 
 
 async def _latest(call: Call[PositionsQuery, None], query: PositionsQuery) -> Response:
@@ -113,7 +113,9 @@ async def _latest(call: Call[PositionsQuery, None], query: PositionsQuery) -> Re
         found = [one for one in found if one[0][1] in query.device_id]
     if query.geofence_id:
         found = [one for one in found if query.geofence_id in one[1].fence_ids]
-    return _json(positions_json([row for row, _ in found], [mark for _, mark in found]))
+    return _json(
+        positions_json([row for row, _ in found], [mark for _, mark in found], call.services.computed)
+    )
 
 
 def _json(array: bytes) -> Response:
@@ -191,7 +193,7 @@ async def position_array(wanted: Histories) -> AsyncGenerator[bytes]:
     try:
         async for _, rows, marks in chunks:
             if rows:
-                yield before + positions_json(rows, marks)
+                yield before + positions_json(rows, marks, wanted.call.services.computed)
                 before = b","
     finally:
         await chunks.aclose()
@@ -227,13 +229,14 @@ async def get_csv(call: Call[ExportQuery, None]) -> Response:
 
     async def lines() -> AsyncGenerator[bytes]:
         line = csv_lines()
+        formulas = call.services.computed
         yield line(CSV_COLUMNS)
         chunks = wanted.chunks()
         try:
             async for device_id, rows, marks in chunks:
                 unique_id, name = names[device_id]
                 yield b"".join(
-                    line([csv_cell(cell) for cell in _csv_row(position_of(row, mark), unique_id, name)])
+                    line([csv_cell(cell) for cell in _csv_row(shown(row, mark, formulas), unique_id, name)])
                     for row, mark in zip(rows, marks, strict=True)
                 )
         finally:

@@ -15,7 +15,7 @@ from psycopg import AsyncConnection
 
 from tracker_server.api.errors import bad
 from tracker_server.api.event_shape import Event, event_shape
-from tracker_server.api.position_shape import KNOTS_PER_MPS, Position, iso_ms, position_of
+from tracker_server.api.position_shape import KNOTS_PER_MPS, Formulas, Position, iso_ms, position_of, shown
 from tracker_server.api.report_shapes import (
     CombinedItem,
     DeviceItem,
@@ -100,8 +100,9 @@ def checked(asked: Asked) -> Asked:
 class ReportMaker:
     """Makes them."""
 
-    def __init__(self, pools: Pools) -> None:
+    def __init__(self, pools: Pools, formulas: Formulas | None = None) -> None:
         self._pools = pools
+        self._formulas = formulas
 
     async def make(self, name: str, asked: Asked) -> Made:
         """One of ``REPORTS``. Raises Refusal where it would be too long."""
@@ -117,7 +118,7 @@ class ReportMaker:
             if asked.principal.may(Right.BOOKS) and not asked.device_ids:
                 blocked = await blocked_in(connection, asked.principal.scope, wanted if named else None)
         zones = await self._zones({card.account_id for card in cards})
-        desk = Desk(self._pools, asked, cards, zones)
+        desk = Desk(self._pools, asked, cards, zones, self._formulas)
         rows = await work(desk) if cards else []
         zone = next(iter(zones.values())) if len(set(zones.values())) == 1 else "UTC"
         return Made(name, kind, rows, blocked, zone)
@@ -138,8 +139,16 @@ class ReportMaker:
 class Desk:
     """What one report is made with."""
 
-    def __init__(self, pools: Pools, asked: Asked, cards: Sequence[Card], zones: dict[int, str]) -> None:
+    def __init__(
+        self,
+        pools: Pools,
+        asked: Asked,
+        cards: Sequence[Card],
+        zones: dict[int, str],
+        formulas: Formulas | None,
+    ) -> None:
         self.pools = pools
+        self.formulas = formulas
         self.asked = asked
         self.cards = cards
         self.zones = zones
@@ -170,7 +179,7 @@ async def route(desk: Desk) -> list[Position]:
                     marks = marker.mark(
                         [row[5] for row in rows], [(row[6], row[7]) for row in rows], [row[8] for row in rows]
                     )
-                    found += [position_of(row, mark) for row, mark in zip(rows, marks, strict=True)]
+                    found += [shown(row, mark, desk.formulas) for row, mark in zip(rows, marks, strict=True)]
                     desk.bounded(found)
             finally:
                 await chunks.aclose()

@@ -105,7 +105,7 @@ class LiveSocket:
             found = await latest_positions(connection, self._principal.scope)
         now = datetime.now(UTC)
         shown = [one for one in found if not self._hidden(one[0][1], now)]
-        rows = positions_json([row for row, _ in shown], [mark for _, mark in shown])
+        rows = positions_json([row for row, _ in shown], [mark for _, mark in shown], self._services.computed)
         return f'{{"positions":[{rows.decode()}]}}'
 
     def _hidden(self, device_id: int, now: datetime) -> bool:
