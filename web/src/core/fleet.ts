@@ -40,13 +40,20 @@ export function motionOf(device: Device): Motion {
   return positions.get(device.id)?.attributes?.motion === true ? "moving" : "idle";
 }
 
+const FEW = 500;
+const ANNOUNCE_MS = 250;
+const ANNOUNCE_MANY_MS = 1_000; // a list of thousands takes its time to sort
+
 let announcing = 0;
 function announce() {
   if (announcing) return;
-  announcing = window.setTimeout(() => {
-    announcing = 0;
-    moved.value++;
-  }, 250);
+  announcing = window.setTimeout(
+    () => {
+      announcing = 0;
+      moved.value++;
+    },
+    positions.size > FEW ? ANNOUNCE_MANY_MS : ANNOUNCE_MS,
+  );
 }
 
 function takePositions(list: readonly Position[]) {

@@ -115,6 +115,7 @@ export interface Stop {
 
 export interface Managed {
   deviceId: number;
+  accountId?: number;
   uniqueId: string;
   name: string;
   state: string;

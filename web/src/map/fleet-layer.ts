@@ -12,6 +12,12 @@ const LABELS_FROM_ZOOM = 9;
 const LABELS_MAX = 300; // more would be read by nobody, and cost frames
 const ARROWS_FROM_ZOOM = 6;
 
+const FRAME_MS = 16;
+const PAUSE_MS_MAX = 500;
+const MARK_PX = 32;
+const STEP_PX = 0.4; // a mark that has moved less since it was drawn need not be drawn again
+const TILE_PX = 512;
+
 const COLOURS: Record<"light" | "dark", Record<Motion, string>> = {
   light: { moving: "#16794a", idle: "#1f5fae", offline: "#67757c", unknown: "#67757c" },
   dark: { moving: "#3fc07f", idle: "#6aa5f2", offline: "#93a3a9", unknown: "#93a3a9" },
@@ -41,6 +47,8 @@ export function addFleet(
   let selected: number | null = null;
   let shown: ReadonlySet<number> | null = null;
   let frame = 0;
+  let later = 0;
+  const marks = new Map<string, HTMLCanvasElement>();
 
   const take = (position: Position) => {
     const to = { longitude: position.longitude, latitude: position.latitude, course: position.course };
@@ -75,6 +83,8 @@ export function addFleet(
     const bearing = map.getBearing();
     const colours = COLOURS[dark.peek() ? "dark" : "light"];
     let gliding = false;
+    const pxPerDegree = (TILE_PX * 2 ** zoom) / 360;
+    let fastest = 0; // px a millisecond
     const labelled: { x: number; y: number; text: string }[] = [];
     for (const [id, glide] of glides) {
       const device = devices.peek().get(id);
@@ -83,11 +93,15 @@ export function addFleet(
         continue;
       }
       if (shown && !shown.has(id)) continue;
-      if (!isDone(glide, now)) gliding = true;
       const at = shownAt(glide, now);
       if (id === selected) onGlide?.(at.longitude, at.latitude);
       const { x, y } = map.project([at.longitude, at.latitude]);
       if (x < -30 || y < -30 || x > width + 30 || y > height + 30) continue;
+      if (!isDone(glide, now)) {
+        gliding = true;
+        const way = Math.hypot(glide.to.longitude - glide.from.longitude, glide.to.latitude - glide.from.latitude);
+        fastest = Math.max(fastest, (way * pxPerDegree * 2) / glide.lasts); // twice: it sets out fast
+      }
       places.push({ id, x, y });
       const motion = motionOf(device);
       if (id === selected) halo(x, y, colours[motion]);
@@ -98,37 +112,73 @@ export function addFleet(
       }
     }
     labels(labelled);
-    if (gliding) ask();
+    canvas.dataset.drawn = String(places.length);
+    if (gliding) askIn(STEP_PX / fastest);
+  }
+
+  /** Draw again once something has moved enough to be seen: at a small scale that is seldom. */
+  function askIn(milliseconds: number) {
+    if (!(milliseconds > FRAME_MS)) ask();
+    else if (!later) {
+      later = window.setTimeout(() => {
+        later = 0;
+        ask();
+      }, Math.min(milliseconds, PAUSE_MS_MAX));
+    }
   }
 
   const rim = () => (dark.peek() ? "#0c1517" : "#ffffff");
 
+  /** A mark, drawn once for its colour and size, and copied from then on. */
+  function mark(key: string, paintOnce: (pen: CanvasRenderingContext2D) => void): HTMLCanvasElement {
+    let found = marks.get(key);
+    if (!found) {
+      found = document.createElement("canvas");
+      found.width = found.height = MARK_PX * devicePixelRatio;
+      const pen = found.getContext("2d")!;
+      pen.scale(devicePixelRatio, devicePixelRatio);
+      pen.translate(MARK_PX / 2, MARK_PX / 2);
+      paintOnce(pen);
+      marks.set(key, found);
+    }
+    return found;
+  }
+
+  const copy = (from: HTMLCanvasElement, x: number, y: number) =>
+    context.drawImage(from, x - MARK_PX / 2, y - MARK_PX / 2, MARK_PX, MARK_PX);
+
   function disc(x: number, y: number, radius: number, colour: string) {
-    context.beginPath();
-    context.arc(x, y, radius, 0, 7);
-    context.fillStyle = colour;
-    context.fill();
-    context.lineWidth = radius > 5 ? 2.5 : 1.5;
-    context.strokeStyle = rim();
-    context.stroke();
+    const drawn = mark(`disc ${radius} ${colour} ${devicePixelRatio}`, (pen) => {
+      pen.beginPath();
+      pen.arc(0, 0, radius, 0, 7);
+      pen.fillStyle = colour;
+      pen.fill();
+      pen.lineWidth = radius > 5 ? 2.5 : 1.5;
+      pen.strokeStyle = rim();
+      pen.stroke();
+    });
+    copy(drawn, x, y);
   }
 
   function arrow(x: number, y: number, degrees: number, colour: string) {
+    const drawn = mark(`arrow ${colour} ${devicePixelRatio}`, (pen) => {
+      pen.beginPath();
+      pen.moveTo(0, -12);
+      pen.lineTo(8.5, 9.5);
+      pen.lineTo(0, 5.5);
+      pen.lineTo(-8.5, 9.5);
+      pen.closePath();
+      pen.fillStyle = colour;
+      pen.lineJoin = "round";
+      pen.lineWidth = 4;
+      pen.strokeStyle = rim();
+      pen.stroke();
+      pen.fill();
+    });
     context.save();
     context.translate(x, y);
     context.rotate((degrees * Math.PI) / 180);
-    context.beginPath();
-    context.moveTo(0, -12);
-    context.lineTo(8.5, 9.5);
-    context.lineTo(0, 5.5);
-    context.lineTo(-8.5, 9.5);
-    context.closePath();
-    context.fillStyle = colour;
-    context.lineJoin = "round";
-    context.lineWidth = 4;
-    context.strokeStyle = rim();
-    context.stroke();
-    context.fill();
+    copy(drawn, 0, 0);
     context.restore();
   }
 
@@ -197,6 +247,7 @@ export function addFleet(
     remove: () => {
       stopListening();
       cancelAnimationFrame(frame);
+      clearTimeout(later);
       map.off("click", click);
       map.off("mousemove", hover);
       map.off("render", paint);

@@ -36,6 +36,7 @@ const TRAIL_H = 2;
 const TRAIL_POINTS_MAX = 20_000;
 const FOLLOW_ZOOM = 14;
 
+const byName = new Intl.Collator(undefined, { numeric: true });
 const ORDER: Record<Motion, number> = { moving: 0, idle: 1, offline: 2, unknown: 3 };
 const FILTERS = ["all", "moving", "idle", "offline"] as const;
 type Filter = (typeof FILTERS)[number];
@@ -81,7 +82,7 @@ export default function Live() {
         if (group.value && device.groupId !== group.value) return false;
         return !words || `${device.name} ${device.uniqueId}`.toLocaleLowerCase().includes(words);
       })
-      .sort((a, b) => ORDER[motionOf(a)] - ORDER[motionOf(b)] || a.name.localeCompare(b.name));
+      .sort((a, b) => ORDER[motionOf(a)] - ORDER[motionOf(b)] || byName.compare(a.name, b.name));
   });
   const narrowed = query.value.trim() !== "" || filter.value !== "all" || group.value !== 0;
 

@@ -3,7 +3,8 @@
 import { useSignal } from "@preact/signals";
 
 import { address, api } from "../core/api.ts";
-import { calendarDate, date, dateTime, money, number } from "../core/format.ts";
+import { devices } from "../core/fleet.ts";
+import { calendarDate, date, dateTime, money } from "../core/format.ts";
 import { follow, go, place } from "../core/router.ts";
 import { may, operator, user } from "../core/session.ts";
 import type { Account, LedgerEntry } from "../core/types.ts";
@@ -100,16 +101,32 @@ export default function MoneyView() {
 
 // ------------------------------------------------------------------------------------------------- overview
 
-type Forecast = Record<string, unknown>;
+interface Forecast {
+  balance: string;
+  minTopup: string;
+  currency: string;
+  until: string;
+  balanceThen: string;
+  trackers: { uniqueId: string; state: string; due: string; blockedAt: string | null }[];
+}
+
+const OUTLOOK_ROWS = 20;
+
+/** The first moment at which a tracker that is shown now would be blocked. */
+const lastsUntil = (told: Forecast): string | null =>
+  told.trackers
+    .map((one) => one.blockedAt)
+    .filter((at): at is string => at !== null && Date.parse(at) > Date.now())
+    .sort()[0] ?? null;
 
 function Overview({ id }: { id: number }) {
   const account = useRemote(() => api.get<Account>(`/accounts/${id}`), [id]);
-  const forecast = useRemote(() => api.get<Forecast>(`/accounts/${id}/forecast`).catch(() => ({}) as Forecast), [id]);
+  const forecast = useRemote(() => api.get<Forecast>(`/accounts/${id}/forecast`), [id]);
   const paying = useSignal(false);
   return (
     <Remote remote={account}>
       {(one) => {
-        const told = forecast.value.value ?? {};
+        const told = forecast.value.value;
         return (
           <>
             <dl class="figures">
@@ -133,12 +150,18 @@ function Overview({ id }: { id: number }) {
                   )}
                 </dd>
               </div>
-              {forecastFigures(told, one.currency).map(([name, text]) => (
-                <div class="figure" key={name}>
-                  <dt>{name}</dt>
-                  <dd>{text}</dd>
-                </div>
-              ))}
+              {told && (
+                <>
+                  <div class="figure">
+                    <dt>{t("money.lasts")}</dt>
+                    <dd>{lastsUntil(told) ? date(lastsUntil(told)) : t("money.beyond", { when: date(told.until) })}</dd>
+                  </div>
+                  <div class="figure">
+                    <dt>{t("money.balanceThen", { when: date(told.until) })}</dt>
+                    <dd>{money(told.balanceThen, one.currency)}</dd>
+                  </div>
+                </>
+              )}
             </dl>
             {one.blocked > 0 && Number(one.minTopup ?? 0) > 0 && (
               <div class="notice warn">
@@ -153,6 +176,7 @@ function Overview({ id }: { id: number }) {
                 </Button>
               </div>
             )}
+            {told && <Outlook told={told} />}
             <Payments id={id} />
             <Recent id={id} />
             {paying.value && (
@@ -175,19 +199,43 @@ function Overview({ id }: { id: number }) {
   );
 }
 
-/** Of the forecast, what is one figure: until when the balance lasts, what a day and a month cost. */
-function forecastFigures(told: Forecast, currency: string): [string, string][] {
-  const text = (name: string): string | null => (typeof told[name] === "string" ? (told[name] as string) : null);
-  const found: [string, string][] = [];
-  const lasts = text("lastsUntil") ?? text("paidUntil") ?? text("until");
-  if (lasts) found.push([t("money.lasts"), date(lasts)]);
-  if (typeof told.days === "number") found.push([t("money.days"), number(told.days, 0)]);
-  const monthly = text("monthly") ?? text("perMonth");
-  if (monthly) found.push([t("money.monthly"), money(monthly, currency)]);
-  const daily = text("daily") ?? text("perDay");
-  if (daily) found.push([t("money.daily"), money(daily, currency)]);
-  return found;
+/** Which trackers the balance will not reach, and when. */
+function Outlook({ told }: { told: Forecast }) {
+  const ahead = told.trackers
+    .filter((one) => one.blockedAt)
+    .sort((a, b) => String(a.blockedAt).localeCompare(String(b.blockedAt)));
+  if (ahead.length === 0) return null;
+  return (
+    <div class="card flush table-scroll">
+      <header>
+        <h2>{t("money.outlook")}</h2>
+      </header>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">{t("trackers.tracker")}</th>
+            <th scope="col">{t("trackers.state")}</th>
+            <th scope="col">{t("money.blockedFrom")}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {ahead.slice(0, OUTLOOK_ROWS).map((one) => (
+            <tr key={one.uniqueId}>
+              <td>
+                <strong>{byUniqueId(one.uniqueId)}</strong> <code class="small muted">{one.uniqueId}</code>
+              </td>
+              <td>{stateName(one.state)}</td>
+              <td>{dateTime(one.blockedAt)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
 }
+
+const byUniqueId = (uniqueId: string): string =>
+  [...devices.value.values()].find((device) => device.uniqueId === uniqueId)?.name ?? "";
 
 function Recent({ id }: { id: number }) {
   const ledger = useRemote(() => api.get<Ledger>(`/accounts/${id}/ledger`, { limit: RECENT_ROWS }), [id]);

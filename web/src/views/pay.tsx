@@ -38,25 +38,18 @@ export function PayDialog({
   const byHand = operator.value;
   const key = useSignal(newKey()); // one for the dialog: sent twice, it is one payment
   const gateways = useRemote(() => (byHand ? Promise.resolve([]) : api.get<Gateway[]>("/gateways")), []);
-  const account = async (): Promise<number> => {
-    if (accountId) return accountId;
-    if (user.value?.accountId) return user.value.accountId;
-    const id = devices?.[0];
-    const found = id ? await api.get<{ accountId?: number }[]>("/devices", { id }) : [];
-    if (!found[0]?.accountId) throw new Error(t("pay.noAccount"));
-    return found[0].accountId;
-  };
+  const account = accountId ?? user.value?.accountId;
   const submit = async () => {
-    const id = await account();
+    if (!account) throw new Error(t("pay.noAccount"));
     if (byHand) {
-      await api.post(`/accounts/${id}/topup`, { amount: amount.value, key: key.value });
+      await api.post(`/accounts/${account}/topup`, { amount: amount.value, key: key.value });
       say(t("pay.done", { amount: money(amount.value, currency) }));
       await onDone();
       return;
     }
     const fitting = (gateways.value.value ?? []).filter((one) => one.currencies.length === 0 || one.currencies.includes(currency));
     const chosen = gateway.value || fitting[0]?.name;
-    const told = await api.post<{ url: string }>(`/accounts/${id}/checkout`, {
+    const told = await api.post<{ url: string }>(`/accounts/${account}/checkout`, {
       amount: amount.value,
       gateway: chosen,
       ...(devices?.length ? { devices } : {}),

@@ -162,6 +162,7 @@ export default function Trackers() {
           title={t("trackers.payTitle", { name: it.row.name })}
           amount={it.row.unlock ?? it.due ?? it.row.due ?? ""}
           currency={it.row.currency}
+          accountId={it.row.accountId}
           devices={[it.row.deviceId]}
           onClose={close}
           onDone={done}
@@ -189,7 +190,8 @@ export default function Trackers() {
 function BlockedSummary({ rows, onDone }: { rows: readonly Managed[]; onDone: () => Promise<unknown> }) {
   const paying = useSignal(false);
   const waiting = rows.reduce((sum, row) => sum + row.waiting, 0);
-  const first = rows.find((row) => row.unlockAll && Number(row.unlockAll) > 0);
+  // what all need is told for each account: the operator, who sees many, pays tracker by tracker
+  const first = operator.value ? undefined : rows.find((row) => Number(row.unlockAll ?? 0) > 0);
   return (
     <div class="notice warn" role="status">
       <BlockedMark label={t("trackers.blocked")} />
@@ -207,6 +209,7 @@ function BlockedSummary({ rows, onDone }: { rows: readonly Managed[]; onDone: ()
           title={t("trackers.payAllTitle")}
           amount={first.unlockAll ?? ""}
           currency={first.currency}
+          accountId={first.accountId}
           devices={rows.map((row) => row.deviceId)}
           onClose={() => (paying.value = false)}
           onDone={async () => {
@@ -429,7 +432,7 @@ function Add({
       name: name.value.trim() || id.value.trim(),
       uniqueId: id.value.trim(),
       ...(operator.value && accountId ? { accountId } : {}),
-      attributes: test.value ? { test: true } : {},
+      ...(test.value ? { test: true } : {}),
     });
     await onAdded();
   };
