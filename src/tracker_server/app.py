@@ -40,6 +40,7 @@ from tracker_server.storage.billing_blocks import set_gate
 from tracker_server.storage.billing_clock import BillingClock
 from tracker_server.storage.billing_store import BillingStore, seller_of, settings_of
 from tracker_server.storage.command_desk import CommandDesk
+from tracker_server.storage.contact_clock import ContactClock
 from tracker_server.storage.database import AWAY, Database, Role
 from tracker_server.storage.ingest_store import IngestStore
 from tracker_server.storage.invoices import set_seller
@@ -50,6 +51,10 @@ from tracker_server.storage.notice_clock import NoticeClock
 from tracker_server.storage.outbox import Outbox
 from tracker_server.storage.pools import Pools
 from tracker_server.storage.sessions import new_setup_token
+from tracker_server.storage.track_feed import TrackFeed
+from tracker_server.storage.track_grounds import engine_settings
+from tracker_server.storage.track_queue import TrackQueue
+from tracker_server.storage.track_store import TrackStage
 from tracker_server.storage.tracker_feed import TrackerFeed
 
 log = structlog.get_logger(__name__)
@@ -99,7 +104,8 @@ class Server:
             self.trackers, LiveReader(self.pools, self.computed), self.metrics, lambda: datetime.now(UTC)
         )
         self.live_relay = LiveRelay(self.database, self.hub)
-        self.store = IngestStore(self.database)
+        self.stage = TrackStage(engine_settings(settings))
+        self.store = IngestStore(self.database, self.stage)
         self.batcher = Batcher(
             self.store,
             self.metrics,
@@ -125,6 +131,11 @@ class Server:
         self.alert_book = AlertBook(link_of(settings))
         self.alert_feed = AlertFeed(self.database, self.alert_book)
         self.alerts = AlertWriter(self.alert_book, self.trackers, settings.alerts, self.metrics)
+        self.stage.tell = self.alerts.write_alerts
+        self.track_feed = TrackFeed(self.database, self.stage)
+        self.track_queue = TrackQueue(self.database, self.stage)
+        self.contact_clock = ContactClock(self.database, self.trackers, self.stage)
+        self.stage.came_online = self.contact_clock.watch
         self.maintenance = Maintenance(self.database, settings, room)
         self.billing_clock = BillingClock(
             self.database, BillingStore(settings_of(settings.billing)), self.metrics
@@ -174,6 +185,7 @@ class Server:
                 for keeper in (
                     self.feed,
                     self.alert_feed,
+                    self.track_feed,
                     self.maintenance,
                     self.backups,
                     self.access,
@@ -185,9 +197,12 @@ class Server:
             beside.append(tasks.create_task(aside("billing clock", self.billing_clock.run)))
             beside.append(tasks.create_task(aside("clock of notices", self.notice_clock.run)))
             beside.append(tasks.create_task(aside("dispatcher", self.dispatcher.run)))
+            await self.track_feed.ready.wait()
             writing = tasks.create_task(self.batcher.run())
             await self.feed.ready.wait()
             await self.alert_feed.ready.wait()
+            beside.append(tasks.create_task(self.contact_clock.run()))
+            beside.append(tasks.create_task(aside("track queue", self.track_queue.run)))
             beside.append(tasks.create_task(self.command_desk.run()))
             await self.listeners.open()
             await self.mqtt.open()
@@ -252,6 +267,8 @@ class Server:
         if not done:
             log.warning("stopping without the database; devices keep what was not answered")
             writing.cancel()
+        else:
+            await self.store.flush()
         await self.listeners.close()
         await self.mqtt.close()
 

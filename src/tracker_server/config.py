@@ -24,6 +24,7 @@ from tracker_server.config_alerts import Alerts, AlertSettingError, Sms, Webhook
 from tracker_server.config_keys import SECRET, Section, keys_of, sections_in, summary
 from tracker_server.config_money import MoneySettingError, Payments, Seller, check_money
 from tracker_server.config_mqtt import Mqtt, MqttBroker, MqttRoute, MqttSettingError, Owntracks, check_mqtt
+from tracker_server.config_track import Geofences, Track
 from tracker_server.model import address, money
 
 Kind = TypeVar("Kind")
@@ -337,6 +338,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     alerts: Alerts = field(default_factory=Alerts)
     sms: Sms = field(default_factory=Sms)
     webhooks: Webhooks = field(default_factory=Webhooks)
+    track: Track = field(default_factory=Track)
+    geofences: Geofences = field(default_factory=Geofences)
     mqtt: Mqtt = field(default_factory=Mqtt)
     mappings: dict[str, JsonMapping] = field(default_factory=dict)
     owntracks: Owntracks = field(default_factory=Owntracks)

@@ -16,7 +16,7 @@ class Tracker(Struct, gc=False, eq=False):
 
     ``id`` is None until the transaction that registers it has committed. ``newest_us`` is a hint: fixes
     above it are known to be new, so they need no look for their repeat. It may lag behind the database
-    (another process stored something), never run ahead of it.
+    (another process stored something), never run ahead of it. ``online``: what was told last; None: nothing yet.
     """
 
     unique_id: DeviceKey
@@ -26,6 +26,8 @@ class Tracker(Struct, gc=False, eq=False):
     contact_us: int = 0
     contact_stored_us: int = 0
     blocks: tuple[Block, ...] = ()
+    name: str = ""
+    online: bool | None = None
 
     def hidden(self, now: datetime) -> bool:
         """Whether the gate hides it at ``now``: for what is pushed or runs on after the database was asked."""
@@ -86,6 +88,8 @@ class Trackers:
         known.id = fresh.id
         known.account_id = fresh.account_id
         known.blocks = fresh.blocks
+        known.name = fresh.name
+        known.online = fresh.online
         if known.newest_us is None:
             known.newest_us = fresh.newest_us
         self.add(known)

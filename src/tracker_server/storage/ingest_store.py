@@ -1,4 +1,4 @@
-"""One batch, one transaction, at most five statements, each report once.
+"""One batch, one transaction, a handful of statements, each report once, and what the track engine makes of it.
 
 Fixes newer than all that is stored for their tracker go straight in by binary COPY; the rest goes through
 a staging table with ON CONFLICT DO NOTHING. Whether a fix is newer is only a hint from memory: the
@@ -7,8 +7,8 @@ unique key decides, and where memory was wrong the batch is written again with e
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import Any, LiteralString, assert_never
 
@@ -26,6 +26,7 @@ from tracker_server.pipeline.batch import (
     StoreAwayError,
     Stored,
     TelemetryRow,
+    micros,
 )
 from tracker_server.pipeline.quarantine import QuarantineReason
 from tracker_server.pipeline.trackers import Tracker
@@ -39,6 +40,10 @@ from tracker_server.storage.copy_rows import (
 )
 from tracker_server.storage.database import AWAY, Database, Role
 from tracker_server.storage.embedded import EmbeddedError
+from tracker_server.storage.track_rows import days_of
+from tracker_server.storage.track_store import Taking, TrackStage, marks
+from tracker_server.track.observation import Observation, observation
+from tracker_server.track.settings import TrackSettings
 
 log = structlog.get_logger(__name__)
 
@@ -54,14 +59,14 @@ COPY_STAGING: LiteralString = f"COPY staging ({POSITION_COLUMNS}) FROM STDIN (FO
 
 MOVE_STAGED: LiteralString = f"""moved AS (
     INSERT INTO core.positions ({POSITION_COLUMNS})
-    SELECT {POSITION_COLUMNS} FROM staging ON CONFLICT DO NOTHING RETURNING 1
+    SELECT {POSITION_COLUMNS} FROM staging ON CONFLICT DO NOTHING RETURNING device_id, fixed_at AS at, digest
 )"""  # noqa: S608
 STORE_TELEMETRY: LiteralString = """told AS (
     INSERT INTO core.telemetry (device_id, sent_at, received_at, digest, kind, protocol, attributes, network)
     SELECT device_id, sent_at, received_at, digest, kind, protocol, attributes::jsonb, network::jsonb
     FROM unnest(%s, %s, %s, %s, %s::text[], %s::text[], %s::text[], %s::text[])
         AS t (device_id, sent_at, received_at, digest, kind, protocol, attributes, network)
-    ON CONFLICT DO NOTHING RETURNING 1
+    ON CONFLICT DO NOTHING RETURNING device_id, sent_at AS at, digest
 )"""
 STORE_QUARANTINE: LiteralString = """kept AS (
     INSERT INTO core.quarantine
@@ -80,16 +85,36 @@ UPDATE_STATE: LiteralString = f"""state AS (
         newest_fixed_at = greatest(s.newest_fixed_at, u.newest_fixed_at),
         latest_at = CASE WHEN {NEWER} THEN u.at ELSE s.latest_at END,
         latest_fixed_at = CASE WHEN {NEWER} THEN u.fixed_at ELSE s.latest_fixed_at END,
-        latest_digest = CASE WHEN {NEWER} THEN u.digest ELSE s.latest_digest END
-    FROM unnest(%s, %s, %s, %s, %s, %s) AS u (device_id, contact_at, newest_fixed_at, at, fixed_at, digest)
+        latest_digest = CASE WHEN {NEWER} THEN u.digest ELSE s.latest_digest END,
+        track_version = CASE WHEN u.version IS NULL THEN s.track_version ELSE s.track_version + 1 END,
+        odometer_mm = coalesce(u.odometer_mm, s.odometer_mm),
+        engine_us = coalesce(u.engine_us, s.engine_us),
+        moving = coalesce(u.moving, s.moving),
+        fence_ids = coalesce(u.fence_ids::bigint[], s.fence_ids),
+        online = u.online OR s.online,
+        inactive = s.inactive AND NOT u.online
+    FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::boolean[], %s::text[], %s::boolean[])
+        AS u (device_id, contact_at, newest_fixed_at, at, fixed_at, digest, version, odometer_mm, engine_us, moving, fence_ids, online)
     WHERE s.device_id = u.device_id
+    RETURNING s.device_id, u.version IS NOT NULL AND s.track_version <> u.version + 1 AS stale
 )"""  # noqa: S608
+STALE: LiteralString = "(SELECT array_agg(device_id) FROM state WHERE stale)"
+LOCK_STATE = "SELECT FROM core.device_state WHERE device_id = ANY(%s) ORDER BY device_id FOR UPDATE"
+KEYS: LiteralString = "array_agg(device_id), array_agg(at), array_agg(digest)"
 
 REGISTER = """
 INSERT INTO core.devices (unique_id, account_id, name)
 SELECT unique_id, a.id, unique_id FROM unnest(%s::text[]) AS unique_id, core.accounts a WHERE a.name = %s
 ON CONFLICT (unique_id) WHERE removed_at IS NULL DO NOTHING
 """
+
+
+class _StaleError(Exception):
+    """Another process took something of these trackers since we did."""
+
+    def __init__(self, ids: list[int]) -> None:
+        super().__init__(str(ids))
+        self.ids = ids
 
 
 class _Latest(Struct, gc=False):
@@ -137,10 +162,13 @@ def _part_of(rows: Iterable[PositionRow | TelemetryRow | QuarantineRow]) -> _Par
 
 
 class IngestStore:
-    """The writer's connection. Implements the pipeline's ``Store``."""
+    """The writer's connection. Implements the pipeline's ``Store``. ``stage``: the track engine's part; None: the
+    engine as it is where nothing is set.
+    """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, stage: TrackStage | None = None) -> None:
         self._database = database
+        self._stage = stage or TrackStage(TrackSettings())
         self._connection: AsyncConnection[Any] | None = None
         self._native = True
         self._days: set[int] = set()
@@ -169,6 +197,16 @@ class IngestStore:
             await self._connected()
         except (*AWAY, EmbeddedError) as error:
             raise StoreAwayError(str(error).strip()) from error
+
+    async def flush(self) -> None:
+        """Before the end: keep the track engine's states, so that the next start has little to run."""
+        try:
+            kept = await self._stage.flush(await self._connected())
+            log.debug("states of the track engine kept", trackers=kept)
+        except psycopg.Error as error:
+            log.warning(
+                "states of the track engine are not kept; they are made again", error=str(error).strip()
+            )
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -275,28 +313,67 @@ class IngestStore:
         return fresh, late
 
     async def _transaction(self, part: _Part, fresh: list[PositionRow], late: list[PositionRow]) -> Stored:
+        """Write them; where another process took something of the same trackers, once more on what it left."""
+        lock = False
+        while True:
+            try:
+                return await self._attempt(part, fresh, late, lock=lock)
+            except _StaleError as error:
+                log.debug("another process took something of these trackers", ids=error.ids)
+                self._stage.forget(error.ids)
+                lock = True
+
+    async def _attempt(
+        self, part: _Part, fresh: list[PositionRow], late: list[PositionRow], *, lock: bool
+    ) -> Stored:
         connection = await self._connected()
         latest = _latest(part)
+        now = datetime.now(UTC)
+        await self._stage.prepare(connection, latest)
         async with connection.transaction(), connection.cursor() as cursor:
+            if lock:
+                await cursor.execute(LOCK_STATE, [[tracker.id for tracker in latest]])
             if fresh:
                 async with cursor.copy(COPY_POSITIONS) as copy:
                     await copy.write(copy_data(fresh))
             if late:
                 async with cursor.copy(COPY_STAGING) as copy:
                     await copy.write(copy_data(late))
-            statement = tail(bool(late), bool(part.telemetry), bool(part.quarantine))
-            parameters = [*_telemetry(part.telemetry), *_quarantine(part.quarantine), *_state(latest)]
-            await cursor.execute(statement, parameters)
-            counts = await cursor.fetchone()
-        moved, told = counts or (0, 0)
+            new = _Keys()
+            if late or part.telemetry or part.quarantine:
+                inserts = insertions(bool(late), bool(part.telemetry), bool(part.quarantine))
+                parameters = [*_telemetry(part.telemetry), *_quarantine(part.quarantine)]
+                await cursor.execute(inserts, parameters, binary=True)
+                new = _keys_of(await cursor.fetchone())
+            fed = _fed(fresh, late, part.telemetry, new)
+            taking = await self._stage.take(connection, fed, latest, micros(now))
+            days = await self._days_of(connection, taking)
+            texts, values, answers = self._stage.written(taking)
+            statement = f"WITH {', '.join([*texts, UPDATE_STATE])} SELECT {', '.join([STALE, *answers])}"
+            await cursor.execute(statement.encode(), [*values, *_state(latest, taking)])
+            stale, *ids = await cursor.fetchone() or (None, None, None, None, None)
+            if stale:
+                raise _StaleError(stale)
+            await self._stage.told(connection, taking, ids, now)
+        self._days |= days
+        self._stage.settle(taking)
         for tracker, said in latest.items():
             tracker.contact_stored_us = tracker.contact_us
             if said.newest_us is not None and (
                 tracker.newest_us is None or said.newest_us > tracker.newest_us
             ):
                 tracker.newest_us = said.newest_us
-        repeated = len(late) - moved + len(part.telemetry) - told
-        return Stored(len(fresh) + moved, repeated)
+        repeated = len(late) - len(new.moved) + len(part.telemetry) - len(new.told)
+        return Stored(len(fresh) + len(new.moved), repeated)
+
+    async def _days_of(self, connection: AsyncConnection[Any], taking: Taking) -> set[int]:
+        """Make the partitions that hold the events; answers which days those are."""
+        if not self._native or not taking.rows.events:
+            return set()
+        missing = set(days_of(taking.rows)) - self._days
+        if missing:
+            await connection.execute("SELECT core.ensure_days(%s::date[])", [_dates(missing)])
+        return missing
 
     async def _ensure_days(self, part: _Part) -> None:
         connection = await self._connected()
@@ -307,9 +384,57 @@ class IngestStore:
         }
         missing = days - self._days
         if missing:
-            dates = [(EPOCH + timedelta(days=day)).date() for day in sorted(missing)]
-            await connection.execute("SELECT core.ensure_days(%s::date[])", [dates])
+            await connection.execute("SELECT core.ensure_days(%s::date[])", [_dates(missing)])
             self._days |= missing
+
+
+class _Keys(Struct):
+    """What was not there yet, of what might have been: (tracker, moment, digest)."""
+
+    moved: frozenset[tuple[int, int, int]] = frozenset()
+    told: frozenset[tuple[int, int, int]] = frozenset()
+
+
+def _keys_of(row: Sequence[Any] | None) -> _Keys:
+    assert row is not None
+    sets = [
+        frozenset((device_id, micros(at), digest) for device_id, at, digest in zip(*arrays, strict=True))
+        if arrays[0]
+        else frozenset[tuple[int, int, int]]()
+        for arrays in (row[:3], row[3:6])
+    ]
+    return _Keys(*sets)
+
+
+def _fed(
+    fresh: list[PositionRow], late: list[PositionRow], telemetry: list[TelemetryRow], new: _Keys
+) -> dict[Tracker, list[Observation]]:
+    """What the track engine has not seen, each report once."""
+    fed: dict[Tracker, list[Observation]] = {}
+    for row in fresh:
+        fed.setdefault(row.tracker, []).append(
+            observation(row.fixed_us, row.digest, row.ticket.received_us, row.fix, row.attributes)
+        )
+    once: dict[tuple[int, int, int], tuple[Tracker, Observation]] = {}
+    for row in late:
+        key = (row.tracker.id or 0, row.fixed_us, row.digest)
+        if key in new.moved and key not in once:
+            once[key] = (
+                row.tracker,
+                observation(row.fixed_us, row.digest, row.ticket.received_us, row.fix, row.attributes),
+            )
+    for row in telemetry:
+        key = (row.tracker.id or 0, row.sent_us, row.digest)
+        if key in new.told and key not in once:
+            seen = observation(row.sent_us, row.digest, row.ticket.received_us, None, row.attributes)
+            once[key] = (row.tracker, seen)
+    for tracker, seen in once.values():
+        fed.setdefault(tracker, []).append(seen)
+    return fed
+
+
+def _dates(days: Iterable[int]) -> list[date]:
+    return [(EPOCH + timedelta(days=day)).date() for day in sorted(days)]
 
 
 def _fixed_us(row: PositionRow) -> int:
@@ -335,14 +460,15 @@ def _latest(part: _Part) -> dict[Tracker, _Latest]:
 
 
 @cache
-def tail(staged: bool, telemetry: bool, quarantine: bool) -> bytes:  # noqa: FBT001
-    """The batch's last statement: all that is not COPY, in one. Answers how many rows were new."""
+def insertions(staged: bool, telemetry: bool, quarantine: bool) -> bytes:  # noqa: FBT001
+    """The statement for all that may be there already. Answers the keys of what was not, of fixes and of telemetry."""
     parts = [MOVE_STAGED] if staged else []
     parts += [STORE_TELEMETRY] if telemetry else []
     parts += [STORE_QUARANTINE] if quarantine else []
-    moved = "(SELECT count(*) FROM moved)" if staged else "0"
-    told = "(SELECT count(*) FROM told)" if telemetry else "0"
-    return f"WITH {', '.join([*parts, UPDATE_STATE])} SELECT {moved}, {told}".encode()
+    nothing = "SELECT NULL::bigint[] AS a, NULL::timestamptz[] AS b, NULL::bigint[] AS c"
+    moved = f"SELECT {KEYS} FROM moved" if staged else nothing  # noqa: S608
+    told = f"SELECT {KEYS} FROM told" if telemetry else nothing  # noqa: S608
+    return f"WITH {', '.join(parts)} SELECT * FROM ({moved}) AS m CROSS JOIN ({told}) AS t".encode()  # noqa: S608
 
 
 def _telemetry(rows: list[TelemetryRow]) -> list[Any]:
@@ -384,8 +510,12 @@ def _text(text: str) -> str:
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-def _state(latest: dict[Tracker, _Latest]) -> list[Any]:
+def _state(latest: dict[Tracker, _Latest], taking: Taking) -> list[Any]:
     said = list(latest.values())
+    stands = marks(taking.changes)
+    nothing = (None, None, None, None, None)
+    marked = [stands.get(tracker.id or 0, nothing) for tracker in latest]
+    online = set(taking.online)
     return [
         Bigints([tracker.id for tracker in latest]),
         Moments([tracker.contact_us or None for tracker in latest]),
@@ -393,4 +523,10 @@ def _state(latest: dict[Tracker, _Latest]) -> list[Any]:
         Moments([one.at[0] if one.at else None for one in said]),
         Moments([one.at[1] if one.at else None for one in said]),
         Bigints([one.at[2] if one.at else None for one in said]),
+        Bigints([mark[0] for mark in marked]),
+        Bigints([mark[1] for mark in marked]),
+        Bigints([mark[2] for mark in marked]),
+        [mark[3] for mark in marked],
+        [mark[4] for mark in marked],
+        [bool(tracker.online) or tracker in online for tracker in latest],
     ]

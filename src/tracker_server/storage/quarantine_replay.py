@@ -21,6 +21,7 @@ from tracker_server.pipeline.trackers import Tracker
 from tracker_server.storage.database import Database, Role
 from tracker_server.storage.ingest_store import IngestStore
 from tracker_server.storage.quarantine_rows import Choice, delete_frames, kept, page
+from tracker_server.storage.track_store import TrackStage
 from tracker_server.storage.tracker_rows import read_named
 
 log = structlog.get_logger(__name__)
@@ -46,9 +47,16 @@ class Replay:
     """One run over the frames chosen, in the order of their receipt; what comes in meanwhile is not looked at."""
 
     def __init__(
-        self, database: Database, *, future_max_s: int, register_unknown: bool, account_for_new: str
+        self,
+        database: Database,
+        stage: TrackStage,
+        *,
+        future_max_s: int,
+        register_unknown: bool,
+        account_for_new: str,
     ) -> None:
         self._database = database
+        self._stage = stage
         self._future_max = timedelta(seconds=future_max_s)
         self._register_unknown = register_unknown
         self._account_for_new = account_for_new
@@ -58,7 +66,7 @@ class Replay:
         self, choice: Choice, limit: int | None, advance: Callable[[int], None] = lambda _: None
     ) -> Replayed:
         """Replay at most ``limit`` frames; ``advance`` is told how many more are done. Raises StoreAwayError."""
-        store = IngestStore(self._database)
+        store = IngestStore(self._database, self._stage)
         try:
             async with await self._database.connect(Role.CORE) as connection:
                 id_max = (await kept(connection, choice)).id_max

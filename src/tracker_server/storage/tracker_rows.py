@@ -16,7 +16,7 @@ CHANNEL = "tracker_devices"
 
 # to be read in binary format: the text form of a record does not tell the types of its fields
 SELECT = """
-SELECT d.id, d.unique_id, d.account_id, s.newest_fixed_at, s.contact_at, b.blocks
+SELECT d.id, d.unique_id, d.account_id, s.newest_fixed_at, s.contact_at, b.blocks, d.name, s.online
 FROM core.devices d
 JOIN core.device_state s ON s.device_id = d.id
 LEFT JOIN LATERAL (
@@ -49,13 +49,15 @@ async def read_named(connection: AsyncConnection[Any], names: Iterable[str]) -> 
     return {row[1]: _tracker(*row) for row in await rows.fetchall()}
 
 
-def _tracker(
+def _tracker(  # noqa: PLR0913, PLR0917  (the columns of SELECT)
     tracker_id: int,
     unique_id: str,
     account_id: int,
     newest_fixed_at: datetime | None,
     contact_at: datetime | None,
     blocks: list[tuple[str, datetime, datetime | None, str]] | None,
+    name: str,
+    online: bool | None,  # noqa: FBT001  (a column)
 ) -> Tracker:
     contact_us = micros(contact_at) if contact_at else 0
     return Tracker(
@@ -66,4 +68,6 @@ def _tracker(
         contact_us=contact_us,
         contact_stored_us=contact_us,
         blocks=tuple(Block(reason, since, until, note) for reason, since, until, note in blocks or ()),
+        name=name,
+        online=online,
     )

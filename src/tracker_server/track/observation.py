@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ctypes import c_float
 from enum import StrEnum
 from operator import attrgetter
 
@@ -34,9 +35,12 @@ class Observation(Struct, frozen=True, gc=False):
 def observation(
     at_us: int, digest: int, received_us: int, fix: Fix | None, attributes: Attributes
 ) -> Observation:
-    """The observation of a stored report. ``fix`` is None for a report without a location."""
+    """The observation of a report as it will be read back: the database keeps speed, course and accuracy with 24 bits,
+    and a history that is run again must see the same numbers.
+    """
     if fix is None:
         return Observation(at_us, digest, received_us, attributes=attributes)
+    speed, course, accuracy = fix.speed_mps, fix.course_deg, fix.accuracy_m
     return Observation(
         at_us,
         digest,
@@ -44,11 +48,15 @@ def observation(
         fix.latitude,
         fix.longitude,
         fix.valid,
-        fix.speed_mps,
-        fix.course_deg,
-        fix.accuracy_m,
+        None if speed is None else _real(speed),
+        None if course is None else _real(course),
+        None if accuracy is None else _real(accuracy),
         attributes,
     )
+
+
+def _real(value: float) -> float:
+    return c_float(value).value
 
 
 class Use(StrEnum):
@@ -82,11 +90,17 @@ def use_of(seen: Observation, settings: TrackSettings) -> Use:
 _KEY = attrgetter("at_us", "digest")
 
 
+def _rank(seen: Observation) -> tuple[bool, int]:
+    return seen.latitude is None, seen.received_us
+
+
 def arranged(observations: Iterable[Observation]) -> list[Observation]:
-    """Each report once, by moment and digest. Of the same report received twice the first receipt counts."""
+    """Each report once, by moment and digest. Of the same report received twice the first receipt counts, and of one that
+    was kept with and without its location the one with it.
+    """
     once: dict[tuple[int, int], Observation] = {}
     for seen in observations:
         known = once.get((seen.at_us, seen.digest))
-        if known is None or seen.received_us < known.received_us:
+        if known is None or _rank(seen) < _rank(known):
             once[seen.at_us, seen.digest] = seen
     return sorted(once.values(), key=_KEY)

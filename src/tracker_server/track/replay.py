@@ -20,8 +20,9 @@ from tracker_server.track.observation import Observation
 from tracker_server.track.settings import MaintenanceKind, TrackSettings
 from tracker_server.track.state import State, settled, shifted
 
-# Reports between two checkpoints: a state is 2 to 3 KB, a report about 10 µs, so a late fix costs some ms.
-CHECKPOINT_EVERY: Final = 256
+# Reports between two checkpoints: a state is about 1 KB compressed, a report about 10 µs, so a late fix costs a ms, and
+# so does each tracker when the server starts.
+CHECKPOINT_EVERY: Final = 64
 
 
 class Checkpoint(Struct, frozen=True):
@@ -111,7 +112,7 @@ def start_of(checkpoints: Sequence[Checkpoint], touched_us: int) -> Checkpoint |
     return checkpoints[at - 1] if at else None
 
 
-def replay(
+def replay(  # noqa: PLR0913  (all of a history that a run looks at)
     start: Checkpoint | None,
     window: Sequence[Observation],
     known: Sequence[Finding],
@@ -120,12 +121,13 @@ def replay(
     fences: FenceIndex,
     *,
     touched_us: int,
+    every: int = CHECKPOINT_EVERY,
 ) -> Replayed:
     """Run again from ``start``.
 
-    ``window``: all observations after it as they are now, arranged; it may be cut off at any later
-    checkpoint's moment. ``known``: what was found after it (by ``decided_us``) and stands. ``later``: the old
-    checkpoints after it. ``touched_us``: the moment of the last report that is new or gone.
+    ``window``: all observations after it as they are now, arranged; it may be cut off between any two moments.
+    ``known``: what was found after it (by ``decided_us``) and stands. ``later``: the old checkpoints after it.
+    ``touched_us``: the moment of the last report that is new or gone.
     """
     state = start.state if start is not None else State()
     found: list[Finding] = []
@@ -133,10 +135,8 @@ def replay(
     at = 0
     for old in sorted(later, key=lambda one: one.at_us):
         end = bisect_right(window, old.at_us, lo=at, key=lambda seen: seen.at_us)
-        taken = step(state, window[at:end], settings, fences)
-        state, at = taken.state, end
-        _without(found, taken.retracted)
-        found += taken.found
+        state = _through(state, window[at:end], settings, fences, found, checkpoints, every)
+        at = end
         if state.seen_us is None or state.first is not None:
             continue  # no checkpoint can be made here any more
         checkpoints.append(Checkpoint(old.at_us, state))
@@ -147,10 +147,28 @@ def replay(
         if _meets(state, old.state, odometer_mm, engine_us, settings):
             within = [one for one in known if one.decided_us <= old.at_us]
             return _compared(within, found, checkpoints, old.at_us, (odometer_mm, engine_us), None)
-    taken = step(state, window[at:], settings, fences)
-    _without(found, taken.retracted)
-    found += taken.found
-    return _compared(known, found, checkpoints, None, (0, 0), taken.state)
+    state = _through(state, window[at:], settings, fences, found, checkpoints, every)
+    return _compared(known, found, checkpoints, None, (0, 0), state)
+
+
+def _through(
+    state: State,
+    window: Sequence[Observation],
+    settings: TrackSettings,
+    fences: FenceIndex,
+    found: list[Finding],
+    checkpoints: list[Checkpoint],
+    every: int,
+) -> State:
+    """Take a part of the window, with checkpoints within it; ``found`` and ``checkpoints`` grow."""
+    for begin in range(0, len(window), every):
+        if begin and (made := checkpoint_before(state, window[begin])) is not None:
+            checkpoints.append(made)
+        taken = step(state, window[begin : begin + every], settings, fences)
+        state = taken.state
+        _without(found, taken.retracted)
+        found += taken.found
+    return state
 
 
 def _meets(new: State, old: State, odometer_mm: int, engine_us: int, settings: TrackSettings) -> bool:
@@ -170,6 +188,16 @@ def _compared(
     shift: tuple[int, int],
     state: State | None,
 ) -> Replayed:
+    superseded, added, redated = compared(known, found)
+    return Replayed(superseded, added, redated, checkpoints, until_us, shift[0], shift[1], state)
+
+
+def compared(
+    known: Sequence[Finding], found: Sequence[Finding]
+) -> tuple[list[Finding], list[Finding], list[tuple[Finding, Finding]]]:
+    """What of the known is not found any more, what is new, and what is the same but sure at another moment. Those
+    of ``known`` are answered as the very objects that were given.
+    """
     left: dict[bytes, list[Finding]] = {}
     for one in known:
         left.setdefault(identity(one), []).append(one)
@@ -183,5 +211,4 @@ def _compared(
         before = same.pop(0)
         if before.decided_us != one.decided_us:
             redated.append((before, one))
-    superseded = [one for rest in left.values() for one in rest]
-    return Replayed(superseded, added, redated, checkpoints, until_us, shift[0], shift[1], state)
+    return [one for rest in left.values() for one in rest], added, redated

@@ -11,11 +11,12 @@ from typing import Final
 
 from msgspec import Struct
 
-from tracker_server.model.event import SECOND_US, Event, EventType, Visit
+from tracker_server.model.event import SECOND_US, Event, EventType, Visit, moment
 from tracker_server.track.accepted import Step
 from tracker_server.track.fences.index import FenceIndex
 from tracker_server.track.fences.shapes import Fence
 from tracker_server.track.fences.single import INSIDE, NEAR_INSIDE, OUTSIDE
+from tracker_server.track.observation import Observation
 
 Hit = tuple[int, int]
 """A fence's id and NEAR_OUTSIDE, NEAR_INSIDE or INSIDE; fences not named are beyond the margin."""
@@ -110,7 +111,7 @@ def advance_sides(
     for fence_id in sorted(codes.keys() | sides.keys()):
         fence = index.by_id.get(fence_id)
         side = sides.get(fence_id)
-        if fence is None or (side is None and not in_force(fence, step.fix.at_us)):
+        if fence is None or (side is None and not in_force(fence, step.fix)):
             # Removed altogether (nobody is told that it was left), or not drawn yet.
             sides.pop(fence_id, None)
             continue
@@ -146,10 +147,12 @@ def _advance(sides: dict[int, Side], fence: Fence, side: Side, code: int, step: 
         word = _UNSURE[word]
     position = NEXT[side.position, word]
     if position is Position.INSIDE:
-        step.found.append(Event(EventType.GEOFENCE_ENTER, run_us, fix.at_us, fence.id, run_digest))
+        if told(fence, run_us):
+            step.found.append(Event(EventType.GEOFENCE_ENTER, run_us, fix.at_us, fence.id, run_digest))
         sides[fence.id] = _dwell(fence, Side(position, entered_us=run_us), step)
     elif position is Position.OUTSIDE:
-        step.found.append(Event(EventType.GEOFENCE_EXIT, run_us, fix.at_us, fence.id, run_digest))
+        if told(fence, run_us):
+            step.found.append(Event(EventType.GEOFENCE_EXIT, run_us, fix.at_us, fence.id, run_digest))
         step.found.append(Visit(fence.id, side.entered_us, run_us, fix.at_us))
         del sides[fence.id]
     else:
@@ -163,8 +166,9 @@ def _dwell(fence: Fence, side: Side, step: Step) -> Side:
     due_us = side.entered_us + round(fence.dwell_s * SECOND_US)
     if step.fix.at_us < due_us:
         return side
-    told = {"dwell_s": fence.dwell_s, "entered_us": side.entered_us}
-    step.found.append(Event(EventType.GEOFENCE_DWELL, due_us, step.fix.at_us, fence.id, attributes=told))
+    if told(fence, due_us):
+        about = {"dwell_s": fence.dwell_s, "entered_us": side.entered_us}
+        step.found.append(Event(EventType.GEOFENCE_DWELL, due_us, step.fix.at_us, fence.id, attributes=about))
     return Side(side.position, entered_us=side.entered_us, dwelt=True)
 
 
@@ -180,12 +184,20 @@ def advance_crossings(
     """
     fix = step.fix
     for fence_id in crossed:
-        if fence_id not in near and fence_id not in sides and in_force(index.by_id[fence_id], fix.at_us):
+        fence = index.by_id[fence_id]
+        if fence_id not in near and fence_id not in sides and in_force(fence, fix) and told(fence, fix.at_us):
             step.found.append(Event(EventType.GEOFENCE_CROSSED, fix.at_us, fix.at_us, fence_id, fix.digest))
 
 
-def in_force(fence: Fence, at_us: int) -> bool:
-    """Whether the fence had been drawn, and not yet removed."""
-    return (fence.since_us is None or fence.since_us <= at_us) and (
-        fence.until_us is None or at_us < fence.until_us
+def in_force(fence: Fence, fix: Observation) -> bool:
+    """Whether the fence had been drawn when the fix came, and not yet removed at its moment."""
+    return (
+        (fence.drawn_us is None or fence.drawn_us <= fix.received_us)
+        and (fence.since_us is None or fence.since_us <= fix.at_us)
+        and (fence.until_us is None or fix.at_us < fence.until_us)
     )
+
+
+def told(fence: Fence, at_us: int) -> bool:
+    """Whether its schedule, if it has one, has its events told at that moment."""
+    return fence.schedule is None or fence.schedule.holds(moment(at_us))

@@ -103,3 +103,24 @@ def shifted_finding(found: Finding, odometer_mm: int) -> Finding:
     if isinstance(found, Trip):
         return structs.replace(found, odometer_start_mm=found.odometer_start_mm + odometer_mm)
     return found
+
+
+def earliest_us(state: State) -> int:
+    """No finding of a later report can have happened before this."""
+    moments = [state.seen_us or 0]
+    motion = state.motion
+    if motion.anchor is not None:
+        moments += [motion.since_us, motion.rest_us]
+    moments += [seen.at_us for seen in (state.last, motion.leaving, motion.candidate) if seen is not None]
+    if motion.ride is not None:
+        moments.append(motion.ride.started_us)
+    for side in state.sides.values():
+        if side.position in WAS_IN:
+            moments.append(side.entered_us)
+        if side.run_us:
+            moments.append(side.run_us)
+    if state.speeding.since_us is not None:
+        moments.append(state.speeding.since_us)
+    moments += [one.fix.at_us for one in state.held]
+    moments += [reading.at_us for reading in state.fuel.readings]
+    return min(moments)

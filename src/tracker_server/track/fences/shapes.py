@@ -18,6 +18,7 @@ import shapely
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from tracker_server.model.schedule import Schedule
 from tracker_server.track.fences.errors import FenceError
 
 Position = tuple[float, float]
@@ -61,8 +62,9 @@ Shape = Circle | Corridor | Area
 
 
 class Fence(Struct, frozen=True, kw_only=True):
-    """A geofence. It counts for fixes from ``since_us`` until before ``until_us`` (None: for ever), so that
-    history does not change when a fence is drawn or removed. ``dwell_s``: seconds inside that make an event.
+    """A geofence. It counts for fixes from ``since_us`` until before ``until_us`` (None: for ever) that were received
+    from ``drawn_us`` on, so that history does not change when a fence is drawn or removed. ``dwell_s``: seconds inside
+    that make an event. ``schedule``: when its events are told; None: always.
     """
 
     id: int
@@ -72,6 +74,8 @@ class Fence(Struct, frozen=True, kw_only=True):
     dwell_s: float | None = None
     since_us: int | None = None
     until_us: int | None = None
+    drawn_us: int | None = None
+    schedule: Schedule | None = None
 
 
 def circle(latitude: float, longitude: float, radius_m: float) -> Circle:

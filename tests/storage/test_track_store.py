@@ -1,0 +1,130 @@
+"""The track engine within the batch: however a day arrives, what stands in the tables is what the engine says of the whole."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.storage.rows import batch, known, query
+from tests.storage.track_rows import (
+    BASE,
+    database_of,
+    of_engine,
+    row_of,
+    standing,
+    store_in_pieces,
+    worked_off,
+)
+from tests.track.world import drive, random_day, some_fences, stand
+from tracker_server.pipeline import track_book
+from tracker_server.storage import track_store
+from tracker_server.storage.database import Role
+from tracker_server.storage.fences import NewFence, add_fences
+from tracker_server.storage.ingest_store import IngestStore
+from tracker_server.storage.track_store import TrackStage
+from tracker_server.track.observation import arranged
+
+
+async def draw(dsn: str) -> None:
+    drawn = [
+        NewFence(name=one.name, shape=one.shape, dwell_s=one.dwell_s, speed_limit_mps=one.speed_limit_mps)
+        for one in some_fences()
+    ]
+    async with await database_of(dsn).connect(Role.CORE) as core:
+        await add_fences(core, 1, drawn)
+
+
+@pytest.mark.parametrize("way", ["in order", "shuffled", "shuffled, little memory", "newest first"])
+async def test_however_a_day_arrives(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    day = arranged(random_day(seed % 1_000))[:240]
+    sent = [*day, *rng.sample(day, len(day) // 5)]
+    match way:
+        case "in order":
+            sent = day
+        case "newest first":
+            sent = day[::-1]
+        case _:
+            rng.shuffle(sent)
+    if way == "shuffled, little memory":
+        monkeypatch.setattr(track_book, "PAST_MAX", 1)
+        monkeypatch.setattr(track_store, "DEEP_REPORTS_MAX", 60)
+    (tracker,) = known(postgres_dsn, "T1")
+    await draw(postgres_dsn)
+    stage = TrackStage(BASE)
+    store = IngestStore(database_of(postgres_dsn), stage)
+    await store_in_pieces(store, tracker, sent, rng, 40)
+    slices = await worked_off(postgres_dsn, stage)
+    assert (slices > 0) is (way == "shuffled, little memory")
+    found, odometer_mm = standing(postgres_dsn, tracker)
+    expected, expected_mm = await of_engine(postgres_dsn, tracker, day)
+    assert found == expected
+    assert odometer_mm == expected_mm
+    await store.close()
+
+
+async def test_another_process_goes_on_where_this_one_was(postgres_dsn: str) -> None:
+    """Two writers, in turn and without telling each other; and one that was killed after each batch."""
+    rng = random.Random(7)
+    day = arranged(random_day(11))[:160]
+    await draw(postgres_dsn)
+    (tracker,) = known(postgres_dsn, "T1")
+    stores = [IngestStore(database_of(postgres_dsn), TrackStage(BASE)) for _ in range(2)]
+    for n, begin in enumerate(range(0, len(day), 10)):
+        rows = batch(*(row_of(tracker, seen) for seen in day[begin : begin + 10]))
+        if n % 3 == 2:
+            lost = IngestStore(database_of(postgres_dsn), TrackStage(BASE))
+            await lost.commit(rows, "default")
+            await lost.close()
+        else:
+            await stores[rng.randrange(2)].commit(rows, "default")
+    assert standing(postgres_dsn, tracker) == await of_engine(postgres_dsn, tracker, day)
+    for store in stores:
+        await store.flush()
+        await store.close()
+
+
+async def test_history_from_before_there_was_an_engine_is_run(postgres_dsn: str) -> None:
+    """In slices, and the live reports that come meanwhile are not held up."""
+    day = arranged(random_day(5))[:200]
+    await draw(postgres_dsn)
+    (tracker,) = known(postgres_dsn, "T1")
+    stage = TrackStage(BASE)
+    store = IngestStore(database_of(postgres_dsn), stage)
+    await store_in_pieces(store, tracker, day[:150], random.Random(1), 50)
+    for table in ("events", "trips", "stops", "visits", "track_checkpoints"):
+        query(postgres_dsn, f"DELETE FROM core.{table}")
+    query(
+        postgres_dsn,
+        "INSERT INTO core.track_queue (device_id, from_at) VALUES (%s, '2000-01-01Z')",
+        [tracker.id],
+    )
+    stage.entries.clear()
+    await store_in_pieces(store, tracker, day[150:], random.Random(2), 50)
+    await worked_off(postgres_dsn, stage)
+    assert standing(postgres_dsn, tracker) == await of_engine(postgres_dsn, tracker, day)
+    await store.close()
+
+
+async def test_a_defect_of_the_engine_costs_no_report(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tracker,) = known(postgres_dsn, "T1")
+    day = [*stand(0, 400, (52.0, 21.0)), *drive(400, 900, 0.0, 15.0)]
+    stage = TrackStage(BASE)
+    store = IngestStore(database_of(postgres_dsn), stage)
+    await store_in_pieces(store, tracker, day[:30], random.Random(1), 20)
+    with monkeypatch.context() as broken:
+
+        def fail(*_: object) -> None:
+            raise ZeroDivisionError
+
+        broken.setattr(track_store, "take", fail)
+        stored = await store.commit(batch(*(row_of(tracker, seen) for seen in day[30:])), "default")
+    assert stored.fixes == len(day) - 30
+    assert await worked_off(postgres_dsn, stage) == 1
+    assert standing(postgres_dsn, tracker) == await of_engine(postgres_dsn, tracker, day)
+    await store.close()
