@@ -76,11 +76,19 @@ class Visitor:
         if message.type in {"error", "warning"} and not EXPECTED.search(message.text):
             self.said.append(f"{message.type}: {message.text}")
 
-    def sign_in(self, path: str, email: str, password: str = PASSWORD, **window: object) -> Page:
-        """A new window of somebody who signs in."""
-        page = self.open("/", **window)  # type: ignore[arg-type]
+    def sign_in(
+        self,
+        path: str,
+        email: str,
+        size: tuple[int, int] = DESKTOP,
+        *,
+        dark: bool = False,
+        language: str = "en",
+    ) -> Page:
+        """A new window of somebody who signs in. The words that it looks for are English."""
+        page = self.open("/", size, dark=dark, language=language)
         page.get_by_label("E-mail").fill(email)
-        page.get_by_label("Password").fill(password)
+        page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Sign in", exact=True).click()
         expect(page.get_by_role("navigation", name="Main")).to_be_visible()
         page.goto(path)
@@ -103,7 +111,7 @@ def set_up(running: Running, email: str = "ana@northern.example") -> httpx.Clien
     return client
 
 
-def report(running: Running, unique_id: str, latitude: float, longitude: float, **more: object) -> None:
+def report(running: Running, unique_id: str, latitude: float, longitude: float, **more: float) -> None:
     """A tracker sends a place, as a phone does."""
     host, port = running.addresses["osmand"]
     query = {"id": unique_id, "lat": latitude, "lon": longitude, **more}

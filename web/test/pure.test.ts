@@ -10,6 +10,7 @@ import { along, circleRing, format, metresBetween, parse } from "../src/core/wkt
 import { en } from "../src/i18n/en.ts";
 import { es } from "../src/i18n/es.ts";
 import { ru } from "../src/i18n/ru.ts";
+import { unwrapped } from "../src/map/rings.ts";
 import { isDone, next, shownAt } from "../src/map/glide.ts";
 import { at, indexAt } from "../src/views/replay.ts";
 
@@ -98,6 +99,16 @@ test("gliding crosses 180° the short way, and is left out where it would lie or
   const far = next(east, { longitude: 20, latitude: 40, course: 0 }, 1000, false);
   assert.equal(far.lasts, 0);
   assert.equal(next(east, { longitude: 179.98, latitude: 0, course: 0 }, 1000, true).lasts, 0);
+});
+
+test("a ring across 180° runs on, and one around the pole closes along it", () => {
+  assert.deepEqual(unwrapped([[170, 60], [179, 61], [-179, 62], [170, 60]]).map(([east]) => east), [170, 179, 181, 170]);
+  assert.deepEqual(unwrapped([[-170, 60], [170, 61], [-170, 60]]).map(([east]) => east), [-170, -190, -170]);
+  const plain = [[0, 0], [1, 0], [1, 1], [0, 0]];
+  assert.deepEqual(unwrapped(plain), plain);
+  const around = unwrapped([[-180, -80], [-60, -75], [60, -75], [180, -80], [-180, -80]]);
+  assert.deepEqual(around.at(-1), around[0]);
+  assert.deepEqual(around.slice(-3, -1), [[180, -90], [-180, -90]]);
 });
 
 test("a replay stands between the fixes before and after the moment", () => {

@@ -3,7 +3,7 @@
  * (raster tiles, or a .pmtiles archive of raster or vector tiles).
  */
 
-import type { FeatureCollection, Position as Coordinates } from "geojson";
+import type { Feature, FeatureCollection, Position as Coordinates } from "geojson";
 import type { GeoJSONSource, LayerSpecification, Map as MapLibre } from "maplibre-gl";
 import { feature } from "topojson-client";
 import type { GeometryCollection, Topology } from "topojson-specification";
@@ -12,6 +12,7 @@ import fineUrl from "world-atlas/countries-50m.json?url";
 
 import { language } from "../i18n/index.ts";
 import type { PageConfig } from "../core/types.ts";
+import { unwrapped } from "./rings.ts";
 
 const FINE_FROM_ZOOM = 3; // where the coarse borders begin to look it
 const PREFIX = "base-";
@@ -47,7 +48,20 @@ type Countries = Topology<{ countries: GeometryCollection<{ name: string }> }>;
 
 async function countries(url: string): Promise<FeatureCollection> {
   const world = (await (await fetch(url)).json()) as Countries;
-  return feature(world, world.objects.countries);
+  return { type: "FeatureCollection", features: feature(world, world.objects.countries).features.map(whole) };
+}
+
+/** The file's rings jump from 180 to −180; drawn as they are they would be smeared across the map. */
+function whole(country: Feature): Feature {
+  const { geometry } = country;
+  if (geometry.type === "Polygon") {
+    return { ...country, geometry: { ...geometry, coordinates: geometry.coordinates.map(unwrapped) } };
+  }
+  if (geometry.type === "MultiPolygon") {
+    const coordinates = geometry.coordinates.map((part) => part.map(unwrapped));
+    return { ...country, geometry: { ...geometry, coordinates } };
+  }
+  return country;
 }
 
 /** The country's name in the person's language, by its number in ISO 3166. */

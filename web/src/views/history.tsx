@@ -32,6 +32,8 @@ const RATES = [1, 10, 60, 300, 1200] as const;
 const SLOW_KN = 16;
 const FAST_KN = 49;
 
+const TOLD_BY_TRIPS = new Set(["deviceMoving", "deviceStopped"]);
+
 async function load(deviceId: number, from: string, to: string): Promise<Day> {
   const query = { deviceId, from, to };
   const reports = may("reports");
@@ -42,7 +44,7 @@ async function load(deviceId: number, from: string, to: string): Promise<Day> {
     reports ? api.get<Stop[]>("/reports/stops", query) : none<Stop>(),
     reports ? api.get<Event[]>("/reports/events", { ...query, type: "allEvents" }) : none<Event>(),
   ]);
-  return { positions, trips, stops, events };
+  return { positions, trips, stops, events: events.filter((event) => !TOLD_BY_TRIPS.has(event.type)) };
 }
 
 export default function History() {
@@ -237,11 +239,12 @@ function pinsOf(day: Day): Feature[] {
     geometry: { type: "Point", coordinates: [longitude, latitude] },
     properties: { kind, sign },
   });
-  const found = day.stops.map((stop) => pin(stop.longitude, stop.latitude, "stop", "P"));
+  const found: Feature[] = [];
   for (const event of day.events) {
     const where = byId.get(event.positionId) ?? placeAt(day.positions, Date.parse(event.eventTime));
     if (where) found.push(pin(where.longitude, where.latitude, "event", ""));
   }
+  found.push(...day.stops.map((stop) => pin(stop.longitude, stop.latitude, "stop", "P")));
   const first = day.positions[0];
   const last = day.positions.at(-1);
   if (first && last) {

@@ -93,6 +93,7 @@ export default function Live() {
     });
     const bounds = boundsOf([{ type: "Feature", geometry: { type: "MultiPoint", coordinates: places }, properties: {} }]);
     if (bounds) made.fitBounds(bounds, { padding: padding(), maxZoom: 14, duration: 600 });
+    return bounds !== null;
   };
 
   const latest = useRef({ select, selected, following });
@@ -115,10 +116,7 @@ export default function Live() {
       latest.current.following.value = false;
     };
     made.on("dragstart", letGo);
-    if (!fitted.current && positions.size) {
-      fitted.current = true;
-      fit(made);
-    }
+    fitted.current ||= fit(made);
     return () => {
       made.off("dragstart", letGo);
       stopDrawing();
@@ -133,10 +131,7 @@ export default function Live() {
     void moved.value;
     void dark.value;
     layer.current?.draw();
-    if (!fitted.current && map.value && loaded.value && positions.size) {
-      fitted.current = true;
-      fit(map.value);
-    }
+    if (!fitted.current && map.value) fitted.current = fit(map.value);
   });
   useEffect(() => layer.current?.select(selected), [selected, map.value]);
   useEffect(() => {
