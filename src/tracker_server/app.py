@@ -17,8 +17,11 @@ from tracker_server.api.computed import Computed
 from tracker_server.api.live_reader import LiveReader
 from tracker_server.api.server import ApiServer, make_server, open_sockets
 from tracker_server.aside import aside
-from tracker_server.config import Settings
+from tracker_server.config import Settings, install_payloads
+from tracker_server.listeners.broker import brokers_of
+from tracker_server.listeners.broker_gmqtt import GmqttSubscriber
 from tracker_server.listeners.mqtt.endpoint import MqttEndpoint
+from tracker_server.listeners.payloads import Routes
 from tracker_server.listeners.server import ListenError, Listeners
 from tracker_server.live.hub import Hub
 from tracker_server.metrics import Metrics
@@ -47,6 +50,7 @@ from tracker_server.storage.invoices import set_seller
 from tracker_server.storage.live_relay import LiveRelay
 from tracker_server.storage.maintenance import Maintenance, set_compression
 from tracker_server.storage.migrate import Migration, bootstrap, migrate
+from tracker_server.storage.mqtt_feed import MqttFeed
 from tracker_server.storage.notice_clock import NoticeClock
 from tracker_server.storage.outbox import Outbox
 from tracker_server.storage.pools import Pools
@@ -93,6 +97,7 @@ class Server:
     """Everything in one process."""
 
     def __init__(self, settings: Settings) -> None:
+        install_payloads(settings)
         self.settings = settings
         self.metrics = Metrics()
         self.database = Database(settings)
@@ -125,8 +130,17 @@ class Server:
         )
         self.listeners = Listeners(settings, self.ingest, self.metrics)
         self.command_desk = CommandDesk(self.database, self.ingest, self.trackers)
-        self.mqtt_book = Book()
-        self.mqtt = MqttEndpoint(settings, self.ingest, self.listeners.common, self.mqtt_book)
+        mqtt_book = Book()
+        self.mqtt_feed = MqttFeed(self.database, mqtt_book)
+        self.mqtt = MqttEndpoint(settings, self.ingest, self.listeners.common, mqtt_book)
+        self.brokers = brokers_of(
+            settings.mqtt.broker,
+            settings.mqtt.brokers,
+            GmqttSubscriber,
+            self.ingest,
+            Routes(settings.mqtt.routes),
+            self.metrics,
+        )
         self.feed = TrackerFeed(self.database, self.trackers, self.metrics, self.hub.touch)
         self.alert_book = AlertBook(link_of(settings))
         self.alert_feed = AlertFeed(self.database, self.alert_book)
@@ -205,9 +219,12 @@ class Server:
             beside.append(tasks.create_task(aside("track queue", self.track_queue.run)))
             beside.append(tasks.create_task(self.command_desk.run()))
             await self.listeners.open()
+            beside.append(tasks.create_task(self.mqtt_feed.run()))
+            await self.mqtt_feed.ready.wait()
             await self.mqtt.open()
             beside.append(tasks.create_task(self.listeners.sweep()))
             beside.append(tasks.create_task(self.mqtt.sweep()))
+            beside += [tasks.create_task(broker.run()) for broker in self.brokers]
             api = self._open_api(tasks)
             for address in (*self.listeners.open_addresses, *self.mqtt.open_addresses):
                 tls = " (TLS)" if address.tls else ""
@@ -261,7 +278,8 @@ class Server:
         """Nothing read is left uncommitted, nothing committed is left unanswered."""
         log.info("stopping", waiting_rows=self.batcher.waiting_rows)
         self.listeners.stop_reading()
-        self.mqtt.stop_reading()
+        for reader in (self.mqtt, *self.brokers):
+            reader.stop_reading()
         self.batcher.stop()
         done, _ = await asyncio.wait([writing], timeout=DRAIN_S_MAX)
         if not done:
@@ -270,7 +288,8 @@ class Server:
         else:
             await self.store.flush()
         await self.listeners.close()
-        await self.mqtt.close()
+        for reader in (self.mqtt, *self.brokers):
+            await reader.close()
 
     async def readiness(self) -> Readiness:
         """Whether the database answers and what comes in is committed."""

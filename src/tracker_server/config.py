@@ -23,7 +23,7 @@ from tracker_protocols.json.mapping import Mapping as JsonMapping
 from tracker_server.config_alerts import Alerts, AlertSettingError, Sms, Webhooks, check_alerts
 from tracker_server.config_keys import SECRET, Section, keys_of, sections_in, summary
 from tracker_server.config_money import MoneySettingError, Payments, Seller, check_money
-from tracker_server.config_mqtt import Mqtt, MqttBroker, MqttRoute, MqttSettingError, Owntracks, check_mqtt
+from tracker_server.config_mqtt import Mqtt, MqttBroker, MqttRoute, MqttSettingError, check_mqtt
 from tracker_server.config_track import Geofences, Track
 from tracker_server.model import address, money
 
@@ -342,7 +342,6 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     geofences: Geofences = field(default_factory=Geofences)
     mqtt: Mqtt = field(default_factory=Mqtt)
     mappings: dict[str, JsonMapping] = field(default_factory=dict)
-    owntracks: Owntracks = field(default_factory=Owntracks)
     log: Log = field(default_factory=Log)
 
 
@@ -663,3 +662,19 @@ def check_zone(key: str, zone: str) -> None:
         ZoneInfo(zone)
     except (KeyError, ValueError, OSError):
         raise ConfigError(f"{key}: {zone!r} is no IANA time zone; for example Europe/Madrid") from None
+
+
+def install_payloads(settings: Settings) -> None:
+    """The operator's mappings and keys, for whoever decodes in this process."""
+    from tracker_protocols.json.decoder import JsonDecoder
+    from tracker_protocols.json.mapping import Compiled
+    from tracker_protocols.owntracks.decoder import OwntracksDecoder
+
+    JsonDecoder.mappings = {
+        name: Compiled(one, f"mappings.{name}") for name, one in settings.mappings.items()
+    }
+    keys = {device: key.encode() for device, key in settings.mqtt.owntracks_keys.items() if key}
+    OwntracksDecoder.keys = {
+        **({"": settings.mqtt.owntracks_key.encode()} if settings.mqtt.owntracks_key else {}),
+        **keys,
+    }

@@ -146,19 +146,18 @@ class Mqtt(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     commands_topic: Annotated[str, Meta(description="where a device fetches commands, {device} in it")] = (
         "{device}/cmd"
     )
+    owntracks_key: Annotated[
+        str,
+        Meta(
+            description="passphrase of encrypted OwnTracks payloads, of phones that have no other in owntracks_keys",
+            extra={SECRET: True},
+        ),
+    ] = ""
+    owntracks_keys: dict[str, str] = field(default_factory=dict)
     broker: MqttBroker = field(default_factory=MqttBroker)
     brokers: dict[str, MqttBroker] = field(default_factory=dict)
     publish: MqttPublish = field(default_factory=MqttPublish)
     routes: dict[str, MqttRoute] = field(default_factory=dict)
-
-
-class Owntracks(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Keys of encrypted OwnTracks payloads."""
-
-    key: Annotated[
-        str, Meta(description="the passphrase of all phones that have no other; empty: none", extra={SECRET: True})
-    ] = ""  # fmt: skip
-    keys: dict[str, str] = field(default_factory=dict)
 
 
 def check_mqtt(mqtt: Mqtt, mappings: Mapping[str, JsonMapping]) -> None:

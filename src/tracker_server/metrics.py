@@ -39,6 +39,12 @@ class Metrics:
         self.mqtt_refused = Counter(
             "tracker_mqtt_refused", "MQTT clients and publishes refused", ["reason"], registry=registry
         )
+        self.mqtt_broker_up = Gauge(
+            "tracker_mqtt_broker_up",
+            "1 while we are subscribed to this broker",
+            ["broker"],
+            registry=registry,
+        )
         self.received_bytes = Counter(
             "tracker_received_bytes", "Bytes read from devices", ["protocol"], registry=registry
         )

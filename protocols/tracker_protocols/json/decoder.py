@@ -38,7 +38,7 @@ def compiled(mapping: Mapping, name: str) -> Compiled:
 class JsonDecoder(HttpDecoder):
     """By the mapping that the first level of an HTTP path names, or ``mapping``; without one by the usual names.
 
-    ``mappings`` are the operator's, by name: set once when a program starts.
+    ``mappings`` are the operator's, by name: set once when a program starts. One without a name is for all.
     """
 
     name: ClassVar[str] = "json"
@@ -57,7 +57,7 @@ class JsonDecoder(HttpDecoder):
     def decode_request(self, request: HttpRequest, received_at: datetime) -> Decoded:
         fallback = named_in_query(request) or self.device
         name = self._mapping_of(request)
-        if not name:
+        if not name and "" not in self.mappings:
             return guess.decode(request.body, fallback, received_at, STORED)
         compiled = self.mappings.get(name)
         if compiled is None:

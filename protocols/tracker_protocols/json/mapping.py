@@ -236,8 +236,9 @@ class Compiled:
                 Reason.MALFORMED, f"{lost} (path {getattr(self.mapping, lost)!r}): nothing is there"
             )
         mapping = self.mapping
-        latitude *= mapping.degrees_scale
-        longitude *= mapping.degrees_scale
+        if mapping.degrees_scale != 1:
+            latitude = round(latitude * mapping.degrees_scale, 9)
+            longitude = round(longitude * mapping.degrees_scale, 9)
         check_place(latitude, longitude)
         if latitude == 0 and longitude == 0:
             return None  # so trackers write that they have none

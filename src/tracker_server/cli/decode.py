@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, assert_never
 
 from cyclopts import Parameter
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from tracker_protocols.wire.decoder import Decoder
 
 
-def decode(
+def decode(  # noqa: PLR0913  (each is a flag)
     protocol: str,
     /,
     *frames: Annotated[str, Parameter(name="HEX")],
@@ -29,6 +30,8 @@ def decode(
     text: Annotated[bool, Parameter(negative="")] = False,
     udp: Annotated[bool, Parameter(negative="")] = False,
     form: Annotated[Literal["table", "json"], Parameter(name="--format")] = "table",
+    topic: str | None = None,
+    mapping: Path | None = None,
     received_at: str | None = None,
 ) -> None:
     """Decode frames of one conversation: messages and the replies owed.
@@ -52,6 +55,10 @@ def decode(
         Each HEX is a datagram of its own, not a part of a stream.
     form
         Lines for people, or JSON: one array of frames.
+    topic
+        Each HEX is a payload published by MQTT under this topic.
+    mapping
+        A TOML file with a mapping, as it stands under [mappings.NAME] in the settings, to try it (protocol json).
     received_at
         When the frames came, in ISO 8601, which some of them are dated by. Default: now.
     """
@@ -65,15 +72,41 @@ def decode(
         hint = f"did you mean {near[0]!r}?" if near else "`tracker-server protocols` lists them"
         wrong(f"PROTOCOL: no protocol is named {protocol!r}; {hint}")
     moment = moment_of("--received-at", received_at) or datetime.now(UTC)
+    if mapping is not None:
+        _install(protocol, mapping)
+        topic = topic or "a/topic"
     if jsonl:
         if frames:
             wrong("--jsonl: the frames come from standard input; leave HEX away, or --jsonl")
         decode_lines(spoken, moment)
     elif frames:
         pieces = [bytes_of(frame, text=text) for frame in frames]
-        decode_frames(spoken, pieces, moment, udp=udp, form=form)
+        decode_frames(spoken, pieces, moment, udp=udp, topic=topic, form=form)
     else:
         wrong("HEX: nothing to decode; give frames in hexadecimal, or --jsonl and lines on standard input")
+
+
+def _install(protocol: str, file: Path) -> None:
+    """Let the protocol json read by this mapping, or exit 2."""
+    import tomllib
+
+    import msgspec
+
+    from tracker_protocols.json.decoder import JsonDecoder
+    from tracker_protocols.json.mapping import Compiled, Mapping, MappingError
+
+    if protocol != "json":
+        wrong(f"--mapping: belongs to the protocol json, not to {protocol}")
+    try:
+        tree = tomllib.loads(file.read_text())
+        for _ in range(2):  # the section's heading may stand in the file
+            if set(tree) == {"mappings"} or (len(tree) == 1 and isinstance(next(iter(tree.values())), dict)):
+                tree = next(iter(tree.values()))
+        JsonDecoder.mappings = {"": Compiled(msgspec.convert(tree, Mapping), str(file))}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        wrong(f"--mapping: {file}: cannot be read as TOML: {error}")
+    except (msgspec.ValidationError, MappingError) as error:
+        wrong(f"--mapping: {file}: {error}")
 
 
 def bytes_of(frame: str, *, text: bool) -> bytes:
@@ -115,7 +148,7 @@ def decode_lines(protocol: Protocol, received_at: datetime) -> None:
 
 
 def read(decoder: Decoder, frame: dict[str, Any], received_at: datetime) -> Frame:
-    """One frame as a JSON line has it: ``kind`` is binary, text or http. Raises ValueError and KeyError."""
+    """One frame as a JSON line has it: ``kind`` is binary, text, http or mqtt. Raises ValueError and KeyError."""
     from tracker_protocols.model import HttpRequest
     from tracker_protocols.wire.decoder import HttpDecoder
 
@@ -130,17 +163,28 @@ def read(decoder: Decoder, frame: dict[str, Any], received_at: datetime) -> Fram
             return decoder.read_request(
                 HttpRequest(frame["method"], frame["uri"], headers, body), received_at
             )
+        case "mqtt":
+            (read, *_) = decoder.receive_publish(
+                frame.get("topic") or "", bytes.fromhex(frame["hex"]), received_at
+            )
+            return read
         case "binary":
             return decoder.read_frame(bytes.fromhex(frame["hex"]), received_at)
         case kind:
-            raise ValueError(f"frame.kind {kind!r} is not one of binary, text, http")
+            raise ValueError(f"frame.kind {kind!r} is not one of binary, text, http, mqtt")
 
 
 # ---------------------------------------------------------------------- arguments
 
 
 def decode_frames(
-    protocol: Protocol, pieces: list[bytes], received_at: datetime, *, udp: bool, form: str
+    protocol: Protocol,
+    pieces: list[bytes],
+    received_at: datetime,
+    *,
+    udp: bool,
+    topic: str | None,
+    form: str,
 ) -> None:
     """Decode one connection's bytes, or some datagrams, and print them."""
     from tracker_protocols.wire.decoder import StreamDecoder
@@ -148,7 +192,9 @@ def decode_frames(
     decoder = protocol.decoder()
     found: list[Frame] = []
     for piece in pieces:
-        if isinstance(decoder, StreamDecoder) and not udp:
+        if topic is not None:
+            found += decoder.receive_publish(topic, piece, received_at)
+        elif isinstance(decoder, StreamDecoder) and not udp:
             found += decoder.receive_data(piece, received_at)
         else:
             found += decoder.receive_datagram(piece, received_at)

@@ -22,6 +22,7 @@ from tracker_server.cli.decode import decode
 from tracker_server.cli.device import app as device
 from tracker_server.cli.doctor import doctor
 from tracker_server.cli.import_ import app as import_
+from tracker_server.cli.mqtt import app as mqtt
 from tracker_server.cli.outbox import app as outbox
 from tracker_server.cli.positions import positions
 from tracker_server.cli.protocols import protocols
@@ -44,6 +45,7 @@ app.command(device)
 app.command(positions)
 app.command(command)
 app.command(import_)
+app.command(mqtt)
 app.command(quarantine)
 app.command(tariff)
 app.command(billing)

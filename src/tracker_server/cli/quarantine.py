@@ -134,7 +134,10 @@ def replay(*, device: str | None = None, limit: int | None = None, where: Where 
 
     choice = choice_of(device)
     frames_max = limit_of(limit)
+    from tracker_server.config import install_payloads
+
     loaded = where.load()
+    install_payloads(loaded.settings)
     register = loaded.settings.devices.unknown == "register"
 
     async def main() -> None:

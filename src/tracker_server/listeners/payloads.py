@@ -15,7 +15,7 @@ from tracker_protocols.model import BadFrame, DeviceKey, Frame, Login, Message
 from tracker_protocols.wire.decoder import Decoder, HttpDecoder
 from tracker_protocols.wire.fields import device_key
 from tracker_server.config_mqtt import MqttRoute
-from tracker_server.listeners.mqtt.topics import matches
+from tracker_server.mqtt.topics import matches
 from tracker_server.pipeline.mqtt_book import Identity
 
 TOPICS_MAX: Final = 1_000  # remembered of one connection; a gateway publishes for hundreds of devices

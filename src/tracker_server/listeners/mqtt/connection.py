@@ -16,9 +16,10 @@ import structlog
 
 from tracker_protocols.model import Frame, Heartbeat, Message, Reply, Report, Undecoded
 from tracker_server.listeners.connection import Connection
-from tracker_server.listeners.mqtt.codes import Code, Kind
-from tracker_server.listeners.mqtt.dialogue import Broken, Dialogue, Event, Ping, Repeated, State
-from tracker_server.listeners.mqtt.packets import (
+from tracker_server.listeners.payloads import Talk, fallback_of
+from tracker_server.mqtt.codes import Code, Kind
+from tracker_server.mqtt.dialogue import Broken, Dialogue, Event, Ping, Repeated, State
+from tracker_server.mqtt.packets import (
     MQTT_5,
     PINGRESP,
     Acknowledged,
@@ -34,8 +35,7 @@ from tracker_server.listeners.mqtt.packets import (
     publish,
     suback,
 )
-from tracker_server.listeners.mqtt.topics import SHARED, has_wildcards, is_filter, matches
-from tracker_server.listeners.payloads import Talk, fallback_of
+from tracker_server.mqtt.topics import SHARED, has_wildcards, is_filter, matches
 from tracker_server.pipeline.mqtt_book import Identity, Kept, Mail
 from tracker_server.pipeline.session import Session
 

@@ -16,7 +16,6 @@ from tracker_protocols.protocol import Transport
 from tracker_server.config import Settings
 from tracker_server.config_mqtt import Mqtt
 from tracker_server.listeners.mqtt.connection import MqttConnection, will_frame
-from tracker_server.listeners.mqtt.packets import Will
 from tracker_server.listeners.payloads import Routes, Talk, fallback_of
 from tracker_server.listeners.server import (
     BACKLOG,
@@ -28,6 +27,7 @@ from tracker_server.listeners.server import (
     Shared,
     tls_context,
 )
+from tracker_server.mqtt.packets import Will
 from tracker_server.pipeline.ingest import Ingest
 from tracker_server.pipeline.mqtt_book import Book, Mail
 from tracker_server.pipeline.replay import NobodyListens

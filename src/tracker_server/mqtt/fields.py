@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracker_server.listeners.mqtt.codes import BadPacketError, Code
+from tracker_server.mqtt.codes import BadPacketError, Code
 
 
 class Reader:

@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from tracker_server.listeners.mqtt.codes import BadPacketError, Code, Kind
-from tracker_server.listeners.mqtt.packets import (
+from tracker_server.mqtt.codes import BadPacketError, Code, Kind
+from tracker_server.mqtt.packets import (
     MQTT_3_1_1,
     MQTT_5,
     Acknowledged,
@@ -110,6 +110,8 @@ class Dialogue:
 
     def _measure(self, buffer: bytes, at: int, end: int) -> tuple[int, int]:
         """Where the body of the packet begins and how long it is; 0, 0 where that has not come yet."""
+        if self.state is State.NEW and buffer[at] != Kind.CONNECT << 4:
+            raise BadPacketError(Code.PROTOCOL_ERROR, "the first packet is no CONNECT")
         size = shift = 0
         for n in range(at + 1, min(end, at + 1 + LENGTH_BYTES_MAX)):
             byte = buffer[n]
@@ -129,8 +131,6 @@ class Dialogue:
     def _read(self, first: int, body: bytes) -> Event | None:
         kind, flags = first >> 4, first & 0x0F
         if self.state is State.NEW:
-            if kind != Kind.CONNECT or flags:
-                raise BadPacketError(Code.PROTOCOL_ERROR, "the first packet is no CONNECT")
             said = read_connect(body)
             self.version = said.version
             self.state = State.OPEN

@@ -9,9 +9,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from tracker_server.listeners.mqtt.codes import BadPacketError, Code, Kind
-from tracker_server.listeners.mqtt.fields import Reader, read_text, text, varint
-from tracker_server.listeners.mqtt.properties import Properties, read_properties, write_properties
+from tracker_server.mqtt.codes import BadPacketError, Code, Kind
+from tracker_server.mqtt.fields import Reader, read_text, text, varint
+from tracker_server.mqtt.properties import Properties, read_properties, write_properties
 
 MQTT_3_1_1: Final = 4
 MQTT_5: Final = 5

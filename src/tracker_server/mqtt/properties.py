@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tracker_server.listeners.mqtt.codes import BadPacketError, Code, Kind
-from tracker_server.listeners.mqtt.fields import Reader, text, varint
+from tracker_server.mqtt.codes import BadPacketError, Code, Kind
+from tracker_server.mqtt.fields import Reader, text, varint
 
 Properties = dict[str, Any]
 

@@ -1,0 +1,75 @@
+"""Keeps the MQTT endpoint's book true to the database, and writes down what it notes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import structlog
+from psycopg import AsyncConnection
+
+from tracker_server.pipeline.mqtt_book import Book
+from tracker_server.storage.database import AWAY, Database, Role
+from tracker_server.storage.embedded import EmbeddedError
+from tracker_server.storage.mqtt_rows import (
+    CHANNEL,
+    read_kept,
+    read_logins,
+    read_mail,
+    write_changes,
+)
+
+log = structlog.get_logger(__name__)
+
+RETRY_S = 1.0
+READ_AGAIN_S = 600.0  # commands become void by time
+
+
+class MqttFeed:
+    """Runs for as long as the server does. ``ready``: the book has been read once."""
+
+    def __init__(self, database: Database, book: Book) -> None:
+        self._database = database
+        self._book = book
+        self._noted = asyncio.Event()
+        self._kept_read = False
+        self.ready = asyncio.Event()
+        book.on_change = self._noted.set
+
+    async def run(self) -> None:
+        """Read all, listen, write; after a break read again, for what was told meanwhile is lost."""
+        while True:
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._listen())
+                    tasks.create_task(self._write())
+            except* (*AWAY, EmbeddedError) as errors:
+                log.warning("the MQTT book waits for the database", error=str(errors.exceptions[0]).strip())
+            await asyncio.sleep(RETRY_S)
+
+    async def _listen(self) -> None:
+        async with await self._database.connect(Role.CORE) as connection:
+            await connection.execute(f"LISTEN {CHANNEL}")
+            if not self._kept_read:
+                self._book.put_kept(await read_kept(connection))
+                self._kept_read = True  # afterwards memory is ahead of the table
+            async with await self._database.connect(Role.CORE) as reading:
+                while True:
+                    await self._read(reading)
+                    self.ready.set()
+                    async for _ in connection.notifies(timeout=READ_AGAIN_S, stop_after=1):
+                        pass
+
+    async def _read(self, connection: AsyncConnection[Any]) -> None:
+        self._book.put_logins(await read_logins(connection))
+        self._book.put_mail(await read_mail(connection))
+
+    async def _write(self) -> None:
+        async with await self._database.connect(Role.CORE) as connection:
+            while True:
+                await self._noted.wait()
+                self._noted.clear()
+                changes = list(self._book.changes)
+                if changes:
+                    await write_changes(connection, changes)
+                    del self._book.changes[: len(changes)]

@@ -1,0 +1,133 @@
+"""Logins, kept sessions and commands of the MQTT endpoint, as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+from psycopg import AsyncConnection
+from psycopg.types.json import Jsonb
+
+from tracker_server.pipeline.mqtt_book import Change, Fetched, Forgotten, Kept, Login, Mail
+
+CHANNEL = "tracker_mqtt"
+
+
+class LoginRow(Struct, frozen=True):
+    """A login as its table has it, without its secret."""
+
+    name: str
+    devices: list[str]
+    created_at: datetime
+
+
+class MailRow(Struct, frozen=True):
+    """A command that waits."""
+
+    id: int
+    unique_id: str
+    topic: str
+    payload: bytes
+    created_at: datetime
+    expires_at: datetime
+
+
+async def read_logins(connection: AsyncConnection[Any]) -> list[Login]:
+    """All logins."""
+    rows = await connection.execute("SELECT name, digest, devices FROM core.mqtt_logins")
+    return [Login(name, digest, frozenset(devices)) for name, digest, devices in await rows.fetchall()]
+
+
+async def read_kept(connection: AsyncConnection[Any]) -> list[Kept]:
+    """All sessions that are kept; those whose time is over are deleted."""
+    await connection.execute("DELETE FROM core.mqtt_sessions WHERE expires_at <= now()")
+    rows = await connection.execute(
+        "SELECT client_id, user_name, filters, expires_at FROM core.mqtt_sessions"
+    )
+    return [Kept(*row) for row in await rows.fetchall()]
+
+
+async def read_mail(connection: AsyncConnection[Any]) -> list[Mail]:
+    """All commands that wait, oldest first; what is void is deleted."""
+    await connection.execute("DELETE FROM core.mqtt_mail WHERE expires_at <= now()")
+    rows = await connection.execute(
+        "SELECT id, unique_id, topic, payload, expires_at FROM core.mqtt_mail ORDER BY id"
+    )
+    return [Mail(*row) for row in await rows.fetchall()]
+
+
+async def write_changes(connection: AsyncConnection[Any], changes: Sequence[Change]) -> None:
+    """All of them, in one transaction."""
+    async with connection.transaction():
+        for change in changes:
+            match change:
+                case Kept():
+                    await connection.execute(
+                        "INSERT INTO core.mqtt_sessions VALUES (%s, %s, %s, %s)"
+                        " ON CONFLICT (client_id) DO UPDATE SET user_name = excluded.user_name,"
+                        " filters = excluded.filters, expires_at = excluded.expires_at",
+                        [change.client_id, change.user, Jsonb(change.filters), change.expires_at],
+                    )
+                case Forgotten():
+                    await connection.execute(
+                        "DELETE FROM core.mqtt_sessions WHERE client_id = %s", [change.client_id]
+                    )
+                case Fetched():
+                    await connection.execute("DELETE FROM core.mqtt_mail WHERE id = %s", [change.mail_id])
+
+
+# ------------------------------------------------------------------------------------------- for commands
+
+
+async def put_login(
+    connection: AsyncConnection[Any], name: str, digest: bytes, devices: Sequence[str]
+) -> bool:
+    """Add a login, or give one a new secret and other devices; answers whether it is new."""
+    row = await (
+        await connection.execute(
+            "INSERT INTO core.mqtt_logins (name, digest, devices) VALUES (%s, %s, %s)"
+            " ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, devices = excluded.devices"
+            " RETURNING xmax = 0",
+            [name, digest, list(devices)],
+        )
+    ).fetchone()
+    assert row is not None
+    return row[0]
+
+
+async def remove_login(connection: AsyncConnection[Any], name: str) -> bool:
+    """Whether there was one."""
+    gone = await connection.execute("DELETE FROM core.mqtt_logins WHERE name = %s", [name])
+    return gone.rowcount > 0
+
+
+async def logins(connection: AsyncConnection[Any]) -> list[LoginRow]:
+    """All, by name."""
+    rows = await connection.execute("SELECT name, devices, created_at FROM core.mqtt_logins ORDER BY name")
+    return [LoginRow(*row) for row in await rows.fetchall()]
+
+
+async def put_mail(
+    connection: AsyncConnection[Any], unique_id: str, topic: str, payload: bytes, hours: int
+) -> int:
+    """Let a command wait for its device; answers its number."""
+    row = await (
+        await connection.execute(
+            "INSERT INTO core.mqtt_mail (unique_id, topic, payload, expires_at)"
+            " VALUES (%s, %s, %s, now() + make_interval(hours => %s)) RETURNING id",
+            [unique_id, topic, payload, hours],
+        )
+    ).fetchone()
+    assert row is not None
+    return row[0]
+
+
+async def mail(connection: AsyncConnection[Any]) -> list[MailRow]:
+    """All that waits, oldest first."""
+    rows = await connection.execute(
+        "SELECT id, unique_id, topic, payload, created_at, expires_at FROM core.mqtt_mail"
+        " WHERE expires_at > now() ORDER BY id"
+    )
+    return [MailRow(*row) for row in await rows.fetchall()]
