@@ -63,8 +63,9 @@ def event(world: World, device: int, kind: str, at: str, **columns: Any) -> int:
 
 def fence_of(world: World, account: int) -> int:
     return world.sql(
-        "INSERT INTO core.fences (account_id, name, kind, shape) VALUES (%s, 'Yard', 'circle', '{}') RETURNING id",
+        "INSERT INTO core.fences (account_id, name, kind, shape) VALUES (%s, 'Yard', 'circle', %s) RETURNING id",
         account,
+        '{"type": "circle", "latitude": 41.5, "longitude": 2.25, "radius_m": 100.0}',
     )[0][0]
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -14,7 +13,6 @@ from tracker_server.storage.positions_api import Row
 from tracker_server.track.marking import Mark
 
 KNOTS_PER_MPS: Final = 3600 / 1852
-_OURS: Final = re.compile(r'"(?:distance|totalDistance|motion)":')
 
 
 UNMARKED: Final = Mark()
@@ -48,48 +46,66 @@ def iso_ms(moment: datetime) -> str:
     return f"{moment.isoformat(timespec='milliseconds')[:-6]}Z"
 
 
-def position_of(row: Row, mark: Mark = UNMARKED, address: str | None = None) -> Position:
-    """The shape of a row."""
+def iso_of(text: str) -> str:
+    """The same of a moment as the database writes it: ``2026-01-31 08:00:00.123456+00``."""
+    size = len(text)
+    if size >= 26:  # three digits of a second's fraction, or more
+        return f"{text[:10]}T{text[11:23]}Z"
+    if size == 22:
+        return f"{text[:10]}T{text[11:19]}.000Z"
+    return f"{text[:10]}T{text[11:19]}.{text[20:-3]:0<3}Z"
+
+
+_TEXT: Final = (
+    '{"id":%d,"deviceId":%d,"protocol":"%s","serverTime":"%s","deviceTime":"%s","fixTime":"%s","valid":%s,'
+    '"outdated":false,"latitude":%s,"longitude":%s,"altitude":%s,"speed":%s,"course":%s,"address":null,"accuracy":%s,'
+    '"network":null,"geofenceIds":%s,"attributes":%s"distance":%.2f,"totalDistance":%.2f,"motion":%s}}'
+)
+
+
+def position_text(row: Row, mark: Mark) -> str:
+    """A row as JSON. Put together from pieces: thousands are answered at once, and the pieces are JSON already."""
     (
-        number, device_id, _, protocol, received_at, fixed_at, latitude, longitude, valid,
-        altitude_m, speed_mps, course_deg, accuracy_m, attributes,
+        number, device_id, _, _, _, _, valid, protocol, received, fixed, latitude, longitude, altitude, speed, course,
+        accuracy, said,
     ) = row  # fmt: skip
-    fixed = iso_ms(fixed_at)
-    return Position(
+    fixed = iso_of(fixed)
+    if '"motion":' in said or '"distance":' in said or '"totalDistance":' in said:
+        said = _without_ours(said)
+    fences = mark.fence_ids
+    return _TEXT % (
         number,
         device_id,
         protocol,
-        iso_ms(received_at),
+        iso_of(received),
         fixed,
         fixed,
-        valid,
-        False,
+        "true" if valid else "false",
         latitude,
         longitude,
-        round(altitude_m, 2) if altitude_m else 0.0,
-        round(speed_mps * KNOTS_PER_MPS, 5) if speed_mps else 0.0,
-        round(course_deg, 2) if course_deg else 0.0,
-        address,
-        round(accuracy_m, 2) if accuracy_m else 0.0,
-        None,
-        mark.fence_ids or None,
-        msgspec.Raw(_attributes(attributes, mark).encode()),
+        altitude,
+        speed,
+        course,
+        accuracy,
+        f"[{','.join(map(str, fences))}]" if fences else "null",
+        "{" if len(said) == 2 else f"{said[:-1]}, ",
+        mark.distance_m,
+        mark.total_m,
+        "true" if mark.moving else "false",
     )
 
 
-def _attributes(said: str, mark: Mark) -> str:
-    """What the tracker said and what its history says; where both say the same, the history's word stands."""
-    if _OURS.search(said):
-        told: dict[str, Any] = msgspec.json.decode(said)
-        told.pop("distance", None)
-        told.pop("totalDistance", None)
-        told.pop("motion", None)
-        said = msgspec.json.encode(told).decode()
-    ours = (
-        f'"distance":{mark.distance_m:.2f},"totalDistance":{mark.total_m:.2f},'
-        f'"motion":{"true" if mark.moving else "false"}'
-    )
-    return f"{said[:-1]}, {ours}}}" if len(said) > 2 else f"{{{ours}}}"
+def _without_ours(said: str) -> str:
+    """Where a tracker and its history say the same, the history's word stands."""
+    told: dict[str, Any] = msgspec.json.decode(said)
+    for name in ("distance", "totalDistance", "motion"):
+        told.pop(name, None)
+    return _encode(told).decode()
+
+
+def position_of(row: Row, mark: Mark = UNMARKED) -> Position:
+    """A row as a value, for what is no JSON."""
+    return msgspec.json.decode(position_text(row, mark), type=Position)
 
 
 _encode = msgspec.json.Encoder().encode
@@ -107,22 +123,30 @@ class Formulas(Protocol):
         ...
 
 
-def shown(row: Row, mark: Mark, formulas: Formulas | None) -> Position:
+def computed_text(row: Row, mark: Mark, formulas: Formulas | None) -> str:
     """A row as it is answered: with what is computed of it."""
-    shape = position_of(row, mark)
-    if formulas is None or not formulas.has(shape.device_id):
-        return shape
-    told: dict[str, Any] = msgspec.json.decode(_encode(shape))
-    formulas.apply(shape.device_id, told)
-    told["attributes"] = msgspec.Raw(_encode(told["attributes"]))
-    return Position(**{field.name: told[field.encode_name] for field in msgspec.structs.fields(Position)})
+    text = position_text(row, mark)
+    if formulas is None or not formulas.has(row[1]):
+        return text
+    told: dict[str, Any] = msgspec.json.decode(text)
+    formulas.apply(row[1], told)
+    return _encode(told).decode()
 
 
-def positions_json(rows: Sequence[Row], marks: Iterable[Mark], formulas: Formulas | None = None) -> bytes:
+def shown(row: Row, mark: Mark, formulas: Formulas | None) -> Position:
+    """The same as a value."""
+    return msgspec.json.decode(computed_text(row, mark, formulas), type=Position)
+
+
+def positions_json(rows: Sequence[Row], marks: Sequence[Mark], formulas: Formulas | None = None) -> bytes:
     """A JSON array of them, without its brackets, so that chunks can follow each other."""
-    return _encode([shown(row, mark, formulas) for row, mark in zip(rows, marks, strict=True)])[1:-1]
+    if formulas is None or not any(map(formulas.has, {row[1] for row in rows})):
+        return ",".join(map(position_text, rows, marks)).encode()
+    return ",".join(
+        [computed_text(row, mark, formulas) for row, mark in zip(rows, marks, strict=True)]
+    ).encode()
 
 
 def position_json(row: Row, mark: Mark, formulas: Formulas | None = None) -> str:
     """One of them."""
-    return _encode(shown(row, mark, formulas)).decode()
+    return computed_text(row, mark, formulas)

@@ -101,7 +101,7 @@ async def _numbered(call: Call[PositionsQuery, None], ids: Sequence[int]) -> Res
         rows = [row for row in await positions_numbered(connection, ids) if scope.holds(row[1], row[2])]
         marks: dict[int, Mark] = {}
         for row in rows:
-            marker = await marker_of(connection, row[1], row[5], row[5])
+            marker = await marker_of(connection, row[1], row[3], row[3])
             marks[row[0]] = mark_all(marker, [row])[0]
     return _json(positions_json(rows, [marks[row[0]] for row in rows], call.services.computed))
 
@@ -183,7 +183,7 @@ class Histories:
 
 def mark_all(marker: Marker, rows: Sequence[Row]) -> list[Mark]:
     """The marks of these rows."""
-    return marker.mark([row[5] for row in rows], [(row[6], row[7]) for row in rows], [row[8] for row in rows])
+    return marker.mark([row[3] for row in rows], [(row[4], row[5]) for row in rows], [row[6] for row in rows])
 
 
 async def position_array(wanted: Histories) -> AsyncGenerator[bytes]:

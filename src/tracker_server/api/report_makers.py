@@ -177,7 +177,7 @@ async def route(desk: Desk) -> list[Position]:
             try:
                 async for rows in chunks:
                     marks = marker.mark(
-                        [row[5] for row in rows], [(row[6], row[7]) for row in rows], [row[8] for row in rows]
+                        [row[3] for row in rows], [(row[4], row[5]) for row in rows], [row[6] for row in rows]
                     )
                     found += [shown(row, mark, desk.formulas) for row, mark in zip(rows, marks, strict=True)]
                     desk.bounded(found)
@@ -351,7 +351,7 @@ async def combined(desk: Desk) -> list[CombinedItem]:
             chunks = positions_between(connection, device_id, asked.since, asked.until)
             try:
                 async for rows in chunks:
-                    way += [(row[7], row[6]) for row in rows]
+                    way += [(row[5], row[4]) for row in rows]
                     places += len(rows)
                     if places > ROUTE_PLACES_MAX:
                         raise bad(

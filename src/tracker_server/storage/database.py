@@ -80,7 +80,7 @@ class Database:
             given = conninfo_to_dict(self.dsn)
         except psycopg.ProgrammingError as error:
             raise DatabaseError(f"storage.dsn: not a PostgreSQL URI or conninfo: {error}") from None
-        options = [str(given.get("options") or ""), "-c TimeZone=UTC"]
+        options = [str(given.get("options") or ""), "-c TimeZone=UTC -c DateStyle=ISO"]
         if role:
             options.append(f"-c role={role.value}")
         if role is Role.DISPLAY:

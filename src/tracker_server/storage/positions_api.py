@@ -1,7 +1,7 @@
 """Fixes as the API shows them: through the gate, in the order of the engine's (moment, digest), as plain tuples.
 
-A day of one tracker is some 9,000 rows, so a row stays what the driver makes of it: ``Row``. The shape that
-clients read is made of it at the edge.
+A day of one tracker is some 9,000 rows. So the database writes numbers and moments as text, in C and in a process of
+its own, and what is left to do for each row is to put pieces together.
 """
 
 from __future__ import annotations
@@ -19,16 +19,29 @@ CHUNK_ROWS = 1_000  # what is made into JSON at once: some 10 ms, then the loop 
 IDS_MAX = 500  # positions asked for by their numbers in one request
 
 Row = tuple[
-    int, int, int, str, datetime, datetime, float, float, bool,
-    float | None, float | None, float | None, float | None, str,
+    int, int, int, datetime, float, float, bool, str, str, str, str, str, str, str, str, str, str,
 ]  # fmt: skip
-"""id, device_id, account_id, protocol, received_at, fixed_at, latitude, longitude, valid, altitude_m, speed_mps,
-course_deg, accuracy_m, attributes as JSON text."""
+"""id, device_id, account_id, fixed_at, latitude, longitude, valid, protocol; then as text: received_at, fixed_at (ISO, UTC),
+latitude, longitude, altitude (m), speed (knots), course, accuracy (m), what is unknown as 0; attributes (JSON)."""
 Marked = tuple[Row, Mark]
 
+
+def _number(expression: LiteralString) -> LiteralString:
+    """As JSON has it: neither null, nor what JSON has no word for."""
+    return f"coalesce((CASE WHEN abs({expression}) < 'Infinity' THEN {expression} END)::text, '0')"
+
+
+_NUMBERS: LiteralString = ", ".join(
+    [
+        _number("altitude_m"),
+        _number("(speed_mps * 1.9438445::real)::real"),  # knots
+        _number("course_deg"),
+        _number("accuracy_m"),
+    ]
+)
 _COLUMNS: LiteralString = (
-    "id, device_id, account_id, protocol, received_at, fixed_at, latitude, longitude, valid, altitude_m, speed_mps,"
-    " course_deg, accuracy_m, attributes::text"
+    "id, device_id, account_id, fixed_at, latitude, longitude, valid, protocol, received_at::text AS received, fixed_at::text AS fixed,"
+    f" latitude::text, longitude::text, {_NUMBERS}, attributes::text"
 )
 RANGE: LiteralString = f"""
 SELECT {_COLUMNS} FROM display.positions
@@ -105,7 +118,7 @@ async def latest_positions_of(connection: AsyncConnection[Any], device_ids: Sequ
 def _marked(rows: Sequence[tuple[Any, ...]]) -> list[Marked]:
     """As the engine left each tracker; the step to a latest fix is not asked for, it would be a look-up for each."""
     return [
-        (row[:14], Mark(0.0, row[14] / 1000, row[15], tuple(row[16])))  # pyright: ignore[reportReturnType]
+        (row[:17], Mark(0.0, row[17] / 1000, row[18], tuple(row[19])))  # pyright: ignore[reportReturnType]
         for row in rows
     ]
 
