@@ -256,6 +256,7 @@ class Server:
             computed=self.computed,
             trackers=self.trackers,
             hub=self.hub,
+            ingest=self.ingest,
         )
         server = make_server(make_app(services, self.readiness), api)
         try:

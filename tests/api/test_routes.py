@@ -20,6 +20,8 @@ OPEN = {
     ("POST", "/session"),
     ("DELETE", "/session"),
     ("GET", "/setup"),
+    ("POST", "/password/reset"),
+    ("POST", "/password/update"),
     ("POST", "/setup"),
 }
 

@@ -94,7 +94,15 @@ class TestLetter(msgspec.Struct, frozen=True, tag="test"):
     language: Language = "en"
 
 
-Letter: TypeAlias = MoneyNotice | EventNotice | InvoiceLetter | TestLetter
+class PasswordLetter(msgspec.Struct, frozen=True, tag="password"):
+    """Somebody forgot his password: the link works once, for ``minutes``."""
+
+    language: Language
+    link: str
+    minutes: int
+
+
+Letter: TypeAlias = MoneyNotice | EventNotice | InvoiceLetter | TestLetter | PasswordLetter
 
 
 class LetterError(ValueError):

@@ -24,6 +24,7 @@ from tracker_server.alerts.letters import (
     Language,
     Letter,
     MoneyNotice,
+    PasswordLetter,
     TestLetter,
     spoken,
 )
@@ -116,6 +117,12 @@ PHRASES: Final[dict[Language, dict[str, Phrases]]] = {
             "The pause ends by itself as {on} begins. From then on the tracker is paid for as before, "
             "or blocked where the money does not suffice.",
         ),
+        "password": Phrases(
+            "Set a new password",
+            "Set a new password",
+            "Somebody, probably you, asked for a new password. This link sets it, once, in the next {minutes} minutes:",
+            "If it was not you, do nothing: your password stays.",
+        ),
         "test": Phrases("Test message", "Test message", "This message came through: the channel works."),
     },
     "es": {
@@ -158,6 +165,12 @@ PHRASES: Final[dict[Language, dict[str, Phrases]]] = {
             "La pausa de {tracker} termina el {on}",
             "La pausa termina por sí sola al comenzar el {on}. A partir de entonces el rastreador se paga "
             "como antes, o se bloquea si el dinero no alcanza.",
+        ),
+        "password": Phrases(
+            "Elija una contraseña nueva",
+            "Elija una contraseña nueva",
+            "Alguien, seguramente usted, ha pedido una contraseña nueva. Este enlace permite elegirla, una sola vez, durante los próximos {minutes} minutos:",
+            "Si no ha sido usted, no haga nada: su contraseña no cambia.",
         ),
         "test": Phrases(
             "Mensaje de prueba", "Mensaje de prueba", "Este mensaje ha llegado: el canal funciona."
@@ -203,6 +216,12 @@ PHRASES: Final[dict[Language, dict[str, Phrases]]] = {
             "С наступлением {on} приостановка закончится сама. После этого трекер оплачивается как прежде "
             "или блокируется, если денег не хватит.",
         ),
+        "password": Phrases(
+            "Новый пароль",
+            "Новый пароль",
+            "Кто-то, вероятно вы, запросил новый пароль. По этой ссылке его можно задать один раз в течение {minutes} минут:",
+            "Если это были не вы, ничего не делайте: пароль останется прежним.",
+        ),
         "test": Phrases("Пробное сообщение", "Пробное сообщение", "Это сообщение дошло: канал работает."),
     },
 }
@@ -220,6 +239,10 @@ def worded(letter: Letter, address: str = "") -> Wording:
         case TestLetter(language=language):
             phrases = PHRASES[language]["test"]
             return Wording(language, phrases.subject, (phrases.text,))
+        case PasswordLetter(language=language, link=link, minutes=minutes):
+            phrases = PHRASES[language]["password"]
+            text = phrases.text.format(minutes=minutes)
+            return Wording(language, phrases.subject, (text, link, phrases.amount), link=link)
         case _:
             assert_never(letter)
 

@@ -50,6 +50,7 @@ RETRY_S: Final = 0.5
 ADDRESS_FAILURES_MAX: Final = 50  # of all names: an office behind one address mistypes, too
 NAME_FAILURES_MAX: Final = 100  # from everywhere: whoever knows a name must not be able to lock it
 PAIR_FAILURES_MAX: Final = 10
+RESETS_MAX: Final = 5  # links for one name in a quarter of an hour: nobody's box is filled through us
 
 
 class Access:
@@ -68,6 +69,8 @@ class Access:
         self._by_address = Attempts(ADDRESS_FAILURES_MAX)
         self._by_name = Attempts(NAME_FAILURES_MAX)
         self._by_pair = Attempts(PAIR_FAILURES_MAX)
+        self.resets_by_name = Attempts(RESETS_MAX)
+        self.resets_by_address = Attempts(ADDRESS_FAILURES_MAX)
 
     # ------------------------------------------------------------------ hearing of changes
 

@@ -16,6 +16,7 @@ from tracker_server.config import Settings
 from tracker_server.live.hub import Hub
 from tracker_server.metrics import Metrics
 from tracker_server.model.people import Principal, Right
+from tracker_server.pipeline.ingest import Ingest
 from tracker_server.pipeline.trackers import Trackers
 from tracker_server.storage.allowed import allowed
 from tracker_server.storage.database import Database
@@ -36,6 +37,12 @@ class Services(Struct, frozen=True, eq=False):
     computed: Computed
     trackers: Trackers
     hub: Hub
+    ingest: Ingest
+
+    def connected(self, device_id: int) -> bool:
+        """Whether a tracker has a connection to this process over which it can be told something."""
+        tracker = self.trackers.by_id(device_id)
+        return tracker is not None and self.ingest.session_of(tracker.unique_id) is not None
 
     async def allowed(self, principal: Principal, kind: Kind, numbers: frozenset[int]) -> frozenset[int]:
         """Which of these objects are there for somebody."""

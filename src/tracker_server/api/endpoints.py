@@ -6,14 +6,18 @@ from typing import Any, Final
 
 from tracker_server.api import (
     attributes,
+    commands,
     devices,
     events,
+    geofences,
     objects,
+    password,
     permissions,
     positions,
     reports,
     server_info,
     session,
+    shares,
     socket,
     users,
 )
@@ -32,11 +36,15 @@ async def get_openapi(_: Call[None, None]) -> dict[str, Any]:
 
 TOPICS: Final = (
     session,
+    password,
     server_info,
     users,
     devices,
     permissions,
     objects,
+    geofences,
+    commands,
+    shares,
     attributes,
     positions,
     events,

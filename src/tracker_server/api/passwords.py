@@ -69,6 +69,12 @@ class Passwords:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
+def hash_now(password: str) -> str:
+    """As ``Passwords.hash``, for a program that does nothing beside it. Raises Refusal."""
+    check_password(password)
+    return _HASHER.hash(password)
+
+
 def check_password(password: str) -> None:
     """Raises Refusal where it cannot be one."""
     if len(password) < CHARACTERS_MIN:

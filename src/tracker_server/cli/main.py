@@ -30,6 +30,7 @@ from tracker_server.cli.quarantine import app as quarantine
 from tracker_server.cli.serve import serve
 from tracker_server.cli.simulate import simulate
 from tracker_server.cli.tariff import app as tariff
+from tracker_server.cli.user import app as user
 
 INTERRUPTED = 130  # as a shell has it for a program that SIGINT ended
 NOBODY_READS = 141  # and for one that SIGPIPE did
@@ -42,6 +43,7 @@ app = App(
 app.command(serve)
 app.command(account)
 app.command(device)
+app.command(user)
 app.command(positions)
 app.command(command)
 app.command(import_)

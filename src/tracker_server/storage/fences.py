@@ -224,3 +224,19 @@ async def schedule_fences(connection: AsyncConnection[Any], calendar_id: int, sc
         "UPDATE core.fences SET schedule = %s WHERE calendar_id = %s AND removed_at IS NULL",
         [schedule, calendar_id],
     )
+
+
+async def fences_by_id(connection: AsyncConnection[Any], ids: Sequence[int]) -> list[FenceRow]:
+    """These, by id, without what was removed. ``Role.CORE``."""
+    return await _select(connection, "core.fences", "id = ANY(%s) AND removed_at IS NULL", [list(ids)])
+
+
+async def fences_of_device(connection: AsyncConnection[Any], device_id: int) -> set[int]:
+    """Those that count for a tracker."""
+    rows = await connection.execute(
+        "SELECT f.id FROM core.fences f JOIN core.devices d ON d.id = %(device)s AND f.account_id = d.account_id"
+        " WHERE f.removed_at IS NULL AND (f.everyone OR EXISTS ("
+        " SELECT FROM core.fence_devices a WHERE a.fence_id = f.id AND a.device_id = d.id))",
+        {"device": device_id},
+    )
+    return {number for (number,) in await rows.fetchall()}
