@@ -1,0 +1,177 @@
+"""What is broken: a database, a proxy before it, a server, a mail server, and a fleet that reports."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import psutil
+
+from tests.notify.mail_server import MailServer
+from tests.servers.ports import free_port
+from tests.servers.serve import PROGRAM, Running
+from tracker_protocols import ALL
+from tracker_server.config import Settings, Storage
+from tracker_server.storage.database import Database
+from tracker_server.storage.embedded import Embedded
+
+FAMILIES = {"gt06": (3, 1), "teltonika": (2, 5), "osmand": (1, 1)}  # share of the devices, fixes in a packet
+DISK_MB = 800  # of the small disk on which the database lies, where we may mount one
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+RECOVER_S_MAX = 90.0
+
+
+class Plant:
+    """All processes of one run, in one folder."""
+
+    def __init__(self, seed: int, devices: int, fixes: int, rate: float) -> None:
+        # not below a private folder: under root the embedded database belongs to a user of its own
+        self.home = Path(tempfile.mkdtemp(prefix="tracker-chaos-"))
+        self.seed, self.devices, self.fixes, self.rate = seed, devices, fixes, rate
+        self.disk = self.home / "disk"
+        self.disk.mkdir()
+        self.small_disk = _mount(self.disk)
+        self.embedded = Embedded(self.disk)
+        self.proxy_socket = str(self.embedded.socket_dir / ".s.PGSQL.5432")
+        self.mail = MailServer()
+        self.ledger = self.home / "answered.csv"
+        self.report = self.home / "report.json"
+        self.fleet: subprocess.Popen[bytes] | None = None
+        self.running: Running | None = None
+        self.database: Database | None = None
+        self.clock = self.home / "clock"  # what libfaketime reads: how far the server's clock is off
+
+    # ------------------------------------------------------------------ the database
+
+    async def start_database(self) -> None:
+        """Start it where it does not run. Raises EmbeddedError."""
+        await asyncio.to_thread(self.embedded.acquire)
+
+    def postgres(self) -> list[psutil.Process]:
+        """The postmaster first, then its children."""
+        lock = self.embedded.cluster / "postmaster.pid"
+        postmaster = psutil.Process(int(lock.read_text().split()[0]))
+        return [postmaster, *postmaster.children()]
+
+    # ------------------------------------------------------------------ the server
+
+    def make_server(self, proxy_port: int, source: Path | None = None) -> Running:
+        """The server, not started yet. ``source``: a folder with another version of its code."""
+        dsn = f"postgresql://postgres@127.0.0.1:{proxy_port}/tracker"
+        self.database = Database(Settings(storage=Storage(dsn=dsn)))
+        settings: dict[str, object] = {
+            "api.host": "127.0.0.1", "api.port": free_port(), "log.level": "info",
+            "smtp.host": "127.0.0.1", "smtp.port": self.mail.port, "smtp.tls": "none",
+            "smtp.from": "Tracking <billing@example.com>", "smtp.timeout_s": 2,
+        }  # fmt: skip
+        for protocol in ALL:
+            settings[f"listeners.{protocol.name}.host"] = "127.0.0.1"
+            settings[f"listeners.{protocol.name}.port"] = free_port() if protocol.name in FAMILIES else 0
+        self.running = Chaotic(self.home, settings, dsn)
+        if source is not None:
+            self.running.more["PYTHONPATH"] = str(source)
+        if FAKETIME.exists():
+            self.clock.write_text("+0\n")
+            self.running.more |= {
+                "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(self.clock),
+                "FAKETIME_CACHE_DURATION": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }  # fmt: skip
+        return self.running
+
+    # ------------------------------------------------------------------ the fleet
+
+    def scenario(self) -> Path:
+        """Families in proportion, each at its listener's port."""
+        assert self.running is not None
+        lines = [
+            'target = "127.0.0.1"', f"seed = {self.seed}", f"devices = {self.devices}", f"fixes = {self.fixes}",
+            f"rate = {self.rate}", "reconnect = true", "timeout = 8", f"give_up = {RECOVER_S_MAX}",
+        ]  # fmt: skip
+        for name, (share, packet) in FAMILIES.items():
+            port = self.running.settings[f"listeners.{name}.port"]
+            lines += [
+                "[[family]]",
+                f'protocol = "{name}"',
+                f"share = {share}",
+                f"packet = {packet}",
+                f"port = {port}",
+            ]
+            lines += ["duplicates = 0.02"]
+            if name == "teltonika":
+                lines += ["offline_after = 10", "offline_packets = 4", "newest_first = true"]
+        file = self.home / "fleet.toml"
+        file.write_text("\n".join(lines) + "\n")
+        return file
+
+    def ids(self) -> list[str]:
+        """The identifiers of the fleet."""
+        listed = [PROGRAM, "simulate", "--scenario", self.scenario(), "--list-ids"]
+        return subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
+
+    def start_fleet(self) -> None:
+        """Let it report."""
+        command = [
+            PROGRAM,
+            "simulate",
+            "--scenario",
+            self.scenario(),
+            "--ledger",
+            self.ledger,
+            "--report",
+            self.report,
+        ]
+        with (self.home / "fleet.log").open("wb") as out:
+            self.fleet = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+
+    # ------------------------------------------------------------------ the end
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        if self.fleet is not None and self.fleet.poll() is None:
+            self.fleet.kill()
+            self.fleet.wait()
+        if self.running is not None and self.running.process is not None:
+            os.kill(self.running.process.pid, signal.SIGCONT)
+            self.running.kill()
+        try:
+            for process in self.postgres():
+                process.send_signal(signal.SIGCONT)
+        except (OSError, ValueError, psutil.Error):
+            pass  # it is down
+        self.embedded.acquire()
+        self.embedded.release()
+        if self.small_disk:
+            subprocess.run(["umount", "--lazy", self.disk], check=False)
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+class Chaotic(Running):
+    """A server with a little more in its environment."""
+
+    more: dict[str, str]
+
+    def __init__(self, home: Path, settings: dict[str, object], dsn: str) -> None:
+        super().__init__(home, settings, dsn)
+        self.more = {}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """With it."""
+        return super().environment | self.more
+
+
+def _mount(folder: Path) -> bool:
+    """A small disk there, where we may mount one."""
+    if os.geteuid() != 0:
+        return False
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m,mode=0755", "chaos", folder],
+        capture_output=True,
+        check=False,
+    )
+    return mounted.returncode == 0
