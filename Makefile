@@ -60,6 +60,17 @@ format: $(VENV)/.dev ## mend what can be mended
 bench: $(VENV)/.dev ## the short set of benchmarks; results go to benchmarks/results
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
+TIME ?= 60
+SEED ?= $(shell echo $$RANDOM)
+
+.PHONY: chaos
+chaos: $(VENV)/.dev ## break everything for TIME seconds under load and see what was kept; SEED replays a run
+	$(BIN)/python -m tests.chaos.run --seed $(SEED) --time $(TIME) $(ARGS)
+
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## bytes that nobody meant against every reader of bytes, for TIME seconds
+	$(BIN)/python -m tests.fuzz.run --seed $(SEED) --time $(TIME) $(ARGS)
+
 .PHONY: timescaledb
 timescaledb: ## a TimescaleDB for the tests in .cache (needs root and debootstrap)
 	scripts/timescaledb install

@@ -145,6 +145,20 @@ async def kill_both(chance: Chance) -> None:
     await launch(chance.plant)
 
 
+async def kill_server_behind_a_frozen_database(chance: Chance) -> None:
+    """What waits for a commit when the server is killed was never answered."""
+    running = chance.plant.running
+    assert running is not None
+    processes = chance.plant.postgres()
+    _signal(processes, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(chance.seconds(0.5, 1.5))
+        running.kill()
+    finally:
+        _signal(processes, signal.SIGCONT)
+    await launch(chance.plant)
+
+
 async def cut_before_commit(chance: Chance) -> None:
     """The connection that commits next breaks before its COMMIT arrives."""
     await _cut(chance, Cut.BEFORE)
@@ -207,9 +221,12 @@ async def limit_memory(chance: Chance) -> None:
 
 
 FAULTS: tuple[Fault, ...] = (
-    kill_server, kill_database, kill_both, restart_server, freeze_server, restart_database, freeze_database,
+    kill_server, kill_database, kill_both, kill_server_behind_a_frozen_database, restart_server, freeze_server, restart_database, freeze_database,
     kill_backend, cut_before_commit, cut_after_commit, cut_all, fill_disk, step_clock, limit_memory,
 )  # fmt: skip
+
+
+BY_NAME: dict[str, Fault] = {fault.__name__: fault for fault in FAULTS}
 
 
 def possible(plant: Plant) -> tuple[Fault, ...]:

@@ -60,8 +60,8 @@ class Plant:
 
     # ------------------------------------------------------------------ the server
 
-    def make_server(self, proxy_port: int, source: Path | None = None) -> Running:
-        """The server, not started yet. ``source``: a folder with another version of its code."""
+    def make_server(self, proxy_port: int) -> Running:
+        """The server, not started yet."""
         dsn = f"postgresql://postgres@127.0.0.1:{proxy_port}/tracker"
         self.database = Database(Settings(storage=Storage(dsn=dsn)))
         settings: dict[str, object] = {
@@ -73,8 +73,6 @@ class Plant:
             settings[f"listeners.{protocol.name}.host"] = "127.0.0.1"
             settings[f"listeners.{protocol.name}.port"] = free_port() if protocol.name in FAMILIES else 0
         self.running = Chaotic(self.home, settings, dsn)
-        if source is not None:
-            self.running.more["PYTHONPATH"] = str(source)
         if FAKETIME.exists():
             self.clock.write_text("+0\n")
             self.running.more |= {
@@ -127,6 +125,10 @@ class Plant:
         ]
         with (self.home / "fleet.log").open("wb") as out:
             self.fleet = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+
+    def answered(self) -> int:
+        """How many fixes its ledger tells."""
+        return self.ledger.read_bytes().count(b"\n") if self.ledger.exists() else 0
 
     # ------------------------------------------------------------------ the end
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from tests.chaos.business import Business
-from tests.chaos.faults import Chance, Fault, drawn, launch, now
+from tests.chaos.faults import BY_NAME, Chance, Fault, drawn, launch, now
 from tests.chaos.judge import judge
 from tests.chaos.plant import Plant
 from tests.chaos.proxy import Proxy
@@ -54,16 +54,16 @@ class Verdict(Struct):
 
 
 async def chaos(
-    seed: int, seconds: float, faults: list[Fault] | None = None, source: Path | None = None
+    seed: int, seconds: float, faults: list[Fault] | None = None, *, keep_logs: bool = False
 ) -> Verdict:
-    """One run. ``faults``: these and no others, once each; ``source``: a folder with another version of the server."""
+    """One run. ``faults``: these and no others, once each."""
     verdict = Verdict(seed, seconds)
     plant = Plant(seed, DEVICES, max(20, int(RATE * seconds / DEVICES)), RATE)
     proxy = Proxy(plant.proxy_socket)
     try:
         await plant.start_database()
         await proxy.open()
-        plant.make_server(proxy.port, source)
+        plant.make_server(proxy.port)
         with plant.mail.running():
             await launch(plant)
             assert plant.database is not None
@@ -71,10 +71,10 @@ async def chaos(
             await business.set_up(plant.ids())
             await _live_through(plant, proxy, business, verdict, faults)
             verdict.found += await judge(plant, business)
-        verdict.answered = plant.ledger.read_text().count("\n")
+        verdict.answered = plant.answered()
         verdict.paid, verdict.letters = len(business.paid), len(business.lettered)
         verdict.mails = len(plant.mail.taken)
-        if verdict.found:
+        if verdict.found and keep_logs:
             _keep_logs(plant, seed)
     finally:
         await proxy.close()
@@ -88,6 +88,7 @@ async def _live_through(
     rng = random.Random(f"{verdict.seed}/faults")
     plant.start_fleet()
     doing = asyncio.create_task(business.run())
+    await _reporting(plant)
     begun = time.monotonic()
     until = begun + verdict.seconds
     chance = Chance(plant, proxy, rng)
@@ -114,6 +115,13 @@ async def _live_through(
         verdict.found.append(f"business came to an end: {error!r}: {getattr(error, 'exceptions', '')}")
 
 
+async def _reporting(plant: Plant) -> None:
+    """Until the fleet has its first answers: a fault before that breaks nothing."""
+    until = time.monotonic() + FINISH_S_MAX
+    while not plant.answered() and time.monotonic() < until:  # noqa: ASYNC110  (another process writes it)
+        await asyncio.sleep(0.1)
+
+
 def _keep_logs(plant: Plant, seed: int) -> None:
     """For whoever looks into it."""
     folder = Path(f"chaos-{seed}")
@@ -129,9 +137,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Break everything; see whether what was promised was kept.")
     parser.add_argument("--seed", type=int, default=random.randrange(2**31), help="draws everything; printed")
     parser.add_argument("--time", type=float, default=120.0, help="seconds of faults (default: 120)")
+    parser.add_argument(
+        "--only", action="append", choices=list(BY_NAME), help="this fault, once; may be given again"
+    )
+    parser.add_argument("--no-logs", action="store_true", help="keep no logs of a run that found something")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
-    verdict = asyncio.run(chaos(given.seed, given.time))
+    faults = [BY_NAME[name] for name in given.only] if given.only else None
+    verdict = asyncio.run(chaos(given.seed, given.time, faults, keep_logs=not given.no_logs))
     print(verdict.told())
     sys.exit(1 if verdict.found else 0)
 

@@ -17,7 +17,7 @@ from tracker_protocols.model import (
     Reply,
     Report,
 )
-from tracker_protocols.wire.fields import MPS_PER_KNOT, moment
+from tracker_protocols.wire.fields import MPS_PER_KNOT, finite, moment
 
 POSITION: Final = "Current position!"
 
@@ -57,12 +57,12 @@ def position_in(text: str) -> Fix | None:
         at = moment(*map(int, date.split("-")), *map(int, time.split(":")))
         return Fix(
             at,
-            float(latitude[1:]) * (-1 if latitude[0] == "S" else 1),
-            float(longitude[1:]) * (-1 if longitude[0] == "W" else 1),
+            finite(latitude[1:]) * (-1 if latitude[0] == "S" else 1),
+            finite(longitude[1:]) * (-1 if longitude[0] == "W" else 1),
             True,
             None,
-            float(fields["Speed"]) * MPS_PER_KNOT,
-            float(fields["Course"]),
+            finite(fields["Speed"]) * MPS_PER_KNOT,
+            finite(fields["Course"]),
         )
     except (KeyError, ValueError, IndexError, TypeError, BadFrame):
         return None
@@ -151,7 +151,7 @@ def fuel_sensor(value: bytes) -> Attributes:
     fields = value.decode("latin-1").split(",")
     if fields[0] != "!AIOIL":
         raise BadFrame(Reason.MALFORMED, "no fuel sensor")
-    return {"temp1": float(fields[3]), "fuel": float(fields[6])}
+    return {"temp1": finite(fields[3]), "fuel": finite(fields[6])}
 
 
 def card(value: bytes) -> Attributes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import pynmea2
@@ -80,7 +81,7 @@ def _wmcs_report(
         put(attributes, "odometer", gps["DD"][0])
     if "LA" not in gps or "LO" not in gps:
         return Said(None, attributes, device, fixed_at)
-    latitude, longitude = _signed(*gps["LA"]), _signed(*gps["LO"])
+    latitude, longitude = _signed(gps["LA"]), _signed(gps["LO"])
     check_place(latitude, longitude)
     fix = Fix(
         fixed_at or now,
@@ -94,8 +95,9 @@ def _wmcs_report(
     return Said(fix, attributes, device)
 
 
-def _signed(degrees: str, hemisphere: str) -> float:
+def _signed(said: Sequence[str]) -> float:
     """Decimal degrees with N, S, E or W."""
+    degrees, hemisphere = said  # a ValueError where there are not two
     if hemisphere.upper() not in {"N", "S", "E", "W"}:
         raise BadFrame(Reason.MALFORMED, f"hemisphere {hemisphere!r}")
     return -float(degrees) if hemisphere.upper() in {"S", "W"} else float(degrees)

@@ -122,7 +122,10 @@ class TeltonikaDecoder(StreamDecoder):
         if codec in AVL_CODECS:
             return read_records(data, device, reply) or Heartbeat(device, reply=reply)
         if codec in MESSAGE_CODECS:
-            return read_messages(data, device, logged_in=bool(self.device))
+            messages = read_messages(data, device, logged_in=bool(self.device))
+            if not messages:
+                raise BadFrame(Reason.MALFORMED, "a packet without a message")
+            return messages
         raise BadFrame(Reason.UNKNOWN_KIND, f"codec 0x{codec:02x}")
 
     def _decode_photo(self, data: bytes, *, checked: bool) -> Message:

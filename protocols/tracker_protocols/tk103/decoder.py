@@ -31,7 +31,7 @@ from tracker_protocols.model import (
 )
 from tracker_protocols.tk103 import battery, obd
 from tracker_protocols.wire.decoder import Decoded, StreamDecoder
-from tracker_protocols.wire.fields import MPS_PER_KMH, MPS_PER_KNOT, check_place, device_key, moment
+from tracker_protocols.wire.fields import MPS_PER_KMH, MPS_PER_KNOT, check_place, device_key, finite, moment
 from tracker_protocols.wire.framing import Delimited, Framing
 
 _HEAD = re.compile(rb"(\d{1,20})(,?)([A-Z]{2}[0-9A-F]{2}),?")
@@ -137,7 +137,7 @@ class Tk103Decoder(StreamDecoder):
         if odometer:
             attributes["odometer"] = int(odometer, 16)
         if temperature:
-            attributes["temp1"] = float(temperature)
+            attributes["temp1"] = finite(temperature)
         if told:
             attributes |= told
         time_head = head == b"".join((year, month, day, hour, minute, second))
@@ -155,8 +155,8 @@ class Tk103Decoder(StreamDecoder):
             longitude,
             valid == b"A",
             None,
-            float(speed) * MPS_PER_KMH,
-            float(course) if course else None,
+            finite(speed) * MPS_PER_KMH,
+            finite(course) if course else None,
         )
         return Report(device, fix, attributes, record)
 
@@ -292,20 +292,20 @@ def _place_with_commas(device: DeviceKey, kind: bytes, fields: list[bytes]) -> R
         attributes |= _state(rest[0])
         attributes["odometer"] = int(rest[-1][1:], 16)
     elif rest:
-        altitude = float(rest[0])
+        altitude = finite(rest[0])
         unit = MPS_PER_KNOT  # the manual that knows the altitude has knots, the one before it km/h
         if len(rest) > 1:
             attributes["sat"] = int(rest[1])
         if len(rest) > 2:
-            attributes["odometer"] = float(rest[2]) * 1000
+            attributes["odometer"] = finite(rest[2]) * 1000
     fix = Fix(
         _moment_reversed(date, time),
         _angle(latitude, b"NS"),
         _angle(longitude, b"EW"),
         valid == b"A",
         altitude,
-        float(speed) * unit,
-        float(course),
+        finite(speed) * unit,
+        finite(course),
     )
     check_place(fix.latitude, fix.longitude)
     return Report(device, fix, attributes, b",".join((kind, *fields)))
@@ -361,7 +361,7 @@ def _state(state: bytes) -> Attributes:
 
 
 def _degrees(degrees: bytes, minutes: bytes, hemisphere: bytes) -> float:
-    value = int(degrees or 0) + float(minutes) / 60
+    value = int(degrees or 0) + finite(minutes) / 60
     return -value if hemisphere in b"SW" else value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from math import isfinite
 
 from tracker_protocols.model import DEVICE_KEY_CHARACTERS_MAX, BadFrame, DeviceKey, Reason
 
@@ -43,6 +44,14 @@ def moment_from_ms(milliseconds: int) -> datetime:
         return datetime.fromtimestamp(milliseconds / 1000, UTC)
     except (ValueError, OverflowError, OSError) as error:
         raise BadFrame(Reason.NO_SUCH_MOMENT, f"{milliseconds} ms: {error}") from None
+
+
+def finite(text: str | bytes) -> float:
+    """A finite number in decimal digits. Raises ValueError: neither infinity nor "not a number" was ever measured."""
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError(f"{text!r} is no number")
+    return value
 
 
 def degrees_from_nmea(text: str | bytes, hemisphere: str | bytes) -> float:

@@ -28,11 +28,19 @@ POSITION_COLUMNS: LiteralString = (
 )
 _FIXED = struct.Struct("!h iq iq iq iq id id i?")
 _FLOAT4 = struct.Struct("!if")
+FLOAT4_MAX = 3.4e38
 _LENGTH = struct.Struct("!i")
 _ARRAY = struct.Struct("!iiiii")
 _INT8 = struct.Struct("!iq")
 
-encode_json = msgspec.json.Encoder(decimal_format="number").encode
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+_NUL, _INSTEAD = b"\\u0000", b"\\ufffd"
+
+
+def encode_json(value: Any) -> bytes:
+    """JSON as PostgreSQL takes it: it has no NUL, and a device that sends one must not lose its report for that."""
+    text = _encode(value)
+    return text.replace(_NUL, _INSTEAD) if _NUL in text else text
 
 
 def json_text(value: Any) -> str:
@@ -43,10 +51,25 @@ def json_text(value: Any) -> str:
 def position_bytes(row: PositionRow) -> bytes:
     """One row of ``POSITION_COLUMNS``."""
     fix = row.fix
+    measured = fix.altitude_m, fix.speed_mps, fix.course_deg, fix.accuracy_m
+    try:
+        return _position_bytes(row, *measured)
+    except OverflowError:  # beyond what four bytes hold: nobody measured that
+        held = [value if value is not None and abs(value) <= FLOAT4_MAX else None for value in measured]
+        return _position_bytes(row, *held)
+
+
+def _position_bytes(
+    row: PositionRow,
+    altitude: float | None,
+    speed: float | None,
+    course: float | None,
+    accuracy: float | None,
+) -> bytes:
+    fix = row.fix
     ticket = row.ticket
     attributes = encode_json(row.attributes)
     protocol = ticket.session.protocol.encode()
-    altitude, speed, course, accuracy = fix.altitude_m, fix.speed_mps, fix.course_deg, fix.accuracy_m
     return b"".join(
         (
             _FIXED.pack(

@@ -1,0 +1,42 @@
+"""A short run of chaos, and proof that its judge is not asleep: three defects, each found out."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.defects import DEFECTS, patched, told
+from tests.chaos.run import chaos
+
+SECONDS = 15.0
+
+
+@pytest.mark.timeout(300)
+async def test_what_was_promised_is_kept_whatever_breaks() -> None:
+    seed = random.randrange(2**31)
+    print("seed", seed)
+    verdict = await chaos(seed, SECONDS)
+    print(verdict.told())
+    assert verdict.found == []
+    assert sum(verdict.faults.values()) >= 2
+    assert verdict.answered > 500
+    assert verdict.paid
+    assert verdict.mails >= verdict.letters > 0
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("defect", "fault", "says"),
+    [
+        ("answer-before-commit", "kill_server_behind_a_frozen_database", "answered fixes are not stored"),
+        ("gate-forgotten", "cut_all", "a hidden tracker was shown"),
+        ("posting-without-key", "cut_after_commit", "payments that nobody made"),
+    ],
+)
+def test_a_defect_is_found_out(defect: str, fault: str, says: str, tmp_path: Path) -> None:
+    source = patched(tmp_path, DEFECTS / f"{defect}.patch")
+    status, said = told(source, "--seed", "7", "--time", "5", "--only", fault, "--no-logs")
+    assert status == 1, said
+    assert f"BROKEN: {says}" in said or f" {says}" in said, said

@@ -1,0 +1,1 @@
+"""Bytes that nobody meant, against everything that reads bytes. See run.py."""
