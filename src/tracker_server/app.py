@@ -26,6 +26,7 @@ from tracker_server.listeners.server import ListenError, Listeners
 from tracker_server.live.hub import Hub
 from tracker_server.metrics import Metrics
 from tracker_server.notify.channels import channels_of
+from tracker_server.payments.gateways import gateways_of
 from tracker_server.pipeline.alert_book import EVENT_PLACE, AlertBook
 from tracker_server.pipeline.batcher import Batcher
 from tracker_server.pipeline.dispatcher import Dispatcher
@@ -53,6 +54,7 @@ from tracker_server.storage.migrate import Migration, bootstrap, migrate
 from tracker_server.storage.mqtt_feed import MqttFeed
 from tracker_server.storage.notice_clock import NoticeClock
 from tracker_server.storage.outbox import Outbox
+from tracker_server.storage.payouts import PayoutClock
 from tracker_server.storage.pools import Pools
 from tracker_server.storage.sessions import new_setup_token
 from tracker_server.storage.track_feed import TrackFeed
@@ -169,6 +171,10 @@ class Server:
             self.metrics,
             age_max=timedelta(hours=settings.notices.give_up_h),
         )
+        self.gateways = gateways_of(settings.payments)
+        self.payout_clock = PayoutClock(
+            self.database, BillingStore(settings_of(settings.billing)), self.metrics, self.gateways
+        )
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -212,6 +218,7 @@ class Server:
             beside.append(tasks.create_task(aside("clock of notices", self.notice_clock.run)))
             beside.append(tasks.create_task(aside("dispatcher", self.dispatcher.run)))
             await self.track_feed.ready.wait()
+            beside.append(tasks.create_task(aside("payouts", self.payout_clock.run)))
             writing = tasks.create_task(self.batcher.run())
             await self.feed.ready.wait()
             await self.alert_feed.ready.wait()
@@ -257,6 +264,8 @@ class Server:
             trackers=self.trackers,
             hub=self.hub,
             ingest=self.ingest,
+            billing=BillingStore(settings_of(self.settings.billing)),
+            gateways=self.gateways,
         )
         server = make_server(make_app(services, self.readiness), api)
         try:

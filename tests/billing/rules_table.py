@@ -20,7 +20,7 @@ HEAD = """# Billing rules and the tests that hold them
 
 This page is written by `tests/billing/rules_table.py`. The rules are those of two published sets of terms,
 one with a balance and daily fees, one with prepaid months; how the engine thinks about them is told in
-[billing](../explanation/billing.md). Rules 114 to 133 are about services around the server, not about its money.
+[billing](../explanation/billing.md). Of rules 114 to 133, which are about services around it, those are listed that cost the server more than a setting.
 
 Where a rule has no test of that name yet, the part of the server that holds it is named.
 """

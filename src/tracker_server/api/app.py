@@ -18,6 +18,7 @@ from tracker_server.api.dispatch import make_routes
 from tracker_server.api.endpoints import ENDPOINTS
 from tracker_server.api.headers import SecurityHeaders
 from tracker_server.api.page import page_routes
+from tracker_server.api.pay_page import pay_routes
 
 
 class Readiness(Struct, frozen=True):
@@ -48,6 +49,7 @@ def make_app(services: Services, readiness: Callable[[], Awaitable[Readiness]]) 
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             *make_routes(ENDPOINTS, services),
+            *pay_routes(services),
             *page_routes(services.settings.page),
         ],
         middleware=[Middleware(SecurityHeaders)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
@@ -16,9 +17,11 @@ from tracker_server.config import Settings
 from tracker_server.live.hub import Hub
 from tracker_server.metrics import Metrics
 from tracker_server.model.people import Principal, Right
+from tracker_server.payments.port import Gateway
 from tracker_server.pipeline.ingest import Ingest
 from tracker_server.pipeline.trackers import Trackers
 from tracker_server.storage.allowed import allowed
+from tracker_server.storage.billing_store import BillingStore
 from tracker_server.storage.database import Database
 from tracker_server.storage.pools import Pools
 
@@ -38,6 +41,8 @@ class Services(Struct, frozen=True, eq=False):
     trackers: Trackers
     hub: Hub
     ingest: Ingest
+    billing: BillingStore
+    gateways: Mapping[str, Gateway]
 
     def connected(self, device_id: int) -> bool:
         """Whether a tracker has a connection to this process over which it can be told something."""

@@ -12,6 +12,7 @@ from tracker_server.api import (
     geofences,
     objects,
     password,
+    payments,
     permissions,
     positions,
     reports,
@@ -50,6 +51,7 @@ TOPICS: Final = (
     events,
     reports,
     socket,
+    payments,
 )
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (

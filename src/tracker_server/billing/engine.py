@@ -8,6 +8,7 @@ when or how often a worker ran. ``settle(state, now)`` is the worker's whole job
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, assert_never
 
@@ -82,8 +83,12 @@ def step(work: Work, at: datetime) -> None:
     sweep(work, at)
 
 
-def act(state: State, command: AnyCommand, now: datetime) -> Outcome:
-    """Settle, then carry a command out, at ``now`` or at the last settled instant if that is later."""
+def act(state: State, command: AnyCommand, now: datetime, then: Sequence[AnyCommand] = ()) -> Outcome:
+    """Settle, then carry a command out, at ``now`` or at the last settled instant if that is later.
+
+    ``then``: commands without keys that go with it and come before anybody else's turn; what of them is refused is
+    left out.
+    """
     assert command.key or not isinstance(command, NEEDS_KEY), f"{command} needs a key"
     request = request_id(command)
     digest = digest_of(command)
@@ -107,6 +112,8 @@ def act(state: State, command: AnyCommand, now: datetime) -> Outcome:
         return Outcome(settled, facts, carried)
     if command.key:
         work.note(Accepted(at, request, digest))
+    for one in then:
+        carry_out(work, one, at)
     sweep(work, at)
     return Outcome(work.state, (*facts, *work.facts), Done(carried))
 

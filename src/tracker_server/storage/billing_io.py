@@ -16,6 +16,7 @@ from tracker_server.billing.state import Settings, State, open_account
 from tracker_server.storage.billing_blocks import TrackerId, next_look, sync_blocks
 from tracker_server.storage.invoices import issue_papers
 from tracker_server.storage.notices import note_facts
+from tracker_server.storage.payout_rows import write_payouts
 from tracker_server.storage.tariffs import TariffRow, read_tariffs
 
 # Taken before anything is read: a lock that is waited for in the reading statement itself would see its own
@@ -39,12 +40,12 @@ FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::text[], %s::text[
 """
 OPEN = """
 INSERT INTO core.billing (account_id, opening, state, facts, settled_to, next_due_at)
-SELECT account_id, opening::jsonb, opening::jsonb, 0, settled_to, NULL
+SELECT account_id, opening::json, opening::json, 0, settled_to, NULL
 FROM unnest(%s::bigint[], %s::text[], %s::timestamptz[]) AS o (account_id, opening, settled_to)
 """
 SAVE = """
 UPDATE core.billing b
-SET state = s.state::jsonb, facts = s.facts, settled_to = s.settled_to, next_due_at = s.next_due_at
+SET state = s.state::json, facts = s.facts, settled_to = s.settled_to, next_due_at = s.next_due_at
 FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::timestamptz[], %s::timestamptz[])
     AS s (account_id, state, facts, settled_to, next_due_at)
 WHERE b.account_id = s.account_id
@@ -164,6 +165,7 @@ async def save(
     for change in changes:
         await note_facts(connection, change.account.id, change.state, change.facts)
         await issue_papers(connection, change.account.id, change.facts, change.state.settled_to)
+        await write_payouts(connection, change.account.id, change.facts, change.state.settled_to)
     await sync_blocks(connection, [(change.state, change.account.trackers) for change in changes])
 
 

@@ -46,6 +46,16 @@ async def account_named(connection: AsyncConnection[Any], name: str) -> AccountR
     return None if row is None else AccountRow(*row)
 
 
+async def account_by_id(connection: AsyncConnection[Any], account_id: int) -> AccountRow | None:
+    """The account of that row."""
+    row = await (
+        await connection.execute(
+            "SELECT id, name, zone, currency FROM core.accounts WHERE id = %s", [account_id]
+        )
+    ).fetchone()
+    return None if row is None else AccountRow(*row)
+
+
 async def account_of_tracker(connection: AsyncConnection[Any], unique_id: str) -> AccountRow | None:
     """Who has the tracker of that identifier; None where it is not connected."""
     row = await (await connection.execute(ACCOUNT_OF_TRACKER, [unique_id])).fetchone()

@@ -97,9 +97,15 @@ class BillingStore:
         self._settings = settings
 
     async def act(
-        self, connection: AsyncConnection[Any], account_id: int, command: AnyCommand, now: datetime
+        self,
+        connection: AsyncConnection[Any],
+        account_id: int,
+        command: AnyCommand,
+        now: datetime,
+        *,
+        then: Sequence[AnyCommand] = (),
     ) -> Outcome:
-        """Settle, then carry out. Raises UnknownAccountError; a refusal is an answer."""
+        """Settle, then carry out, and ``then`` what goes with it. Raises UnknownAccountError; a refusal is an answer."""
         async with connection.transaction():
             account, tariffs = await self._lock(connection, account_id)
             state = await self._with_ids(connection, account, command)
@@ -109,7 +115,7 @@ class BillingStore:
                 outcome = replace(outcome, state=state, facts=(*outcome.facts, *facts))
             else:
                 state, facts = reconciled(state, account.devices, now)
-                outcome = act(state, command, now)
+                outcome = act(state, command, now, then)
                 outcome = replace(outcome, facts=(*facts, *outcome.facts))
             await save(connection, [Change(account, outcome.state, outcome.facts)], tariffs)
             if isinstance(command, Convert | Reprioritise) and isinstance(outcome.answer, Done):

@@ -18,9 +18,10 @@ from tracker_server.gate import Block, BlockReason, Hidden, decide
 # now. Added again by the account that had it last: nobody was in between, so what bounded it then bounds
 # it now, and what the tracker kept or the quarantine holds meanwhile is its owner's.
 ADD = """
-INSERT INTO core.devices (unique_id, account_id, name, priority, test, owned_since)
+INSERT INTO core.devices (unique_id, account_id, name, priority, test, owned_since, created_at)
 SELECT n.unique_id, n.account_id, n.name, n.priority, n.test,
-       CASE WHEN f.account_id = n.account_id THEN f.owned_since WHEN f.account_id IS NOT NULL THEN now() END
+       CASE WHEN f.account_id = n.account_id THEN f.owned_since WHEN f.account_id IS NOT NULL THEN now() END,
+       coalesce(%s::timestamptz, now())
 FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::integer[], %s::boolean[])
      AS n (unique_id, account_id, name, priority, test)
 LEFT JOIN LATERAL (
@@ -148,8 +149,11 @@ async def rows_of(connection: AsyncConnection[Any], unique_id: str) -> list[Devi
         return [_device(row) for row in await cursor.fetchall()]
 
 
-async def add_devices(connection: AsyncConnection[Any], new: Sequence[NewDevice]) -> dict[str, int]:
-    """Add them all; answers the ids by identifier. An identifier that is connected already is left out.
+async def add_devices(
+    connection: AsyncConnection[Any], new: Sequence[NewDevice], *, created_at: datetime | None = None
+) -> dict[str, int]:
+    """Add them all; answers the ids by identifier. An identifier that is connected already is left out. ``created_at``:
+    when billing connected them, where it did so before; else now.
 
     Raises TestDeviceExistsError, and adds none, where an account would have two test trackers.
     """
@@ -158,6 +162,7 @@ async def add_devices(connection: AsyncConnection[Any], new: Sequence[NewDevice]
             added = await connection.execute(
                 ADD,
                 [
+                    created_at,
                     [one.unique_id for one in new],
                     [one.account_id for one in new],
                     [one.name for one in new],
