@@ -19,8 +19,9 @@ from tracker_server.alerts.rules import (
     quiet_of,
     told,
 )
-from tracker_server.alerts.schedule import active_at, quiet_until
+from tracker_server.alerts.schedule import quiet_until
 from tracker_server.model.event import EventType
+from tracker_server.model.schedule import active_at
 
 WORKDAYS = """BEGIN:VCALENDAR
 VERSION:2.0

@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from tracker_server.alerts.letters import LANGUAGES, Language
-from tracker_server.alerts.schedule import ScheduleError, active_at, check_calendar, quiet_until
+from tracker_server.alerts.schedule import quiet_until
 from tracker_server.model.event import EventType
+from tracker_server.model.schedule import ScheduleError, active_at, check_calendar
 
 ALL_EVENTS: Final = "allEvents"  # the word that clients of this field have for it
 KINDS: Final = frozenset({ALL_EVENTS, *EventType})

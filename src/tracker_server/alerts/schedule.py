@@ -1,60 +1,8 @@
-"""When a rule is in force: calendars in iCalendar, and quiet times of the day. Pure; calendars are read once a day each."""
+"""Quiet times of the day. Pure; calendars are ``model.schedule``'s."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from functools import lru_cache
-from typing import Any, Final
-from zoneinfo import ZoneInfo
-
-CALENDAR_CHARACTERS_MAX: Final = 100_000
-DAYS_KEPT_MAX: Final = 2_000  # (calendar, day) pairs whose times are remembered
-
-
-class ScheduleError(ValueError):
-    """A calendar that cannot be read."""
-
-
-def active_at(calendar: str, zone: str, at: datetime) -> bool:
-    """Whether an event of the calendar lasts at a moment; its first instant counts, its last does not. Times
-    without a zone of their own are those of ``zone``. Raises ScheduleError.
-    """
-    local = at.astimezone(ZoneInfo(zone))
-    return any(begins <= at < ends for begins, ends in _times(calendar, zone, local.date()))
-
-
-def check_calendar(text: str) -> None:
-    """Refuse what no day could be read from. Raises ScheduleError."""
-    if len(text) > CALENDAR_CHARACTERS_MAX:
-        raise ScheduleError(f"has {len(text)} characters; at most {CALENDAR_CHARACTERS_MAX} are read")
-    _times(text, "UTC", date(2026, 1, 1))
-
-
-@lru_cache(DAYS_KEPT_MAX)
-def _times(calendar: str, zone: str, day: date) -> tuple[tuple[datetime, datetime], ...]:
-    """All that lasts at some moment of a local day."""
-    import icalendar  # heavy, and most rules have no calendar
-    import recurring_ical_events
-
-    here = ZoneInfo(zone)
-    begins = datetime.combine(day, time(), here)
-    try:
-        read: Any = icalendar.Calendar.from_ical(calendar)
-        found: Any = recurring_ical_events.of(read).between(
-            begins.astimezone(UTC), (begins + timedelta(days=1)).astimezone(UTC)
-        )
-        return tuple((_moment(one.start, here), _moment(one.end, here)) for one in found)
-    except Exception as error:
-        # the libraries raise what comes: ValueError, KeyError, their own
-        raise ScheduleError(
-            f"cannot be read as iCalendar: {str(error)[:200] or type(error).__name__}"
-        ) from error
-
-
-def _moment(value: date | datetime, here: tzinfo) -> datetime:
-    if not isinstance(value, datetime):
-        return datetime.combine(value, time(), here)
-    return value if value.tzinfo else value.replace(tzinfo=here)
+from datetime import UTC, datetime, time, timedelta, tzinfo
 
 
 def quiet_until(quiet: tuple[time, time], zone: tzinfo, now: datetime) -> datetime | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tracker_server.api import (
+    alerts,
     attributes,
     commands,
     devices,
@@ -50,6 +51,7 @@ TOPICS: Final = (
     positions,
     events,
     reports,
+    alerts,
     socket,
     payments,
 )

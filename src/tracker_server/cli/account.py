@@ -30,6 +30,7 @@ def add(  # noqa: PLR0913  (each is a flag)
     tariff: str = "Free",
     email: str = "",
     messenger: str = "",
+    phone: str = "",
     language: Language | None = None,
     where: Where = HERE,
 ) -> None:
@@ -51,6 +52,8 @@ def add(  # noqa: PLR0913  (each is a flag)
         Where its notices of payments and blocks are sent.
     messenger
         Its number or name with the messenger that notices.messenger_url sets up.
+    phone
+        Where SMS of its alerts go, unless a rule names others.
     language
         What it is written to in: en, es or ru. Default: the setting notices.language.
     """
@@ -62,7 +65,9 @@ def add(  # noqa: PLR0913  (each is a flag)
     zone = zone if zone is not None else loaded.settings.billing.zone
     currency = currency if currency is not None else loaded.settings.billing.currency
     _check(zone, currency)
-    contact = Contact(_email(email), _messenger(messenger), language or loaded.settings.notices.language)
+    contact = Contact(
+        _email(email), _messenger(messenger), language or loaded.settings.notices.language, _phone(phone)
+    )
 
     async def main() -> None:
         async with database(loaded) as home, await home.connect(Role.CORE) as connection:
@@ -91,6 +96,7 @@ def set_(  # noqa: PLR0913  (each is a flag)
     *,
     email: str | None = None,
     messenger: str | None = None,
+    phone: str | None = None,
     language: Language | None = None,
     address: str | None = None,
     country: str | None = None,
@@ -110,6 +116,8 @@ def set_(  # noqa: PLR0913  (each is a flag)
         Where its notices are sent; an empty text takes the address away.
     messenger
         Its number or name with the messenger; an empty text takes it away.
+    phone
+        Where SMS of its alerts go; an empty text takes it away.
     language
         What it is written to in: en, es or ru.
     address
@@ -126,6 +134,7 @@ def set_(  # noqa: PLR0913  (each is a flag)
         wrong("nothing to change: say --email, --messenger, --language, --address, --country or --tax-id")
     new_email = None if email is None else _email(email)
     new_messenger = None if messenger is None else _messenger(messenger)
+    new_phone = None if phone is None else _phone(phone)
     new_country = None if country is None else _country(country)
     new_address = None if address is None else _address(address)
     loaded = where.load()
@@ -137,7 +146,12 @@ def set_(  # noqa: PLR0913  (each is a flag)
             connection.transaction(),
         ):
             contact = await set_contact(
-                connection, name, email=new_email, messenger=new_messenger, language=language
+                connection,
+                name,
+                email=new_email,
+                messenger=new_messenger,
+                language=language,
+                phone=new_phone,
             )
             if contact is not None:
                 bearer = await set_bearer(connection, name, address=new_address, country=new_country)
@@ -148,7 +162,7 @@ def set_(  # noqa: PLR0913  (each is a flag)
             refused(f"NAME: there is no account named {name!r}; `tracker-server account list` tells them all")
         tell(
             f"account {name!r}: e-mail {contact.email or 'none'}, messenger {contact.messenger or 'none'}, "
-            f"language {contact.language}"
+            f"phone {contact.phone or 'none'}, language {contact.language}"
         )
 
     run(main)
@@ -185,6 +199,10 @@ def _email(text: str) -> str:
 
 def _messenger(text: str) -> str:
     return recipient_of("messenger", "--messenger", text) if text else ""
+
+
+def _phone(text: str) -> str:
+    return recipient_of("sms", "--phone", text) if text else ""
 
 
 def _check(zone: str, currency: str) -> None:

@@ -13,6 +13,7 @@ from cyclopts import App
 
 from tracker_server import __version__
 from tracker_server.cli.account import app as account
+from tracker_server.cli.alert import app as alert
 from tracker_server.cli.backup import app as backup
 from tracker_server.cli.billing import billing
 from tracker_server.cli.command import app as command
@@ -51,6 +52,7 @@ app.command(mqtt)
 app.command(quarantine)
 app.command(tariff)
 app.command(billing)
+app.command(alert)
 app.command(outbox)
 app.command(db)
 app.command(backup)

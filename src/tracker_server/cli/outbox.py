@@ -176,9 +176,9 @@ def send_test(
     Parameters
     ----------
     channel
-        email or messenger.
+        email, sms, messenger or webhook.
     to
-        An address, or what the messenger's service takes as recipient.
+        An address, a number, a URL, or what the messenger's service takes as recipient.
     language
         The message's language.
     """

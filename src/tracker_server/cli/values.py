@@ -72,12 +72,14 @@ def line_of_text(flag: str, text: str, characters_max: int) -> str:
 
 
 def recipient_of(channel: str, flag: str, text: str) -> str:
-    """An e-mail address, or what a messenger's service takes as recipient; or exit 2."""
-    from tracker_server.model.address import email, messenger
+    """An e-mail address, a number, a URL, or what a messenger's service takes as recipient; or exit 2."""
+    from tracker_server.model.address import email, messenger, phone, url
     from tracker_server.model.money import InvalidValueError
 
+    if channel == "messenger" and "://" in text:
+        return text
     try:
-        return email(text, flag) if channel == "email" else messenger(text, flag)
+        return {"email": email, "sms": phone, "webhook": url}.get(channel, messenger)(text, flag)
     except InvalidValueError as error:
         wrong(str(error))
 

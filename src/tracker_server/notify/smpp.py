@@ -286,6 +286,17 @@ def _session_class() -> Any:
     known = {status.value for status in SmppCommandStatus}
 
     class Session(ESME):
+        async def connect(self) -> None:
+            if self._writer is not None:
+                self._writer.close()
+            await super().connect()
+
+        async def _disconnect(self) -> None:
+            writer = self._writer
+            await super()._disconnect()
+            if writer is not None:
+                writer.close()
+
         async def _get_pdu(self) -> tuple[bytes, Any]:
             assert self._reader is not None
             head = await self._reader.readexactly(PDU_HEADER_LENGTH)

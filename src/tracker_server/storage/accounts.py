@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 ACCOUNTS = """
-SELECT a.id, a.name, a.zone, a.currency, t.name AS tariff, a.email, a.messenger, a.language,
+SELECT a.id, a.name, a.zone, a.currency, t.name AS tariff, a.email, a.messenger, a.phone, a.language,
        a.address, a.country, a.tax_id, count(d.id) AS trackers, a.created_at
 FROM core.accounts a
 JOIN core.tariffs t ON t.id = a.tariff_id
@@ -20,7 +20,7 @@ GROUP BY a.id, t.id
 ORDER BY a.name
 """
 COLUMNS = (
-    "id", "name", "zone", "currency", "tariff", "email", "messenger", "language", "trackers", "created_at",
+    "id", "name", "zone", "currency", "tariff", "email", "messenger", "phone", "language", "trackers", "created_at",
     "address", "country", "tax_id",
 )  # fmt: skip
 
@@ -38,6 +38,7 @@ class Contact(Struct, frozen=True):
     email: str = ""
     messenger: str = ""
     language: str = "en"
+    phone: str = ""
 
 
 NOBODY = Contact()
@@ -66,8 +67,8 @@ async def add_account(
 ) -> int:
     """A new customer's id. Raises AccountExistsError."""
     added = await connection.execute(
-        "INSERT INTO core.accounts (name, zone, currency, tariff_id, email, messenger, language)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO NOTHING RETURNING id",
+        "INSERT INTO core.accounts (name, zone, currency, tariff_id, email, messenger, language, phone)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO NOTHING RETURNING id",
         [
             name,
             zone,
@@ -76,6 +77,7 @@ async def add_account(
             contact.email or None,
             contact.messenger or None,
             contact.language,
+            contact.phone or None,
         ],
     )
     row = await added.fetchone()
@@ -91,13 +93,15 @@ async def set_contact(
     email: str | None = None,
     messenger: str | None = None,
     language: str | None = None,
+    phone: str | None = None,
 ) -> Contact | None:
     """Change what is not None; answers what it is now, None where there is no such account. Messages that wait
     for an address that changed go to the new one; where it is taken away, they wait and fail as the old.
     """
     async with connection.transaction():
         found = await connection.execute(
-            "SELECT id, coalesce(email, ''), coalesce(messenger, ''), language FROM core.accounts"
+            "SELECT id, coalesce(email, ''), coalesce(messenger, ''), language, coalesce(phone, '')"
+            " FROM core.accounts"
             " WHERE name = %s FOR UPDATE",
             [name],
         )
@@ -110,13 +114,14 @@ async def set_contact(
             before.email if email is None else email,
             before.messenger if messenger is None else messenger,
             before.language if language is None else language,
+            before.phone if phone is None else phone,
         )
         await connection.execute(
-            "UPDATE core.accounts SET email = %s, messenger = %s, language = %s WHERE id = %s",
-            [after.email or None, after.messenger or None, after.language, account_id],
+            "UPDATE core.accounts SET email = %s, messenger = %s, language = %s, phone = %s WHERE id = %s",
+            [after.email or None, after.messenger or None, after.language, after.phone or None, account_id],
         )
-        for channel in ("email", "messenger"):
-            was, now = getattr(before, channel), getattr(after, channel)
+        for channel, field in (("email", "email"), ("messenger", "messenger"), ("sms", "phone")):
+            was, now = getattr(before, field), getattr(after, field)
             if was and now and was != now:
                 await connection.execute(REROUTE, [now, account_id, channel, was])
         return after

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final, LiteralString
 
 import msgspec
 from msgspec.structs import replace
@@ -62,10 +62,36 @@ WHERE d.removed_at IS NULL AND (%(ids)s::bigint[] IS NULL OR d.account_id = ANY(
 GROUP BY 1, 2
 """
 LIST = """
-SELECT r.id, a.name AS account, r.name, r.enabled, r.rule, r.created_at, r.changed_at
+SELECT r.id, a.name AS account, r.name, r.enabled, r.rule, r.created_at, r.changed_at,
+       ARRAY(SELECT d.unique_id FROM core.devices d WHERE d.id IN (
+                 SELECT value::bigint FROM jsonb_array_elements_text(coalesce(r.rule -> 'device_ids', '[]'))
+                 UNION SELECT l.owner_id FROM core.links l
+                 WHERE l.kind = 'notification' AND l.object_id = r.id AND l.owner = 'device') ORDER BY 1) AS devices,
+       ARRAY(SELECT g.name FROM core.groups g WHERE g.id IN (
+                 SELECT value::bigint FROM jsonb_array_elements_text(coalesce(r.rule -> 'group_ids', '[]'))
+                 UNION SELECT l.owner_id FROM core.links l
+                 WHERE l.kind = 'notification' AND l.object_id = r.id AND l.owner = 'group') ORDER BY 1) AS groups,
+       ARRAY(SELECT f.name FROM core.fences f WHERE f.id IN (
+                 SELECT value::bigint FROM jsonb_array_elements_text(coalesce(r.rule -> 'fence_ids', '[]'))) ORDER BY 1) AS fences
 FROM core.alert_rules r JOIN core.accounts a ON a.id = r.account_id
 WHERE (%(account)s::text IS NULL OR a.name = %(account)s) AND (%(id)s::bigint IS NULL OR r.id = %(id)s)
 ORDER BY r.id
+"""
+NAMED: Final[dict[str, LiteralString]] = {
+    "account": "SELECT name, id FROM core.accounts WHERE name = ANY(%(names)s)",
+    "device": """SELECT d.unique_id, d.id FROM core.devices d JOIN core.accounts a ON a.id = d.account_id
+                 WHERE a.name = %(account)s AND d.removed_at IS NULL AND d.unique_id = ANY(%(names)s)""",
+    "group": """SELECT g.name, g.id FROM core.groups g JOIN core.accounts a ON a.id = g.account_id
+                WHERE a.name = %(account)s AND g.name = ANY(%(names)s)""",
+    "fence": """SELECT f.name, f.id FROM core.fences f JOIN core.accounts a ON a.id = f.account_id
+                WHERE a.name = %(account)s AND f.removed_at IS NULL AND f.name = ANY(%(names)s)""",
+    "user": """SELECT lower(u.email), u.id FROM core.users u JOIN core.accounts a ON a.id = u.account_id
+               WHERE a.name = %(account)s AND lower(u.email) = ANY(%(names)s)""",
+}
+SIGNING_KEY = "SELECT webhook_secret FROM core.accounts WHERE name = %s"
+ANOTHER_KEY = """
+UPDATE core.accounts SET webhook_secret = replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '')
+WHERE name = %s RETURNING webhook_secret
 """
 
 
@@ -194,10 +220,30 @@ async def rules_of(connection: AsyncConnection[Any], account_ids: Collection[int
 async def listed(
     connection: AsyncConnection[Any], account: str | None = None, rule_id: int | None = None
 ) -> list[dict[str, Any]]:
-    """Rules for a list: id, account, name, enabled, rule (JSON's values), created_at, changed_at."""
+    """Rules for a list: id, account, name, enabled, rule (JSON's values), created_at, changed_at, and the names of
+    its trackers, groups and fences.
+    """
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(LIST, {"account": account, "id": rule_id})
         return await cursor.fetchall()
+
+
+async def numbers_of(
+    connection: AsyncConnection[Any], kind: str, account: str, names: Collection[str]
+) -> dict[str, list[int]]:
+    """The ids of an account's things by their names; two fences may have one name. ``kind``: a key of ``NAMED``."""
+    found: dict[str, list[int]] = {}
+    if names:
+        rows = await connection.execute(NAMED[kind], {"account": account, "names": list(names)})
+        for name, number in await rows.fetchall():
+            found.setdefault(name, []).append(number)
+    return found
+
+
+async def webhook_secret(connection: AsyncConnection[Any], account: str, *, new: bool = False) -> str | None:
+    """What an account's webhooks are signed with; None where there is no such account."""
+    row = await (await connection.execute(ANOTHER_KEY if new else SIGNING_KEY, [account])).fetchone()
+    return row[0] if row else None
 
 
 def _json(rule: Rule) -> Jsonb:

@@ -1,0 +1,188 @@
+"""SMS by SMPP, against the npm package ``smpp``: parts, alphabets, receipts, throttling, broken lines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator, Sequence
+from datetime import datetime
+
+import pytest
+
+from tests.servers.smpp_server import SmppServer
+from tests.servers.waiting import wait_until
+from tracker_server.billing.sms import segments
+from tracker_server.config_alerts import Smpp
+from tracker_server.notify.smpp import SmppProvider, names_of, parts_of
+from tracker_server.pipeline.dispatcher import PermanentError, TemporaryError
+
+TO = "+34600111222"
+CYRILLIC = "Ж" * 71
+
+
+@pytest.fixture(scope="module")
+def shared() -> Generator[SmppServer]:
+    with SmppServer().running() as server:
+        yield server
+
+
+@pytest.fixture
+def peer(shared: SmppServer) -> SmppServer:
+    shared.behave(receipt="none", statuses=[], silent=False, refuseBind=False)
+    shared.told.clear()
+    return shared
+
+
+class Noted:
+    """What the outbox would write down."""
+
+    def __init__(self) -> None:
+        self.receipts: list[tuple[Sequence[str], str]] = []
+        self.known = True
+        self.heard = asyncio.Event()
+
+    async def __call__(self, names: Sequence[str], state: str, at: datetime) -> bool:
+        self.receipts.append((names, state))
+        self.heard.set()
+        return self.known
+
+
+@pytest.fixture
+def noted() -> Noted:
+    return Noted()
+
+
+@pytest.fixture
+async def provider(peer: SmppServer, noted: Noted) -> AsyncGenerator[SmppProvider]:
+    settings = Smpp(
+        host="127.0.0.1",
+        port=peer.port,
+        system_id="tracker",
+        password="secret",
+        timeout_s=2.0,
+        per_second=500,
+    )
+    made = SmppProvider(settings, "Norte", noted)
+    yield made
+    await made.close()
+
+
+async def test_a_short_message_is_one_part_in_the_default_alphabet(
+    peer: SmppServer, provider: SmppProvider
+) -> None:
+    await provider.ready()
+    names = await provider.submit(TO, "Van 3 has entered Depot: 10 € {ok}", "k")
+    (part,) = peer.wait_for(1)
+    assert (part["to"], part["from"], part["coding"], part["ton"]) == ("34600111222", "Norte", 0, 1)
+    assert part["text"] == "Van 3 has entered Depot: 10 € {ok}"
+    assert names == (part["id"],)
+
+
+async def test_a_long_cyrillic_message_is_two_parts_with_a_header(
+    peer: SmppServer, provider: SmppProvider
+) -> None:
+    await provider.ready()
+    names = await provider.submit(TO, CYRILLIC, "k")
+    first, second = peer.wait_for(2)
+    assert len(names) == 2
+    assert first["coding"] == second["coding"] == 8
+    assert first["text"] + second["text"] == CYRILLIC
+    reference = first["udh"][0][2]
+    assert [part["udh"] for part in (first, second)] == [[[0, 3, reference, 2, 1]], [[0, 3, reference, 2, 2]]]
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 160, "a" * 161, "€" * 80, "€" * 81, "a" * 152 + "€b", CYRILLIC, "😀" * 36, ""]
+)
+def test_parts_are_those_that_are_charged(text: str) -> None:
+    parts, _ = parts_of(text, 7)
+    assert len(parts) == segments(text)
+    assert all(len(part) <= 160 for part in parts)
+
+
+async def test_receipts_before_the_answer_late_and_in_decimal(
+    peer: SmppServer, provider: SmppProvider, noted: Noted
+) -> None:
+    await provider.ready()
+    for how, state in (("now", "DELIVRD"), ("failed", "UNDELIV"), ("late", "DELIVRD")):
+        peer.behave(receipt=how)
+        noted.heard.clear()
+        (name,) = await provider.submit(TO, "x", "k")
+        if how == "late":
+            assert not noted.heard.is_set()
+            peer.behave(send=True)
+        async with asyncio.timeout(20):
+            await noted.heard.wait()
+        names, said = noted.receipts[-1]
+        assert name in names, how
+        assert said == state
+
+
+async def test_a_receipt_that_is_not_known_yet_is_noted_again(
+    peer: SmppServer, provider: SmppProvider, noted: Noted
+) -> None:
+    await provider.ready()
+    noted.known = False
+    peer.behave(receipt="now")
+    await provider.submit(TO, "x", "k")
+    async with asyncio.timeout(20):
+        await noted.heard.wait()
+        noted.heard.clear()
+        noted.known = True
+        await noted.heard.wait()
+    assert noted.receipts[0] == noted.receipts[-1]
+
+
+async def test_what_the_server_says_no_to(peer: SmppServer, provider: SmppProvider) -> None:
+    await provider.ready()
+    peer.behave(statuses=[0x58, 0x14, 0x0B, 0x4FF])
+    for error, says in (
+        (TemporaryError, "ESME_RTHROTTLED"),
+        (TemporaryError, "ESME_RMSGQFUL"),
+        (PermanentError, "ESME_RINVDSTADR"),
+        (TemporaryError, "ESME_RUNKNOWNERR"),
+    ):
+        with pytest.raises(error, match=says):
+            await provider.submit(TO, "x", "k")
+    await provider.submit(TO, "x", "k")
+    assert peer.bound == 1, "not even a status of the provider's own breaks the session"
+
+
+async def test_a_server_that_does_not_answer(peer: SmppServer, provider: SmppProvider) -> None:
+    await provider.ready()
+    peer.behave(silent=True)
+    with pytest.raises(TemporaryError, match="did not answer within 2 s"):
+        await provider.submit(TO, "x", "k")
+
+
+async def test_a_broken_line_is_bound_again(peer: SmppServer, provider: SmppProvider) -> None:
+    await provider.ready()
+    peer.behave(drop=True)
+    await asyncio.to_thread(wait_until, "another session", lambda: peer.bound > 1)
+    await provider.ready()
+    await provider.submit(TO, "after", "k")
+    assert peer.wait_for(1)[-1]["text"] == "after"
+
+
+async def test_many_at_once_within_the_window(peer: SmppServer, provider: SmppProvider) -> None:
+    await provider.ready()
+    names = await asyncio.gather(*(provider.submit(TO, f"m{number}", "k") for number in range(40)))
+    assert len({name for (name,) in names}) == 40
+    assert {part["text"] for part in peer.wait_for(40)} == {f"m{number}" for number in range(40)}
+
+
+async def test_a_server_that_is_not_there_or_does_not_let_us_in(peer: SmppServer) -> None:
+    peer.behave(refuseBind=True)
+    settings = Smpp(host="127.0.0.1", port=peer.port, system_id="tracker", password="wrong", timeout_s=1.0)
+    provider = SmppProvider(settings, "", None)
+    try:
+        with pytest.raises(TemporaryError, match="no SMPP session") as caught:
+            await provider.ready()
+        assert caught.value.down
+    finally:
+        await provider.close()
+
+
+def test_names_in_hexadecimal_and_decimal() -> None:
+    assert "4096" in names_of("1000")
+    assert "1000" in names_of("4096")
+    assert "abc-1" in names_of("abc-1")
