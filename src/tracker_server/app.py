@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from tracker_protocols.model import DeviceKey
 from tracker_server.api.access import Access
 from tracker_server.api.app import Readiness, make_app
 from tracker_server.api.call import Services
@@ -21,6 +22,7 @@ from tracker_server.config import Settings, install_payloads
 from tracker_server.listeners.broker import brokers_of
 from tracker_server.listeners.broker_gmqtt import GmqttSubscriber
 from tracker_server.listeners.mqtt.endpoint import MqttEndpoint
+from tracker_server.listeners.outward import Outward
 from tracker_server.listeners.payloads import Routes
 from tracker_server.listeners.server import ListenError, Listeners
 from tracker_server.live.hub import Hub
@@ -52,6 +54,7 @@ from tracker_server.storage.live_relay import LiveRelay
 from tracker_server.storage.maintenance import Maintenance, set_compression
 from tracker_server.storage.migrate import Migration, bootstrap, migrate
 from tracker_server.storage.mqtt_feed import MqttFeed
+from tracker_server.storage.mqtt_outward import set_publishing
 from tracker_server.storage.notice_clock import NoticeClock
 from tracker_server.storage.outbox import Outbox
 from tracker_server.storage.payouts import PayoutClock
@@ -84,6 +87,11 @@ async def prepare(database: Database, settings: Settings) -> list[Migration]:
         )
         await set_gate(owner, hide_history=settings.billing.hide_history_while_blocked)
         await set_seller(owner, seller_of(settings))
+        publish = settings.mqtt.publish
+        kinds = publish.kinds if publish.url else ""
+        await set_publishing(
+            owner, positions="position" in kinds, events="event" in kinds or "state" in kinds
+        )
         compression = await set_compression(owner, settings.storage.compress_after_days)
         log.debug("compression", state=compression)
         return done
@@ -134,7 +142,7 @@ class Server:
         self.command_desk = CommandDesk(self.database, self.ingest, self.trackers)
         mqtt_book = Book()
         self.mqtt_feed = MqttFeed(self.database, mqtt_book)
-        self.mqtt = MqttEndpoint(settings, self.ingest, self.listeners.common, mqtt_book)
+        self.mqtt = MqttEndpoint(settings, self.ingest, self.listeners.common, mqtt_book, self._lost)
         self.brokers = brokers_of(
             settings.mqtt.broker,
             settings.mqtt.brokers,
@@ -143,6 +151,8 @@ class Server:
             Routes(settings.mqtt.routes),
             self.metrics,
         )
+        publish = settings.mqtt.publish
+        self.outward = Outward(publish, self.database, self.metrics) if publish.url else None
         self.feed = TrackerFeed(self.database, self.trackers, self.metrics, self.hub.touch)
         self.alert_book = AlertBook(link_of(settings))
         self.alert_feed = AlertFeed(self.database, self.alert_book)
@@ -176,6 +186,11 @@ class Server:
             self.database, BillingStore(settings_of(settings.billing)), self.metrics, self.gateways
         )
         self._stop = asyncio.Event()
+
+    def _lost(self, devices: Iterable[DeviceKey]) -> None:
+        """These have told by a last will that they are gone."""
+        for tracker in filter(None, map(self.trackers.find, devices)):
+            self.contact_clock.lost(tracker)
 
     def stop(self) -> None:
         """Begin to drain."""
@@ -232,6 +247,8 @@ class Server:
             beside.append(tasks.create_task(self.listeners.sweep()))
             beside.append(tasks.create_task(self.mqtt.sweep()))
             beside += [tasks.create_task(broker.run()) for broker in self.brokers]
+            if self.outward is not None:
+                beside.append(tasks.create_task(self.outward.run()))
             api = self._open_api(tasks)
             for address in (*self.listeners.open_addresses, *self.mqtt.open_addresses):
                 tls = " (TLS)" if address.tls else ""

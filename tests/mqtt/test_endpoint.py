@@ -59,6 +59,15 @@ def told(running: Running, unique_id: str) -> list[dict[str, Any]]:
     )
 
 
+def events(running: Running, unique_id: str) -> list[str]:
+    rows = query(
+        running.dsn,
+        "SELECT e.type FROM core.events e JOIN core.devices d ON d.id = e.device_id WHERE d.unique_id = %s",
+        [unique_id],
+    )
+    return [row["type"] for row in rows]
+
+
 @pytest.mark.parametrize("version", [OLD, NEW], ids=["3.1.1", "5"])
 @pytest.mark.parametrize("qos", [1, 2])
 def test_what_is_acknowledged_is_stored(running: Running, version: MQTTProtocolVersion, qos: int) -> None:
@@ -270,6 +279,7 @@ def test_the_last_will_tells_that_it_is_offline(running: Running) -> None:
     socket_of_it.shutdown(socket.SHUT_RDWR)
     (row,) = wait_until("the will", lambda: told(running, topic))
     assert row["attributes"] == {"status": "offline"}
+    wait_until("the event", lambda: "deviceOffline" in events(running, topic))
     lost.close()
 
 

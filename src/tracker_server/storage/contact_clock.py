@@ -75,12 +75,19 @@ class ContactClock:
         self._begun_us = micros(now())
         self._due: list[tuple[int, int, str]] = []
         self._watched: set[tuple[int, str]] = set()
+        self._lost: dict[int, int] = {}  # tracker to when it was heard last
         self._wake = asyncio.Event()
 
     def watch(self, tracker: Tracker) -> None:
         """Look at it when its silence would be long enough, if it is silent from now on."""
         for kind, after_s in self._limits(tracker):
             self._push(tracker, kind, after_s)
+
+    def lost(self, tracker: Tracker) -> None:
+        """It has told by a last will that it is gone: offline at once, unless it has spoken since."""
+        if tracker.id is not None:
+            self._lost[tracker.id] = tracker.contact_us
+            self._wake.set()
 
     def _limits(self, tracker: Tracker) -> list[tuple[EventType, float]]:
         settings = self._stage.settings_of(tracker)
@@ -106,6 +113,11 @@ class ContactClock:
         """The silences that have lasted long enough by now; those who spoke meanwhile are looked at later."""
         now_us = micros(self._now())
         found: list[Silence] = []
+        while self._lost and len(found) < AT_ONCE_MAX:
+            device_id, heard_us = self._lost.popitem()
+            tracker = self._trackers.by_id(device_id)
+            if tracker is not None and tracker.online and tracker.contact_us == heard_us:
+                found.append(Silence(tracker, EventType.DEVICE_OFFLINE, heard_us, heard_us))
         while self._due and self._due[0][0] <= now_us and len(found) < AT_ONCE_MAX:
             _, device_id, name = heapq.heappop(self._due)
             self._watched.discard((device_id, name))
@@ -146,7 +158,7 @@ class ContactClock:
 
     async def _sleep(self) -> None:
         self._wake.clear()
-        wait_s = SLEEP_S_MAX
+        wait_s = 0.0 if self._lost else SLEEP_S_MAX
         if self._due:
             wait_s = min(max((self._due[0][0] - micros(self._now())) / SECOND_US, 0.0), SLEEP_S_MAX)
         try:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 import msgspec
 import structlog
 
 from tracker_protocols.json import JSON
+from tracker_protocols.model import DeviceKey, Frame
 from tracker_protocols.protocol import Transport
 from tracker_server.config import Settings
 from tracker_server.config_mqtt import Mqtt
-from tracker_server.listeners.mqtt.connection import MqttConnection, will_frame
+from tracker_server.listeners.mqtt.connection import MqttConnection, owing, will_frame
 from tracker_server.listeners.payloads import Routes, Talk, fallback_of
 from tracker_server.listeners.server import (
     BACKLOG,
@@ -33,9 +34,6 @@ from tracker_server.pipeline.mqtt_book import Book, Mail
 from tracker_server.pipeline.replay import NobodyListens
 from tracker_server.pipeline.session import Session
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 log = structlog.get_logger(__name__)
 
 ENDPOINT: Final = msgspec.structs.replace(
@@ -46,15 +44,33 @@ ENDPOINT: Final = msgspec.structs.replace(
 WILL_DELAY_S_MAX: Final = 86_400
 
 
+class LastWords(NobodyListens):
+    """The wire of a will: nobody hears the answer, but it says that the will is stored."""
+
+    def __init__(self, stored: Callable[[], None]) -> None:
+        self._stored = stored
+
+    def send(self, *replies: bytes) -> None:
+        self._stored()
+
+
 class MqttShared(Shared):
     """What all clients of the endpoint share."""
 
-    __slots__ = ("book", "clients", "refused", "routes", "settings")
+    __slots__ = ("book", "clients", "lost", "refused", "routes", "settings")
 
-    def __init__(self, settings: Mqtt, ingest: Ingest, common: Common, book: Book) -> None:
+    def __init__(
+        self,
+        settings: Mqtt,
+        ingest: Ingest,
+        common: Common,
+        book: Book,
+        lost: Callable[[Iterable[DeviceKey]], None],
+    ) -> None:
         super().__init__(ENDPOINT, Transport.MQTT, ingest, common, proxy=settings.proxy_protocol)
         self.settings = settings
         self.book = book
+        self.lost = lost
         self.routes = Routes(settings.routes)
         self.clients: dict[str, MqttConnection] = {}
         self.refused = common.metrics.mqtt_refused
@@ -91,7 +107,10 @@ class MqttShared(Shared):
             protocol, frame = will_frame(talk, will, fallback_of(who), now)
             if not all(m.device is None or self.book.may_speak(who, m.device) for m in frame.messages):
                 return
-            session = Session(protocol, self.transport, client.session.remote, NobodyListens())
+            devices = {m.device for m in frame.messages if m.device is not None}
+            words = LastWords(lambda: self.lost(devices))
+            session = Session(protocol, self.transport, client.session.remote, words)
+            frame = Frame(frame.data, owing(frame.messages, b"stored"))
             self.ingest.receive(session, [frame], now)
         except Exception:
             self.metrics.faults.inc()
@@ -106,9 +125,17 @@ class MqttShared(Shared):
 
 
 class MqttEndpoint:
-    """Opens what the settings name."""
+    """Opens what the settings name. ``lost`` is told of devices whose last will is stored."""
 
-    def __init__(self, settings: Settings, ingest: Ingest, common: Common, book: Book) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        ingest: Ingest,
+        common: Common,
+        book: Book,
+        lost: Callable[[Iterable[DeviceKey]], None] = lambda _: None,
+    ) -> None:
+        self._lost = lost
         self._mqtt = settings.mqtt
         self._ingest = ingest
         self._common = common
@@ -122,7 +149,7 @@ class MqttEndpoint:
         from tracker_server.listeners.mqtt.websocket import WebSocketConnection
 
         mqtt = self._mqtt
-        shared = self._shared = MqttShared(mqtt, self._ingest, self._common, self._book)
+        shared = self._shared = MqttShared(mqtt, self._ingest, self._common, self._book, self._lost)
         self._book.on_mail = shared.deliver
         ways: list[tuple[str, str, int, Callable[[], MqttConnection], bool]] = [
             ("mqtt", "port", mqtt.port, lambda: MqttConnection(shared), False),
