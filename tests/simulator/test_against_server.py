@@ -63,6 +63,28 @@ def test_what_is_in_the_ledger_is_stored_once(
     assert report["fixes"]["answered"] == 8 * 55
 
 
+@pytest.mark.parametrize("spoken", ["owntracks", "mqtt-json"])
+def test_a_fleet_over_mqtt_loses_nothing_when_the_server_is_killed(
+    spoken: str, server: Servers, postgres_dsn: str, tmp_path: Path
+) -> None:
+    """Every PUBACK in the ledger is a row, once, though the server was killed in the middle."""
+    running = server(REGISTER, dsn=postgres_dsn, protocols=["mqtt"])
+    asked = command(running, "mqtt", "--devices", "8", "--fixes", "300", "--window", "5", "--reconnect")
+    asked[asked.index("--protocol") + 1] = spoken
+    asked += ["--rate", "800", "--ledger", str(tmp_path / "ledger")]
+    with subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as fleet:
+        wait_until("some to be stored", lambda: sum(stored(running).values()) > 100)
+        running.kill()
+        running.launch()
+        said, _ = fleet.communicate(timeout=90)
+    assert fleet.returncode == 0, said
+    lines = (tmp_path / "ledger").read_text().splitlines()
+    assert len(lines) == 8 * 300
+    rows = stored(running)
+    assert set(rows) == set(lines)
+    assert set(rows.values()) == {1}
+
+
 @pytest.mark.parametrize("protocol", ["h02", "t55"])
 def test_what_wants_no_answer_is_stored_too(protocol: str, server: Servers, postgres_dsn: str) -> None:
     running = server(REGISTER, dsn=postgres_dsn, protocols=[protocol])

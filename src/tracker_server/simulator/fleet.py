@@ -32,6 +32,7 @@ KINDS: dict[Transport, type[Conversation]] = {
     Transport.TCP: FrameConversation,
     Transport.UDP: DatagramConversation,
     Transport.HTTP: HttpConversation,
+    Transport.MQTT: FrameConversation,
 }
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from tracker_protocols import BY_NAME
 from tracker_protocols.protocol import Protocol, Transport
+from tracker_server.simulator import mqtt
 from tracker_server.simulator.habits import Habits
 from tracker_server.simulator.plan import Plan, PlanError, check, default_start
 
@@ -152,7 +153,7 @@ def _plan(
         protocol=spoken,
         host=host,
         port=port,
-        transport=_transport(family.transport) if family.transport else spoken.transports[0],
+        transport=_transport_of(family, spoken),
         devices=devices,
         fixes=family.fixes,
         packet=family.packet,
@@ -177,8 +178,14 @@ def _plan(
     return check(made, now)
 
 
+def _transport_of(family: Family, spoken: Protocol) -> Transport:
+    if family.transport:
+        return _transport(family.transport)
+    return Transport.MQTT if family.protocol in mqtt.NAMES else spoken.transports[0]
+
+
 def _protocol(name: str) -> Protocol:
-    spoken = BY_NAME.get(name)
+    spoken = BY_NAME.get(mqtt.NAMES.get(name, name))
     if spoken is None:
         raise PlanError(f"--protocol: no protocol is named {name!r}; `tracker-server protocols` lists them")
     return spoken
@@ -197,7 +204,9 @@ def _place(family: Family) -> tuple[str, int]:
     host = family.target.removeprefix("[").removesuffix("]")
     if not host or (host.rpartition(":")[2].isdecimal() and host.count(":") == 1):
         raise PlanError(f"target: {family.target!r} is not a host; a port stands in each family as port")
-    port = _protocol(family.protocol).port if family.port is None else family.port
+    spoken = _protocol(family.protocol)
+    usual = mqtt.PORT if _transport_of(family, spoken) is Transport.MQTT else spoken.port
+    port = usual if family.port is None else family.port
     if not 0 < port <= 65_535:
         raise PlanError(f"port: {port} is not from 1 to 65535")
     return host, port

@@ -9,6 +9,7 @@ from itertools import islice
 from tracker_protocols.model import Attributes, Fix, HttpRequest
 from tracker_protocols.protocol import Transport
 from tracker_protocols.wire.device import HttpDevice
+from tracker_server.simulator import mqtt
 from tracker_server.simulator.habits import Habits
 from tracker_server.simulator.identity import unique_id
 from tracker_server.simulator.plan import Plan
@@ -55,6 +56,8 @@ class Script:
             opening = self._device.login()
         self.login = opening.data if opening else b""
         self.login_answer = opening.answer if opening else b""
+        if plan.transport is Transport.MQTT:
+            self.login, self.login_answer = mqtt.hello(self.unique_id)
         self.first = self.ready = 0
         self.data = self.answers = b""
         self.data_ends = array("Q")
@@ -96,6 +99,10 @@ class Script:
         device, attributes = self._device, self._attributes()
         if isinstance(device, HttpDevice):
             asked = device.report(fixes, attributes)
+            if self._plan.transport is Transport.MQTT:
+                return mqtt.published(
+                    self._plan.protocol.name, self.unique_id, self.made - 1, asked.request.body
+                )
             return http_bytes(asked.request), b"%d" % asked.status
         if self._plan.transport is Transport.UDP:
             outgoing = device.datagram(fixes, attributes)
