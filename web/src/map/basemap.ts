@@ -224,16 +224,20 @@ async function tileLayers(map: MapLibre, config: PageConfig, isDark: boolean): P
     addProtocol("pmtiles", new Protocol({ metadata: true }).tile);
     protocolAdded = true;
   }
-  const header = await new PMTiles(address).getHeader();
+  const archive = new PMTiles(address);
+  const header = await archive.getHeader();
   if (header.tileType !== TileType.Mvt) return raster({ url: `pmtiles://${address}`, maxzoom: header.maxZoom });
   if (!map.getSource("tiles")) {
     map.addSource("tiles", { type: "vector", url: `pmtiles://${address}`, attribution: config.tilesAttribution });
   }
   const { layers, namedFlavor } = await import("@protomaps/basemaps");
   const found = layers("tiles", namedFlavor(isDark ? "dark" : "light"), { lang: language.value });
+  const told = (await archive.getMetadata()) as { vector_layers?: { id: string }[] };
+  const inside = new Set(told.vector_layers?.map((layer) => layer.id));
   return found
+    .filter((layer) => !("source-layer" in layer) || inside.has(String(layer["source-layer"])))
     .filter((layer) => !(layer.layout && "icon-image" in layer.layout)) // pictures would have to be fetched
-    .map((layer) => ({ ...layer, id: `${PREFIX}${layer.id}` }) as LayerSpecification);
+    .map((layer) => ({ ...layer, id: `${PREFIX}tiles-${layer.id}` }) as LayerSpecification);
 }
 
 let turn = 0;

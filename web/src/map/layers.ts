@@ -24,7 +24,7 @@ export function addLayers(map: MapLibre, name: string, layers: readonly LayerWit
   };
 }
 
-export const CORRIDOR_M = 100; // the whole width, where a fence names none
+export const CORRIDOR_M = 50; // the whole width, where a fence names none
 
 export const colourOf = (fence: Geofence): string => {
   const colour = fence.attributes?.color;

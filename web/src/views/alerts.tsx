@@ -5,10 +5,11 @@ import { useSignal } from "@preact/signals";
 import { api } from "../core/api.ts";
 import { devices, geofences, groups } from "../core/fleet.ts";
 import { dateTime } from "../core/format.ts";
+import { zone } from "../core/preferences.ts";
 import { place } from "../core/router.ts";
-import { may, user } from "../core/session.ts";
+import { may } from "../core/session.ts";
 import type { Notification } from "../core/types.ts";
-import { LANGUAGES, t } from "../i18n/index.ts";
+import { language, LANGUAGES, t } from "../i18n/index.ts";
 import { Icon } from "../ui/icon.tsx";
 import {
   Button,
@@ -64,6 +65,28 @@ export default function Alerts() {
 
 const listOf = (text: unknown): string[] =>
   typeof text === "string" ? text.split(",").map((one) => one.trim()).filter(Boolean) : Array.isArray(text) ? text.map(String) : [];
+interface Recipient {
+  channel?: string;
+  to?: string;
+  user?: number;
+}
+
+/** The addresses of a rule as one text; those of users are kept as they are. */
+const addressesOf = (value: unknown): string =>
+  Array.isArray(value) ? value.map((one: Recipient) => one.to ?? "").filter(Boolean).join(", ") : "";
+
+/** An address says by its form which channel it is for. */
+function recipientOf(address: string): Recipient {
+  const channel = /^https?:\/\//i.test(address)
+    ? "webhook"
+    : address.includes("://")
+      ? "messenger"
+      : address.includes("@")
+        ? "email"
+        : "sms";
+  return { channel, to: address };
+}
+
 const numbersOf = (value: unknown): number[] => listOf(value).map(Number).filter(Boolean);
 
 function about(rule: Notification): string {
@@ -163,7 +186,6 @@ function Rules() {
 }
 
 const NEW: Notification = { id: 0, type: "geofenceEnter", always: true, notificators: "web", attributes: {} };
-const CHANNELS = ["web", "mail", "sms", "messenger", "webhook"] as const;
 
 function EditRule({
   rule,
@@ -186,8 +208,8 @@ function EditRule({
   const trackers = useSignal(numbersOf(kept.deviceIds));
   const folders = useSignal(numbersOf(kept.groupIds));
   const everybody = useSignal(!trackers.value.length && !folders.value.length);
-  const recipients = useSignal(listOf(kept.recipients).join(", "));
-  const language = useSignal(typeof kept.language === "string" ? kept.language : "");
+  const recipients = useSignal(addressesOf(kept.recipients));
+  const speaks = useSignal(typeof kept.language === "string" ? kept.language : "");
   const quiet = useSignal(typeof kept.quiet === "string" ? kept.quiet : "");
   const throttle = useSignal(kept.throttle ? String(kept.throttle) : "");
   const about = type.value;
@@ -201,9 +223,10 @@ function EditRule({
     set("fenceIds", fences.value, about.startsWith("geofence") && fences.value.length > 0);
     set("deviceIds", trackers.value, !everybody.value && trackers.value.length > 0);
     set("groupIds", folders.value, !everybody.value && folders.value.length > 0);
-    const people = listOf(recipients.value);
+    const users = Array.isArray(kept.recipients) ? (kept.recipients as Recipient[]).filter((one) => one.user) : [];
+    const people = [...users, ...listOf(recipients.value).map(recipientOf)];
     set("recipients", people, people.length > 0);
-    set("language", language.value, language.value !== "");
+    set("language", speaks.value, speaks.value !== "");
     set("quiet", quiet.value.trim(), quiet.value.trim() !== "");
     set("throttle", Number(throttle.value), Number(throttle.value) > 0);
     const given = { ...rule, type: about, always: everybody.value, notificators: channels.value.join(","), attributes };
@@ -211,7 +234,7 @@ function EditRule({
     say(t("action.saved"));
     await onSaved();
   };
-  const offered = known.value.value?.length ? known.value.value : [...CHANNELS];
+  const offered = (known.value.value ?? ["web"]).filter((one) => one !== "command"); // that one needs a saved command
   return (
     <Dialog wide title={rule.id ? t("alerts.edit") : t("alerts.add")} onClose={onClose} onSubmit={submit}>
       <Select
@@ -265,22 +288,48 @@ function EditRule({
       />
       <TextField
         label={t("alerts.recipients")}
-        hint={t("alerts.recipientsHint", { me: user.value?.email ?? "" })}
+        hint={t("alerts.recipientsHint")}
         value={recipients.value}
         onInput={(value) => (recipients.value = value)}
       />
       <div class="fields">
         <Select
           label={t("field.language")}
-          value={language.value}
+          value={speaks.value}
           options={[["", t("alerts.theirLanguage")], ...Object.entries(LANGUAGES)]}
-          onChange={(value) => (language.value = value)}
+          onChange={(value) => (speaks.value = value)}
         />
         <TextField label={t("alerts.quiet")} hint={t("alerts.quietHint")} placeholder="22:00-07:00" value={quiet.value} onInput={(value) => (quiet.value = value)} />
         <TextField label={t("alerts.throttle")} hint={t("alerts.throttleHint")} type="number" min={0} value={throttle.value} onInput={(value) => (throttle.value = value)} />
       </div>
+      <Preview type={about} alarm={alarms.value[0] ?? ""} language={speaks.value} />
     </Dialog>
   );
+}
+
+/** How an event of that kind would be told. */
+function Preview({ type, alarm, language: wanted }: { type: string; alarm: string; language: string }) {
+  const shown = useRemote(
+    () =>
+      api.post<{ subject: string; sms: string }>("/alerts/preview", {
+        type,
+        alarm: type === "alarm" ? alarm || "sos" : "",
+        language: wanted || language.value,
+        zone: zone.value,
+      }),
+    [type, alarm, wanted],
+  );
+  const told = shown.value.value;
+  return told ? (
+    <div class="notice" aria-live="polite">
+      <Icon name="mail" />
+      <span>
+        <span class="small muted">{t("alerts.preview")}</span>
+        <br />
+        {told.sms}
+      </span>
+    </div>
+  ) : null;
 }
 
 // ------------------------------------------------------------------------------------------------- log, channels

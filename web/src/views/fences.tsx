@@ -4,7 +4,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 
 import { address, api } from "../core/api.ts";
-import { devices, geofences, onEvent, refreshGeofences } from "../core/fleet.ts";
+import { devices, geofences, moved, onEvent, positions, refreshGeofences } from "../core/fleet.ts";
 import { ago, speedNumber, speedUnit, toKnots } from "../core/format.ts";
 import { may } from "../core/session.ts";
 import type { Geofence } from "../core/types.ts";
@@ -15,7 +15,7 @@ import { addFleet } from "../map/fleet-layer.ts";
 import { addLayers, boundsOf, colourOf, CORRIDOR_M, FENCE_LAYERS, featuresOf, widthOf } from "../map/layers.ts";
 import { map, MapButtons, padding, useMap } from "../map/stage.tsx";
 import { Icon, type IconName } from "../ui/icon.tsx";
-import { Button, complain, Confirm, Dialog, Empty, Field, Remote, say, TextField, useRemote } from "../ui/parts.tsx";
+import { Button, complain, Confirm, Dialog, Empty, Field, say, TextField, useRemote } from "../ui/parts.tsx";
 
 interface Inside {
   deviceId: number;
@@ -83,11 +83,12 @@ export default function Fences() {
   const begin = async (what: Drawing) => {
     if (!map.value) return;
     stop.current();
-    drawing.value = what;
+    drawing.value = null;
     stop.current = await draw(map.value, what, (shape) => {
       drawing.value = null;
       editing.value = { ...NEW, area: format(shape) };
     });
+    drawing.value = what;
   };
   const giveUp = () => {
     stop.current();
@@ -274,6 +275,9 @@ function Card({
       }),
     [fence.id],
   );
+  void moved.value; // who is inside comes with each position, since when is asked for
+  const there = [...positions.values()].filter((at) => at.geofenceIds?.includes(fence.id));
+  const since = new Map(inside.value.value?.map((one) => [one.deviceId, one.since]));
   const limit = Number(fence.attributes?.speedLimit);
   return (
     <section class="details" aria-label={fence.name}>
@@ -293,22 +297,18 @@ function Card({
         )}
         <div>
           <h3>{t("fences.inside")}</h3>
-          <Remote remote={inside}>
-            {(list) =>
-              list.length === 0 ? (
-                <p class="small muted">{t("fences.nobody")}</p>
-              ) : (
-                <ul class="stack tight small">
-                  {list.map((one) => (
-                    <li key={one.deviceId} class="row between">
-                      <span class="ellipsis strong">{devices.value.get(one.deviceId)?.name ?? one.deviceId}</span>
-                      <span class="muted nowrap">{ago(one.since)}</span>
-                    </li>
-                  ))}
-                </ul>
-              )
-            }
-          </Remote>
+          {there.length === 0 ? (
+            <p class="small muted">{t("fences.nobody")}</p>
+          ) : (
+            <ul class="stack tight small">
+              {there.map((at) => (
+                <li key={at.deviceId} class="row between">
+                  <span class="ellipsis strong">{devices.value.get(at.deviceId)?.name ?? at.deviceId}</span>
+                  <span class="muted nowrap">{since.get(at.deviceId) ? ago(since.get(at.deviceId)) : ""}</span>
+                </li>
+              ))}
+            </ul>
+          )}
         </div>
         {may("write") && (
           <div class="actions">

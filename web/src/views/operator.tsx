@@ -391,17 +391,24 @@ function AddPerson({
 
 // ------------------------------------------------------------------------------------------------- quarantine
 
-type QuarantineRow = Record<string, unknown> & { id?: number };
+interface Frame {
+  id: number;
+  receivedAt: string;
+  uniqueId: string;
+  protocol: string;
+  remote: string;
+  reason: string;
+  detail: string;
+  frame: string;
+}
+
+const FRAME_CHARACTERS = 120;
 
 function Quarantine() {
-  const rows = useRemote(async () => {
-    const told = await api.get<QuarantineRow[] | { entries: QuarantineRow[] }>("/quarantine", { limit: QUARANTINE_ROWS });
-    return Array.isArray(told) ? told : told.entries;
-  }, []);
-  const text = (row: QuarantineRow, ...names: string[]): string => {
-    const found = names.map((name) => row[name]).find((value) => value !== null && value !== undefined && value !== "");
-    return found === undefined ? "" : String(found);
-  };
+  const rows = useRemote(
+    () => api.get<{ frames: Frame[] }>("/quarantine", { limit: QUARANTINE_ROWS }).then((told) => told.frames),
+    [],
+  );
   return (
     <Remote remote={rows}>
       {(list) =>
@@ -421,16 +428,16 @@ function Quarantine() {
                 </tr>
               </thead>
               <tbody>
-                {list.map((row, at) => (
-                  <tr key={row.id ?? at}>
-                    <td class="nowrap">{dateTime(text(row, "receivedAt", "at"))}</td>
+                {list.map((row) => (
+                  <tr key={row.id}>
+                    <td class="nowrap">{dateTime(row.receivedAt)}</td>
                     <td>
-                      {text(row, "uniqueId")} <span class="muted small">{text(row, "protocol")}</span>
+                      {row.uniqueId} <span class="muted small">{row.protocol}</span>
                     </td>
-                    <td>{text(row, "reason", "detail")}</td>
+                    <td>{[row.reason, row.detail].filter(Boolean).join(": ")}</td>
                     <td class="full">
                       <code class="small" style={{ overflowWrap: "anywhere" }}>
-                        {text(row, "data", "frame", "raw", "hex").slice(0, 120)}
+                        {row.frame.slice(0, FRAME_CHARACTERS)}
                       </code>
                     </td>
                   </tr>

@@ -8,6 +8,7 @@ const spaced = (camel: string): string => camel.replace(/([a-z])([A-Z])/g, "$1 $
 export const EVENT_TYPES = [
   "geofenceEnter",
   "geofenceExit",
+  "geofenceDwell",
   "alarm",
   "deviceOverspeed",
   "deviceMoving",
