@@ -106,7 +106,9 @@ def test_unlocking_touches_as_many_rows_whatever_waits(server: Servers, postgres
     open_shop(running)
     running.stop()  # its clocks write rows of their own, at moments of their own
     written: dict[int, int] = {}
-    for number, waiting in enumerate((20, 200_000)):
+    for number, waiting in enumerate(
+        (5, 20, 200_000)
+    ):  # the first payment also begins the series of invoices
         name = f"T{waiting}"
         says(running, "device", "add", name, "--account", "A")
         fill(running.dsn, name, waiting)
