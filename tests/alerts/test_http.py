@@ -6,9 +6,13 @@ import asyncio
 import hashlib
 import hmac
 import json
+import re
+import time
 from collections.abc import Generator
 from datetime import UTC, datetime
 from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -270,3 +274,15 @@ def test_which_addresses_are_public() -> None:
     assert is_public(ip_address("93.184.215.14"))
     assert is_public(ip_address("2606:2800:21f:cb07:6820:80da:af6b:8b2c"))
     assert is_public(ip_address("64:ff9b::5db8:d70e"))
+
+
+def test_the_receiver_in_the_docs_knows_us() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "receive-webhooks.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    made: dict[str, Any] = {}
+    exec(code, made)
+    body, now = b'{"key": "k"}', int(time.time())
+    assert made["is_ours"]("s3cret", signature("s3cret", now, body), body)
+    assert not made["is_ours"]("s3cret", signature("other", now, body), body)
+    assert not made["is_ours"]("s3cret", signature("s3cret", now, body), body + b" ")
+    assert not made["is_ours"]("s3cret", signature("s3cret", now - 301, body), body)
