@@ -12,10 +12,11 @@ import structlog
 
 from tracker_protocols.model import DeviceKey
 from tracker_server.api.access import Access
-from tracker_server.api.app import Readiness, make_app
+from tracker_server.api.app import make_app
 from tracker_server.api.call import Services
 from tracker_server.api.computed import Computed
 from tracker_server.api.live_reader import LiveReader
+from tracker_server.api.readiness import Readiness
 from tracker_server.api.server import ApiServer, make_server, open_sockets
 from tracker_server.aside import aside
 from tracker_server.config import Settings, install_payloads
@@ -283,8 +284,9 @@ class Server:
             ingest=self.ingest,
             billing=BillingStore(settings_of(self.settings.billing)),
             gateways=self.gateways,
+            readiness=self.readiness,
         )
-        server = make_server(make_app(services, self.readiness), api)
+        server = make_server(make_app(services), api)
         try:
             sockets = open_sockets(api)
         except OSError as error:

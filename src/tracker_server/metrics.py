@@ -97,6 +97,9 @@ class Metrics:
         self.faults = Counter(
             "tracker_faults", "Defects of ours that closed a connection", ["protocol"], registry=registry
         )
+        self.api_requests = Counter(
+            "tracker_api_requests", "Answers to people and programs", ["status"], registry=registry
+        )
         self.live_sockets = Gauge("tracker_live_sockets", "Open sockets of people", registry=registry)
         self.live_updates = Counter(
             "tracker_live_updates", "Changes of trackers read for open sockets", registry=registry
@@ -151,6 +154,17 @@ class Metrics:
 
     def _of_protocol(self, name: str) -> ProtocolMetrics:
         return ProtocolMetrics(self, name)
+
+    def whole(self, name: str, **labels: str) -> int:
+        """A metric's value, summed over the labels that are not named."""
+        return int(
+            sum(
+                sample.value
+                for family in self.registry.collect()
+                for sample in family.samples
+                if sample.name == name and labels.items() <= sample.labels.items()
+            )
+        )
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format."""

@@ -33,7 +33,8 @@ def test_a_geofences_life(world: World, area: str) -> None:
         fence = answer.json()
         for name in ("name", "description"):
             assert fence[name] == body[name]
-        assert body["attributes"].items() <= fence["attributes"].items()
+        attributes: dict[str, object] = {"speedLimit": 30.0, "color": "red"}
+        assert attributes.items() <= fence["attributes"].items()
         assert area.partition(" ")[0] == fence["area"].partition(" ")[0]
         assert "41.5 2.25" in fence["area"], "the latitude is first"
         place = f"/api/geofences/{fence['id']}"

@@ -192,7 +192,8 @@ def test_the_first_start_prints_a_link_that_works_once(postgres_server: SharedPo
             assert f"{running.api}/setup?token=" in link
             form = {"token": link.partition("token=")[2], "email": "a@example.com", "password": PASSWORD}
             with httpx.Client(base_url=running.api) as client:
-                assert client.get("/api/setup").json() == {"needed": True}
+                assert client.get("/api/setup").json() == {"needed": True, "open": False}
+                assert client.get("/api/setup", params={"token": form["token"]}).json()["open"] is True
                 assert client.post("/api/setup", data={**form, "token": "x"}).status_code == 403
                 assert client.post("/api/setup", data={**form, "password": "short"}).status_code == 400
                 made = client.post("/api/setup", data=form)

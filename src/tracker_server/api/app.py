@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
-from msgspec import Struct
 from msgspec.json import encode
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
@@ -21,14 +18,7 @@ from tracker_server.api.page import page_routes
 from tracker_server.api.pay_page import pay_routes
 
 
-class Readiness(Struct, frozen=True):
-    """Whether work can be done here; ``problems`` in words for the operator."""
-
-    ready: bool
-    problems: tuple[str, ...] = ()
-
-
-def make_app(services: Services, readiness: Callable[[], Awaitable[Readiness]]) -> Starlette:
+def make_app(services: Services) -> Starlette:
     """The routes, over what they need."""
 
     async def exposition(_: Request) -> Response:
@@ -40,7 +30,7 @@ def make_app(services: Services, readiness: Callable[[], Awaitable[Readiness]]) 
 
     async def readyz(_: Request) -> Response:
         """The database answers, and what comes in is committed."""
-        state = await readiness()
+        state = await services.readiness()
         return Response(encode(state), 200 if state.ready else 503, media_type="application/json")
 
     return Starlette(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
@@ -13,6 +13,7 @@ from starlette.websockets import WebSocket
 from tracker_server.api.access import Access
 from tracker_server.api.authorise import Kind, require, require_objects
 from tracker_server.api.computed import Computed
+from tracker_server.api.readiness import Readiness
 from tracker_server.config import Settings
 from tracker_server.live.hub import Hub
 from tracker_server.metrics import Metrics
@@ -43,6 +44,7 @@ class Services(Struct, frozen=True, eq=False):
     ingest: Ingest
     billing: BillingStore
     gateways: Mapping[str, Gateway]
+    readiness: Callable[[], Awaitable[Readiness]]
 
     def connected(self, device_id: int) -> bool:
         """Whether a tracker has a connection to this process over which it can be told something."""

@@ -73,6 +73,11 @@ def _http(
     endpoint: Endpoint, services: Services, origins: frozenset[str]
 ) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
+        response = await attempt(request)
+        services.metrics.api_requests.labels(f"{response.status_code // 100}xx").inc()
+        return response
+
+    async def attempt(request: Request) -> Response:
         try:
             principal = (
                 None if endpoint.needs is Open.SIGNED else await identify(services.access, request, origins)

@@ -22,6 +22,7 @@ from tracker_server.storage.sessions import (
     add_token,
     digest_of,
     end_session,
+    find_token,
     open_session,
     revoke_token,
     take_token,
@@ -80,9 +81,10 @@ class SetUp(Struct):
 
 
 class SetUpState(Struct):
-    """``needed``: there is no administrator yet."""
+    """``needed``: there is no administrator yet. ``open``: the token of the query would make him."""
 
     needed: bool
+    open: bool
 
 
 class SessionQuery(Struct):
@@ -245,14 +247,16 @@ async def post_revoke(call: Call[None, Revoked]) -> None:
         raise not_found("such token of yours")
 
 
-@routes.get("/setup", needs=Open.ANYBODY, answers=SetUpState)
-async def get_setup(call: Call[None, None]) -> SetUpState:
+@routes.get("/setup", needs=Open.SIGNED, query=SessionQuery, answers=SetUpState)
+async def get_setup(call: Call[SessionQuery, None]) -> SetUpState:
     """Whether the first administrator is still to be made."""
     async with call.services.pools.core() as connection:
-        return SetUpState(needed=not await is_there_an_admin(connection))
+        needed = not await is_there_an_admin(connection)
+        token = await find_token(connection, digest_of(call.query.token))
+        return SetUpState(needed, needed and token is not None and token.kind == "setup")
 
 
-@routes.post("/setup", needs=Open.ANYBODY, body=SetUp, form=True, answers=User)
+@routes.post("/setup", needs=Open.SIGNED, body=SetUp, form=True, answers=User)
 async def post_setup(call: Call[None, SetUp]) -> Response:
     """Make the first administrator with the one-time link that the server's start printed, and sign in."""
     given = call.body

@@ -45,6 +45,7 @@ class User(Struct, kw_only=True, rename="camel"):
     account_id: int | None = None
     restricted: bool = False
     rights: list[str] = field(default_factory=list)
+    actor_id: int | None = None
 
 
 class UserGiven(Struct, kw_only=True, rename="camel"):
@@ -105,6 +106,7 @@ def shape_of(row: UserRow, principal: Principal | None = None) -> User:
         account_id=row.account_id,
         restricted=row.restricted,
         rights=sorted(principal.rights) if principal else [],
+        actor_id=principal.actor_id if principal else None,
         **known,
     )
 

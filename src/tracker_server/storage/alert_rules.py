@@ -248,3 +248,11 @@ async def webhook_secret(connection: AsyncConnection[Any], account: str, *, new:
 
 def _json(rule: Rule) -> Jsonb:
     return Jsonb(msgspec.to_builtins(rule))
+
+
+async def keep_given(connection: AsyncConnection[Any], rule_id: int, given: dict[str, Any]) -> None:
+    """Beside the rule, the words of the client that wrote it: he reads them again as he wrote them."""
+    await connection.execute(
+        "UPDATE core.alert_rules SET rule = rule || jsonb_build_object('given', %s::jsonb) WHERE id = %s",
+        [Jsonb(given), rule_id],
+    )

@@ -209,9 +209,14 @@ class OutboxDesk:
             await self._working.execute(
                 UNSERVED, {"now": now, "channels": list(channels), "before": now - age_max}
             )
-            row = await (await self._working.execute(BACKLOG, {"now": now})).fetchone()
-        assert row is not None
-        return Backlog(*row)
+            return await backlog_of(self._working, now)
+
+
+async def backlog_of(connection: AsyncConnection[Any], now: datetime) -> Backlog:
+    """What waits and what was given up."""
+    row = await (await connection.execute(BACKLOG, {"now": now})).fetchone()
+    assert row is not None
+    return Backlog(*row)
 
 
 @contextmanager
