@@ -19,6 +19,8 @@ OPEN = {
     ("GET", "/session"),
     ("POST", "/session"),
     ("DELETE", "/session"),
+    ("GET", "/gateways"),
+    ("POST", "/gateways/{name}/webhook"),
     ("GET", "/setup"),
     ("POST", "/password/reset"),
     ("POST", "/password/update"),
