@@ -22,6 +22,8 @@ from tracker_server.cli.db import app as db
 from tracker_server.cli.decode import decode
 from tracker_server.cli.device import app as device
 from tracker_server.cli.doctor import doctor
+from tracker_server.cli.fence import app as fence
+from tracker_server.cli.found import events, stops, trips, visits
 from tracker_server.cli.import_ import app as import_
 from tracker_server.cli.mqtt import app as mqtt
 from tracker_server.cli.outbox import app as outbox
@@ -31,6 +33,7 @@ from tracker_server.cli.quarantine import app as quarantine
 from tracker_server.cli.serve import serve
 from tracker_server.cli.simulate import simulate
 from tracker_server.cli.tariff import app as tariff
+from tracker_server.cli.track import app as track
 from tracker_server.cli.user import app as user
 
 INTERRUPTED = 130  # as a shell has it for a program that SIGINT ended
@@ -46,6 +49,12 @@ app.command(account)
 app.command(device)
 app.command(user)
 app.command(positions)
+app.command(events)
+app.command(trips)
+app.command(stops)
+app.command(visits)
+app.command(fence)
+app.command(track)
 app.command(command)
 app.command(import_)
 app.command(mqtt)

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from tracker_server.cli.common import HERE, Where, database, refused, run, say
-from tracker_server.cli.output import closing, counted, write_parts, write_rows
+from tracker_server.cli.common import HERE, Where, database, run
+from tracker_server.cli.history import refuse_unknown, tell_state
+from tracker_server.cli.output import closing, write_parts, write_rows
 from tracker_server.cli.values import period_of, unique_id_of
-from tracker_server.exports.cells import iso
-
-if TYPE_CHECKING:
-    from psycopg import AsyncConnection
-
-    from tracker_server.storage.devices import DeviceRow
 
 HistoryFormat = Literal["table", "json", "csv", "geojson", "gpx", "kml"]
 TABLE_COLUMNS = (
@@ -73,9 +68,9 @@ def positions(
                 devices = await rows_of(connection, unique_id)
                 if viewer == "customer":
                     hides_all = loaded.settings.billing.hide_history_while_blocked
-                    await _tell_state(connection, unique_id, devices, hides_all=hides_all)
+                    await tell_state(connection, unique_id, devices, hides_all=hides_all)
                 elif not devices:
-                    await _refuse_unknown(connection, unique_id)
+                    await refuse_unknown(connection, unique_id)
                 else:
                     found = all_positions(connection, [d.id for d in devices], begins, ends)
                     await _write(found, unique_id, OPERATOR_COLUMNS, form)
@@ -85,40 +80,6 @@ def positions(
                 await _write(found, unique_id, COLUMNS, form)
 
     run(main)
-
-
-async def _refuse_unknown(connection: AsyncConnection[Any], unique_id: str) -> None:
-    from tracker_server.storage.quarantine_rows import count_frames
-
-    frames = await count_frames(connection, unique_id)
-    hint = (
-        f"{counted(frames, 'frame')} of it in quarantine: `tracker-server device add {unique_id}` adds it"
-        if frames
-        else "`tracker-server device list` tells them all"
-    )
-    refused(f"UNIQUE_ID: there is no tracker {unique_id!r}; {hint}")
-
-
-async def _tell_state(
-    connection: AsyncConnection[Any], unique_id: str, devices: list[DeviceRow], *, hides_all: bool
-) -> None:
-    """Why a customer sees nothing, or nothing newer: unknown and removed trackers are a refusal, a blocked one is told of."""
-    if not devices:
-        await _refuse_unknown(connection, unique_id)
-    device = devices[-1]
-    if device.removed_at is not None:
-        refused(
-            f"UNIQUE_ID: tracker {unique_id!r} was removed at {iso(device.removed_at)}; "
-            "--as operator shows what it sent"
-        )
-    if device.hidden:
-        for block in device.hidden.blocks:
-            note = f" ({block.note})" if block.note else ""
-            sees = "nothing" if hides_all or block.reason == "hold" else "only what was received before"
-            say(
-                f"tracker-server: tracker {unique_id!r} is blocked: {block.reason}{note} since {iso(block.since)}; "
-                f"its customer sees {sees}. What it sends is stored all the same"
-            )
 
 
 async def _write(

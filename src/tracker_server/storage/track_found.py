@@ -22,7 +22,7 @@ EVENT_COLUMNS: Final[LiteralString] = (
     " latitude, longitude, attributes, superseded"
 )
 TRIP_COLUMNS: Final[LiteralString] = (
-    "id, device_id, unique_id, account_id, started_at, ended_at, distance_mm / 1000.0::float8 AS distance_m,"
+    "id, device_id, unique_id, account_id, started_at, ended_at, way_mm / 1000.0::float8 AS distance_m,"
     " odometer_start_mm / 1000.0::float8 AS odometer_start_m, speed_max_mps, fuel_start, fuel_end, driver_unique_id,"
     " start_latitude, start_longitude, start_digest, end_latitude, end_longitude, end_digest, decided_at, stored_at"
 )
@@ -44,17 +44,26 @@ class Kind(StrEnum):
     VISITS = "visits"
 
 
+# of a trip that goes on: up to the newest report, where that may be seen
+_WAY: Final[LiteralString] = (
+    "CASE WHEN t.ended_at IS NULL THEN coalesce(greatest(s.odometer_mm - t.odometer_start_mm, 0), t.distance_mm)"
+    " ELSE t.distance_mm END AS way_mm"
+)
 _DISPLAYED: Final[dict[Kind, LiteralString]] = {
     Kind.EVENTS: "display.events",
-    Kind.TRIPS: "display.trips",
+    Kind.TRIPS: (
+        f"(SELECT t.*, {_WAY} FROM display.trips t LEFT JOIN display.device_marks s ON s.device_id = t.device_id) x"  # noqa: S608
+    ),
     Kind.STOPS: "display.stops",
     Kind.VISITS: "display.visits",
 }
 _ALL: Final[dict[Kind, LiteralString]] = {
     Kind.EVENTS: "(SELECT e.*, d.unique_id, d.account_id, f.name AS fence FROM core.events e JOIN core.devices d ON d.id = e.device_id"
     " LEFT JOIN core.fences f ON f.id = e.fence_id) x",
-    Kind.TRIPS: "(SELECT t.*, d.unique_id, d.account_id FROM core.trips t JOIN core.devices d ON d.id = t.device_id"
-    " WHERE t.superseded_at IS NULL) x",
+    Kind.TRIPS: (
+        f"(SELECT t.*, {_WAY}, d.unique_id, d.account_id FROM core.trips t JOIN core.devices d ON d.id = t.device_id"  # noqa: S608
+        " JOIN core.device_state s ON s.device_id = d.id WHERE t.superseded_at IS NULL) x"
+    ),
     Kind.STOPS: "(SELECT t.*, d.unique_id, d.account_id FROM core.stops t JOIN core.devices d ON d.id = t.device_id"
     " WHERE t.superseded_at IS NULL) x",
     Kind.VISITS: "(SELECT t.id, t.device_id, d.unique_id, d.account_id, t.fence_id, f.name AS fence, t.entered_at,"

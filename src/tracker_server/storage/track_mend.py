@@ -227,7 +227,7 @@ async def mend(
     set_json_loads(msgspec.json.decode, connection)
     settings, fences = ground.settings_of(device_id), ground.fences
     while True:
-        start = await _before(connection, device_id, touched_us[0])
+        start = await before(connection, device_id, touched_us[0])
         window, cut = await _window(connection, device_id, start, reports_max)
         end_us = window[-1].at_us if cut else HISTORY_END_US
         start_us = EARLIEST_US - 1 if start is None else start.at_us
@@ -262,7 +262,8 @@ async def mend(
     )
 
 
-async def _before(connection: AsyncConnection[Any], device_id: int, at_us: int) -> Checkpoint | None:
+async def before(connection: AsyncConnection[Any], device_id: int, at_us: int) -> Checkpoint | None:
+    """The last checkpoint before a moment."""
     rows = await connection.execute(BEFORE, [device_id, moment(at_us)], binary=True)
     row = await rows.fetchone()
     return None if row is None else _checkpoint(device_id, row[0], *row[2:])

@@ -58,15 +58,20 @@ class Explanation(Struct, frozen=True):
 
 
 def explain(
-    observations: Iterable[Observation], at_us: int, settings: TrackSettings, fences: FenceIndex
+    observations: Iterable[Observation],
+    at_us: int,
+    settings: TrackSettings,
+    fences: FenceIndex,
+    state: State | None = None,
 ) -> Explanation | None:
     """What was decided at the last report of ``at_us`` or before; None where there is none. ``observations``: the
-    tracker's history, in any order, from its beginning or from so long before that it no longer matters.
+    tracker's history, in any order, all after what ``state`` has taken; where there is none, from its beginning or from so
+    long before that it no longer matters.
     """
     history = [seen for seen in arranged(observations) if seen.at_us <= at_us]
     if not history:
         return None
-    before = step(State(), history[:-1], settings, fences).state
+    before = step(state or State(), history[:-1], settings, fences).state
     marks: list[Mark] = []
     seen = history[-1]
     taken = step(before, [seen], settings, fences, marks)
@@ -192,10 +197,14 @@ def _finding(found: Finding) -> str:
 
 
 def explained(
-    observations: Sequence[Observation], at_us: int, settings: TrackSettings, fences: FenceIndex
+    observations: Sequence[Observation],
+    at_us: int,
+    settings: TrackSettings,
+    fences: FenceIndex,
+    state: State | None = None,
 ) -> str:
     """``explain`` as text, also where there is nothing to explain."""
-    why = explain(observations, at_us, settings, fences)
+    why = explain(observations, at_us, settings, fences, state)
     if why is None:
         return f"No report is stored of {_clock(at_us)} or before.\n"
     return told(why)
