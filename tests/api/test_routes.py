@@ -16,6 +16,8 @@ from tracker_server.model.people import RIGHTS, Right, Role, rights_of
 OPEN = {
     ("GET", "/openapi.json"),
     ("GET", "/server"),
+    ("GET", "/gateways"),
+    ("POST", "/gateways/{name}/webhook"),
     ("GET", "/session"),
     ("POST", "/session"),
     ("DELETE", "/session"),

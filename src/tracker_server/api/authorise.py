@@ -53,6 +53,8 @@ class Kind(StrEnum):
     COMMAND = "command"
     ATTRIBUTE = "computed attribute"
     NOTIFICATION = "notification"
+    INVOICE = "invoice"
+    TARIFF = "tariff"  # anybody's
     EVENT = "event"  # of a shown tracker
 
     @property

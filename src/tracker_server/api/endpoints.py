@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tracker_server.api import (
+    accounts,
     alerts,
     attributes,
     commands,
     devices,
     events,
     geofences,
+    management,
     notifications,
     objects,
     operator,
+    papers,
     password,
     payments,
     permissions,
@@ -23,6 +26,7 @@ from tracker_server.api import (
     session,
     shares,
     socket,
+    tariffs,
     users,
 )
 from tracker_server.api.authorise import Endpoint, Open, Routes
@@ -58,6 +62,10 @@ TOPICS: Final = (
     alerts,
     socket,
     payments,
+    accounts,
+    management,
+    papers,
+    tariffs,
 )
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (

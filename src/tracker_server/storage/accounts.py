@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 from psycopg import AsyncConnection
+from psycopg.errors import UniqueViolation
 from psycopg.rows import dict_row
 
 ACCOUNTS = """
@@ -18,6 +19,23 @@ LEFT JOIN core.devices d ON d.account_id = a.id AND d.removed_at IS NULL
 WHERE %(name)s::text IS NULL OR a.name = %(name)s
 GROUP BY a.id, t.id
 ORDER BY a.name
+"""
+CARDS = """
+SELECT a.id, a.name, a.zone, a.currency, a.language, coalesce(a.email, '') AS email,
+       coalesce(a.messenger, '') AS messenger, t.id AS tariff_id, t.name AS tariff, t.mode, a.address,
+       coalesce(a.country, '') AS country, coalesce(a.tax_id, '') AS tax_id,
+       coalesce((b.state #>> '{book,balances,customer}')::bigint, 0) AS balance_minor,
+       -coalesce((b.state #>> '{book,balances,receivable}')::bigint, 0) AS owed_minor, d.devices, d.blocked, d.due_minor
+FROM core.accounts a JOIN core.tariffs t ON t.id = a.tariff_id LEFT JOIN core.billing b ON b.account_id = a.id
+CROSS JOIN LATERAL (
+    SELECT count(*) AS devices, count(k.device_id) AS blocked, coalesce(sum(k.due_minor), 0)::bigint AS due_minor
+    FROM core.devices d LEFT JOIN LATERAL (
+        SELECT d.id AS device_id, sum(k.due_minor) AS due_minor FROM core.blocks k
+        WHERE k.device_id = d.id AND k.since <= now() AND (k.until IS NULL OR now() < k.until) HAVING count(*) > 0
+    ) k ON true
+    WHERE d.account_id = a.id AND d.removed_at IS NULL
+) d
+WHERE %s::bigint[] IS NULL OR a.id = ANY(%s::bigint[]) ORDER BY a.name
 """
 COLUMNS = (
     "id", "name", "zone", "currency", "tariff", "email", "messenger", "phone", "language", "trackers", "created_at",
@@ -155,6 +173,28 @@ async def accounts(
     async with connection.cursor(row_factory=dict_row) as cursor:
         async for row in cursor.stream(ACCOUNTS, {"name": name}):
             yield row
+
+
+async def account_cards(
+    connection: AsyncConnection[Any], account_ids: list[int] | None
+) -> list[dict[str, Any]]:
+    """Accounts with what they have and owe, by name; None: all."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(CARDS, [account_ids, account_ids])
+        return await cursor.fetchall()
+
+
+async def change_account(
+    connection: AsyncConnection[Any], account_id: int, *, name: str | None = None
+) -> bool:
+    """Another name; answers whether there is such an account. Raises AccountExistsError."""
+    try:
+        changed = await connection.execute(
+            "UPDATE core.accounts SET name = coalesce(%s, name) WHERE id = %s", [name, account_id]
+        )
+    except UniqueViolation:
+        raise AccountExistsError(name) from None
+    return changed.rowcount > 0
 
 
 async def account_ids(connection: AsyncConnection[Any]) -> dict[str, int]:

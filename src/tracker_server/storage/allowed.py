@@ -92,6 +92,15 @@ async def allowed(pools: Pools, principal: Principal, kind: str, numbers: frozen
             own = [number for number in numbers if principal.may_account(number)]
             statement = sql.SQL("SELECT id FROM core.accounts WHERE id = ANY(%(ids)s)")
             return await _ids(connection, sql.Composed([statement]), {"ids": own})
+        if kind == "invoice":
+            paper = sql.SQL(
+                "SELECT id FROM core.invoices WHERE id = ANY(%(ids)s) AND (%(all)s OR account_id = %(account)s)"
+            )
+            given = {"ids": list(numbers), "all": principal.operator, "account": principal.account_id}
+            return await _ids(connection, sql.Composed([paper]), given)
+        if kind == "tariff":
+            tariff = sql.SQL("SELECT id FROM core.tariffs WHERE id = ANY(%(ids)s)")
+            return await _ids(connection, sql.Composed([tariff]), {"ids": list(numbers)})
         if kind == "user":
             return await _users(connection, principal, numbers)
         kept = KEPT[kind]

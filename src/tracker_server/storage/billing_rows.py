@@ -16,6 +16,13 @@ WHERE account_id = %(account)s
   AND (%(since)s::timestamptz IS NULL OR at >= %(since)s) AND (%(until)s::timestamptz IS NULL OR at < %(until)s)
 ORDER BY number
 """
+LEDGER_PAGE = """
+SELECT number, at, kind, device, day, amount_minor, balance_minor, currency FROM core.ledger
+WHERE account_id = %(account)s
+  AND (%(since)s::timestamptz IS NULL OR at >= %(since)s) AND (%(until)s::timestamptz IS NULL OR at < %(until)s)
+  AND (%(before)s::bigint IS NULL OR number < %(before)s)
+ORDER BY number DESC LIMIT %(limit)s
+"""
 ACCOUNT = "SELECT id, name, zone, currency FROM core.accounts WHERE name = %s"
 ACCOUNT_OF_TRACKER = """
 SELECT a.id, a.name, a.zone, a.currency FROM core.devices d JOIN core.accounts a ON a.id = d.account_id
@@ -54,6 +61,34 @@ async def account_by_id(connection: AsyncConnection[Any], account_id: int) -> Ac
         )
     ).fetchone()
     return None if row is None else AccountRow(*row)
+
+
+async def account_of_device(
+    connection: AsyncConnection[Any], device_id: int
+) -> tuple[AccountRow, str] | None:
+    """Who has the tracker of that row, and its identifier; None where it is not connected."""
+    rows = await connection.execute(
+        "SELECT a.id, a.name, a.zone, a.currency, d.unique_id FROM core.devices d"
+        " JOIN core.accounts a ON a.id = d.account_id WHERE d.id = %s AND d.removed_at IS NULL",
+        [device_id],
+    )
+    row = await rows.fetchone()
+    return None if row is None else (AccountRow(*row[:4]), row[4])
+
+
+async def ledger_page(
+    connection: AsyncConnection[Any],
+    account_id: int,
+    since: datetime | None,
+    until: datetime | None,
+    before: int | None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """An account's entries, newest first, from below a number on."""
+    values = {"account": account_id, "since": since, "until": until, "before": before, "limit": limit}
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(LEDGER_PAGE, values)
+        return await cursor.fetchall()
 
 
 async def account_of_tracker(connection: AsyncConnection[Any], unique_id: str) -> AccountRow | None:
