@@ -37,6 +37,7 @@ from tracker_server.pipeline.ingest import Ingest
 from tracker_server.pipeline.mqtt_book import Book
 from tracker_server.pipeline.quarantine import Room
 from tracker_server.pipeline.trackers import Trackers
+from tracker_server.storage.addresses import Addresses
 from tracker_server.storage.alert_commands import CommandChannel
 from tracker_server.storage.alert_feed import AlertFeed
 from tracker_server.storage.alert_outbox import AlertWriter
@@ -178,7 +179,10 @@ class Server:
         )
         self.dispatcher = Dispatcher(
             Outbox(self.database),
-            {**channels_of(settings, sms_desk), CommandChannel.name: CommandChannel(self.database)},
+            {
+                **channels_of(settings, sms_desk, Addresses(self.database)),
+                CommandChannel.name: CommandChannel(self.database),
+            },
             self.metrics,
             age_max=timedelta(hours=settings.notices.give_up_h),
         )

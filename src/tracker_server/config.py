@@ -20,7 +20,7 @@ from msgspec import Meta, Struct, field
 
 from tracker_protocols import ALL
 from tracker_protocols.json.mapping import Mapping as JsonMapping
-from tracker_server.config_alerts import Alerts, AlertSettingError, Sms, Webhooks, check_alerts
+from tracker_server.config_alerts import Alerts, AlertSettingError, Geocoding, Sms, Webhooks, check_alerts
 from tracker_server.config_keys import SECRET, Section, keys_of, sections_in, summary
 from tracker_server.config_money import MoneySettingError, Payments, Seller, check_money
 from tracker_server.config_mqtt import Mqtt, MqttBroker, MqttRoute, MqttSettingError, check_mqtt
@@ -338,6 +338,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     alerts: Alerts = field(default_factory=Alerts)
     sms: Sms = field(default_factory=Sms)
     webhooks: Webhooks = field(default_factory=Webhooks)
+    geocoder: Geocoding = field(default_factory=Geocoding)
     track: Track = field(default_factory=Track)
     geofences: Geofences = field(default_factory=Geofences)
     mqtt: Mqtt = field(default_factory=Mqtt)
@@ -589,7 +590,7 @@ def _check(settings: Settings, origin: Mapping[str, str]) -> None:
     check_messages(settings.smtp, settings.notices)
     try:
         check_money(settings.seller, settings.payments, settings.api.public_url)
-        check_alerts(settings.alerts, settings.sms)
+        check_alerts(settings.alerts, settings.sms, settings.geocoder)
     except (MoneySettingError, AlertSettingError) as error:
         raise ConfigError(str(error)) from None
     try:

@@ -61,6 +61,20 @@ class Webhooks(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     timeout_s: Annotated[float, Meta(gt=0, description="seconds in which a receiver must answer")] = 10.0
 
 
+class Geocoding(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Addresses of places, for the wording of alerts. ``url`` empty: off; coordinates go to nobody."""
+
+    url: Annotated[
+        str,
+        Meta(
+            description="https://nominatim.example.com/reverse, or of Photon https://photon.example.com/reverse; empty: off"
+        ),
+    ] = ""
+    kind: Annotated[Literal["nominatim", "photon"], Meta(description="whose answers it gives")] = "nominatim"
+    per_second: Annotated[float, Meta(gt=0, description="questions a second, as the service allows")] = 1.0
+    keep_days: Annotated[int, Meta(ge=1, description="days after which a place is asked for again")] = 180
+
+
 class Smpp(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A provider's SMPP 3.4 server. ``host`` empty: none."""
 
@@ -140,8 +154,10 @@ class Sms(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     http: SmsHttp = field(default_factory=SmsHttp)
 
 
-def check_alerts(alerts: Alerts, sms: Sms) -> None:
+def check_alerts(alerts: Alerts, sms: Sms, geocoder: Geocoding) -> None:
     """Refuse what would be found out only as the first alert is sent. Raises AlertSettingError."""
+    if geocoder.url and urlsplit(geocoder.url).scheme not in {"http", "https"}:
+        raise AlertSettingError("geocoder.url: is no http or https address; write one, or leave it empty")
     if alerts.link and urlsplit(alerts.link).scheme not in {"http", "https"}:
         raise AlertSettingError(
             f"alerts.link: {alerts.link!r} is no address; write https://example.com/?event={{event}}"

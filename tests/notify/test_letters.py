@@ -13,21 +13,28 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from msgspec import structs
 
+from tracker_server.alerts.event_phrases import ALARMS, LABELS, SENTENCES
 from tracker_server.alerts.letters import (
     LANGUAGES,
+    EventNotice,
     Language,
     LetterError,
     MoneyKind,
     MoneyNotice,
+    PasswordLetter,
+    Place,
     TestLetter,
     TrackerLine,
     decode,
     encode,
 )
+from tracker_server.alerts.samples import sample
 from tracker_server.alerts.wording import PHRASES, amount_in_words, worded
 from tracker_server.billing.notices import NoticeKind
 from tracker_server.model.address import mailbox
+from tracker_server.model.event import EventType
 from tracker_server.notify.messages import html_of, mail_of, message_id, text_of
 from tracker_server.pipeline.dispatcher import Outgoing
 
@@ -59,6 +66,14 @@ def snapshot() -> str:
                 parts.append(f"=== {language} {kind} {count}\n{wording.subject}\n\n{text_of(wording)}")
         wording = worded(TestLetter(language))
         parts.append(f"=== {language} test\n{wording.subject}\n\n{text_of(wording)}")
+        wording = worded(PasswordLetter(language, "https://example.com/reset?token=x", 30))
+        parts.append(f"=== {language} password\n{wording.subject}\n\n{text_of(wording)}")
+        for kind in EventType:
+            notice = sample(kind, language, "Europe/Madrid", NOON, link="https://example.com/?event={event}")
+            parts.append(f"=== {language} {kind}\n{worded(notice).line}\n\n{text_of(worded(notice))}")
+        for alarm in ALARMS[language]:
+            notice = sample("alarm", language, "UTC", NOON, alarm=alarm)
+            parts.append(f"=== {language} alarm:{alarm}\n{worded(notice).subject}\n")
     return "\n".join(parts)
 
 
@@ -69,7 +84,38 @@ def test_every_letter_reads_as_it_was_agreed() -> None:
 def test_every_notice_has_words_in_every_language() -> None:
     assert set(KINDS) == {kind.value for kind in NoticeKind}
     for language in LANGUAGES:
-        assert set(PHRASES[language]) == {*KINDS, "test"}
+        assert set(PHRASES[language]) == {*KINDS, "test", "password"}
+
+
+def test_every_event_and_every_alarm_has_words_in_every_language() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "attributes.md").read_text()
+    table = page.partition("## Alarms")[2].partition("\n## ")[0]
+    named = {
+        name
+        for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
+    }
+    for language in LANGUAGES:
+        assert set(SENTENCES[language]) == {*EventType, ""}, language
+        assert named <= set(ALARMS[language]), language
+        assert set(LABELS[language]) == set(LABELS["en"])
+
+
+def test_an_alert_never_fails_for_want_of_words() -> None:
+    for language in LANGUAGES:
+        for kind in [*EventType, "somethingNew"]:
+            bare = EventNotice(kind, "", "T3", "Norte", language, "UTC", NOON)
+            odd = {
+                "alarm": ["x"],
+                "speed_mps": "fast",
+                "dwell_s": True,
+                "change_l": None,
+                "result": "a\nb" * 100,
+            }
+            for notice in (bare, structs.replace(bare, facts=odd, place=Place(0.0, -0.0))):
+                wording = worded(notice)
+                assert "T3" in wording.subject
+                assert "\n" not in wording.line
 
 
 @pytest.mark.parametrize(
@@ -156,7 +202,8 @@ def test_a_header_has_one_line() -> None:
 
 
 def test_letters_survive_the_outbox() -> None:
-    for one in (letter(count=5), TestLetter("es")):
+    alarm = sample("alarm", "ru", "UTC", NOON)
+    for one in (letter(count=5), TestLetter("es"), PasswordLetter("en", "https://x", 30), alarm):
         assert decode(encode(one)) == one
     with pytest.raises(LetterError):
         decode({"type": "money"})

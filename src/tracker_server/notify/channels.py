@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from tracker_server.config import Settings
 from tracker_server.config_alerts import Sms
+from tracker_server.notify.geocoder import Geocoder
 from tracker_server.notify.messenger import MessengerChannel
 from tracker_server.notify.sms import SmsChannel
 from tracker_server.notify.smtp import SmtpChannel
 from tracker_server.notify.webhook import WebhookChannel
+from tracker_server.pipeline.addresses import AddressCache
 from tracker_server.pipeline.dispatcher import Channel
 from tracker_server.pipeline.sms import SmsOffice, SmsProvider
 
@@ -19,15 +21,22 @@ SET_UP_BY = {
 }
 
 
-def channels_of(settings: Settings, office: SmsOffice | None = None) -> dict[str, Channel]:
-    """Every channel that is set up, by its name. Without ``office`` SMS are sent and not debited."""
+def channels_of(
+    settings: Settings, office: SmsOffice | None = None, addresses: AddressCache | None = None
+) -> dict[str, Channel]:
+    """Every channel that is set up, by its name. Without ``office`` SMS are sent and not debited; without ``addresses``
+    nobody is asked for one.
+    """
     found: list[Channel] = []
+    geocoder = Geocoder(settings.geocoder, addresses) if settings.geocoder.url and addresses else None
     if settings.smtp.host:
-        found.append(SmtpChannel(settings.smtp))
+        found.append(SmtpChannel(settings.smtp, geocoder))
     if settings.sms.provider:
-        found.append(SmsChannel(settings.sms, provider_of(settings.sms, office), office))
+        found.append(SmsChannel(settings.sms, provider_of(settings.sms, office), office, geocoder=geocoder))
     if settings.notices.messenger_url or settings.alerts.messenger_schemes:
-        found.append(MessengerChannel(settings.notices.messenger_url, settings.alerts.messenger_schemes))
+        found.append(
+            MessengerChannel(settings.notices.messenger_url, settings.alerts.messenger_schemes, geocoder)
+        )
     if settings.webhooks.enabled:
         found.append(WebhookChannel(settings.webhooks))
     return {channel.name: channel for channel in found}

@@ -36,12 +36,12 @@ LIST: Final = "<ul>\n{items}\n</ul>"
 FOOT: Final = '<p style="font-size:13px;color:#666666">{text}</p>'
 
 
-def mail_of(message: Outgoing, sender: Address) -> EmailMessage:
-    """A message as a mail. Its Message-ID follows from its key, so that one sent twice can be told to be one.
+def mail_of(message: Outgoing, sender: Address, wording: Wording | None = None) -> EmailMessage:
+    """A message as a mail; ``wording``: where it was worded already. Its Message-ID follows from its key, so that one sent twice can be told to be one.
     Raises LetterError.
     """
     letter = decode(message.payload)
-    wording = worded(letter)
+    wording = wording or worded(letter)
     mail = EmailMessage(policy=SMTP)
     mail["From"] = sender
     mail["To"] = mailbox(message.recipient)

@@ -12,10 +12,10 @@ import re
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import quote, urlsplit
 
-from tracker_server.alerts.letters import LetterError, decode
-from tracker_server.alerts.wording import worded
+from tracker_server.alerts.letters import LetterError
 from tracker_server.model import address
 from tracker_server.model.money import InvalidValueError
+from tracker_server.notify.geocoder import Geocoder, wording_of
 from tracker_server.notify.messages import subject_of, text_of
 from tracker_server.pipeline.dispatcher import MESSENGER, Outgoing, PermanentError, TemporaryError
 
@@ -40,7 +40,8 @@ class MessengerChannel:
     name = MESSENGER
     at_once = 4
 
-    def __init__(self, url: str, schemes: str = "") -> None:
+    def __init__(self, url: str, schemes: str = "", geocoder: Geocoder | None = None) -> None:
+        self._geocoder = geocoder
         self._url = url
         self._schemes = frozenset(schemes.split())
         self._one = asyncio.Lock()  # what apprise says is heard of one message at a time
@@ -57,7 +58,7 @@ class MessengerChannel:
     async def send(self, message: Outgoing) -> None:
         """Hand one message over. Raises TemporaryError, PermanentError."""
         try:
-            wording = worded(decode(message.payload))
+            wording = await wording_of(message, self._geocoder)
             service = await self.service(message.recipient)
         except LetterError as error:
             raise PermanentError(f"the message cannot be worded: {error}") from error

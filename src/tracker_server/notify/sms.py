@@ -6,10 +6,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
-from tracker_server.alerts.letters import LetterError, decode
-from tracker_server.alerts.wording import worded
+from tracker_server.alerts.letters import LetterError
 from tracker_server.billing.sms import segments
 from tracker_server.config_alerts import Sms
+from tracker_server.notify.geocoder import Geocoder, wording_of
 from tracker_server.pipeline.dispatcher import Ended, Outgoing, PermanentError, TemporaryError, utc_now
 from tracker_server.pipeline.sms import SMS, SmsOffice, SmsProvider
 
@@ -27,7 +27,9 @@ class SmsChannel:
         provider: SmsProvider,
         office: SmsOffice | None,
         now: Callable[[], datetime] = utc_now,
+        geocoder: Geocoder | None = None,
     ) -> None:
+        self._geocoder = geocoder
         self._settings = settings
         self._provider = provider
         self._office = office
@@ -37,7 +39,9 @@ class SmsChannel:
     async def send(self, message: Outgoing) -> tuple[str, ...] | Ended | None:
         """Hand one over. Raises TemporaryError, PermanentError."""
         try:
-            text = message.body or fitting(worded(decode(message.payload)).line, self._settings.segments_max)
+            text = message.body or fitting(
+                (await wording_of(message, self._geocoder)).line, self._settings.segments_max
+            )
         except LetterError as error:
             raise PermanentError(f"the message cannot be worded: {error}") from error
         if self._office is None or not message.alert:

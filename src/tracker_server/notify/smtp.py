@@ -22,6 +22,7 @@ from aiosmtplib import (
 from tracker_server.alerts.letters import LetterError
 from tracker_server.config import Smtp
 from tracker_server.model import address
+from tracker_server.notify.geocoder import Geocoder, wording_of
 from tracker_server.notify.messages import mail_of
 from tracker_server.pipeline.dispatcher import EMAIL, Outgoing, PermanentError, TemporaryError
 
@@ -37,7 +38,8 @@ class SmtpChannel:
     name = EMAIL
     at_once = AT_ONCE
 
-    def __init__(self, settings: Smtp) -> None:
+    def __init__(self, settings: Smtp, geocoder: Geocoder | None = None) -> None:
+        self._geocoder = geocoder
         self._settings = settings
         self._sender = address.sender(settings.sender, "smtp.from")
         self._kept: list[tuple[SMTP, float]] = []
@@ -45,7 +47,7 @@ class SmtpChannel:
     async def send(self, message: Outgoing) -> None:
         """Hand one mail over. Raises TemporaryError, PermanentError."""
         try:
-            mail = mail_of(message, self._sender)
+            mail = mail_of(message, self._sender, await wording_of(message, self._geocoder))
         except LetterError as error:
             raise PermanentError(f"the message cannot be worded: {error}") from error
         async with self._connection() as smtp:

@@ -12,6 +12,7 @@ from psycopg import AsyncConnection, sql
 
 from tracker_server.config import Settings
 from tracker_server.pipeline.quarantine import Room
+from tracker_server.storage.addresses import forget_addresses
 from tracker_server.storage.database import AWAY, Database, Role
 from tracker_server.storage.outbox import prune
 
@@ -62,6 +63,9 @@ class Maintenance:
             limit = datetime.now(UTC) - timedelta(days=self._settings.quarantine.days)
             await connection.execute("DELETE FROM core.quarantine WHERE received_at < %s", [limit])
             await prune(connection, datetime.now(UTC) - timedelta(days=self._settings.notices.keep_days))
+            await forget_addresses(
+                connection, datetime.now(UTC) - timedelta(days=self._settings.geocoder.keep_days)
+            )
         finally:
             await connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 
