@@ -17,6 +17,7 @@ from tracker_server.api.call import Services
 from tracker_server.api.computed import Computed
 from tracker_server.api.live_reader import LiveReader
 from tracker_server.api.readiness import Readiness
+from tracker_server.api.report_mail import report_channels
 from tracker_server.api.server import ApiServer, make_server, open_sockets
 from tracker_server.aside import aside
 from tracker_server.config import Settings, install_payloads
@@ -61,6 +62,7 @@ from tracker_server.storage.notice_clock import NoticeClock
 from tracker_server.storage.outbox import Outbox
 from tracker_server.storage.payouts import PayoutClock
 from tracker_server.storage.pools import Pools
+from tracker_server.storage.saved_reports import ReportClock
 from tracker_server.storage.sessions import new_setup_token
 from tracker_server.storage.track_feed import TrackFeed
 from tracker_server.storage.track_grounds import engine_settings
@@ -182,6 +184,7 @@ class Server:
             {
                 **channels_of(settings, sms_desk, Addresses(self.database)),
                 CommandChannel.name: CommandChannel(self.database),
+                **report_channels(settings.smtp, self.database, self.access),
             },
             self.metrics,
             age_max=timedelta(hours=settings.notices.give_up_h),
@@ -190,6 +193,7 @@ class Server:
         self.payout_clock = PayoutClock(
             self.database, BillingStore(settings_of(settings.billing)), self.metrics, self.gateways
         )
+        self.report_clock = ReportClock(self.database, lambda: datetime.now(UTC))
         self._stop = asyncio.Event()
 
     def _lost(self, devices: Iterable[DeviceKey]) -> None:
@@ -237,6 +241,7 @@ class Server:
             beside.append(tasks.create_task(aside("billing clock", self.billing_clock.run)))
             beside.append(tasks.create_task(aside("clock of notices", self.notice_clock.run)))
             beside.append(tasks.create_task(aside("dispatcher", self.dispatcher.run)))
+            beside.append(tasks.create_task(aside("clock of reports", self.report_clock.run)))
             await self.track_feed.ready.wait()
             beside.append(tasks.create_task(aside("payouts", self.payout_clock.run)))
             writing = tasks.create_task(self.batcher.run())

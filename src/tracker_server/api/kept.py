@@ -49,7 +49,7 @@ class ListQuery(Struct, rename="camel"):
 class Sort(Struct, frozen=True):
     """A kind of object. ``to_row``: its columns from what was given; ``to_shape``: what is told, from its columns.
 
-    ``check``: raises Refusal where an object that it names is not his. ``changed``: what follows from a change.
+    ``check``: raises Refusal where an object that it names is not his. ``changed``, ``added``: what follows.
     """
 
     kind: Kind
@@ -59,6 +59,7 @@ class Sort(Struct, frozen=True):
     to_shape: Callable[[Row], Any]
     check: Callable[[Call[Any, Any], Any], Awaitable[None]] | None = None
     changed: Callable[[Call[Any, Any], Any, int], Awaitable[None]] | None = None
+    added: Callable[[Call[Any, Any], Any, int], Awaitable[None]] | None = None
 
 
 async def account_for(call: Call[Any, Any], given: int | None) -> int:
@@ -122,6 +123,8 @@ class Keeper:
             number = await add_object(connection, self._kept, values)
             if call.principal.restricted:
                 await link(connection, "user", call.principal.user_id, self._kept.link, number)
+            if self._sort.added:
+                await self._sort.added(call, connection, number)
             await self._note(call, connection, "create", number)
             shape = await self._shape(connection, number)
         call.services.access.changed()

@@ -28,8 +28,8 @@ class LiveReader:
         wanted = list(device_ids)
         try:
             async with self._pools.display() as connection:
-                cards = await device_cards_of(connection, wanted)
                 found = await latest_positions_of(connection, wanted)
+                cards = await device_cards_of(connection, wanted, {row[1]: row[0] for row, _ in found})
         except AWAY as error:
             raise AwayError(str(error).strip()) from error
         positions = {row[1]: (row, mark) for row, mark in found}

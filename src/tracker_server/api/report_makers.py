@@ -6,8 +6,9 @@ A maker knows no request: what is mailed on a calendar is made in the same way, 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -27,7 +28,6 @@ from tracker_server.api.report_shapes import (
 from tracker_server.model.people import Principal, Right
 from tracker_server.storage.device_cards import device_cards_of
 from tracker_server.storage.marks_api import marker_of, odometer_before, way_within
-from tracker_server.storage.pools import Pools
 from tracker_server.storage.positions_api import (
     IDS_MAX,
     latest_positions_of,
@@ -56,6 +56,18 @@ ROWS_MAX: Final = 100_000  # of one report: it is made in memory, some 100 MB at
 PERIODS_MAX: Final = 50_000  # trackers times days of a summary: two looks into the index for each
 ROUTE_PLACES_MAX: Final = 500_000  # of a combined report: pairs of numbers
 ALL_EVENTS: Final = "allEvents"
+
+
+class Readers(Protocol):
+    """Where a report is read: connections that speak as a role (``storage.pools.Pools``)."""
+
+    def core(self) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
+        """What is true; for names that people wrote down."""
+        ...
+
+    def display(self) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
+        """What may be shown."""
+        ...
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -100,7 +112,7 @@ def checked(asked: Asked) -> Asked:
 class ReportMaker:
     """Makes them."""
 
-    def __init__(self, pools: Pools, formulas: Formulas | None = None) -> None:
+    def __init__(self, pools: Readers, formulas: Formulas | None = None) -> None:
         self._pools = pools
         self._formulas = formulas
 
@@ -141,7 +153,7 @@ class Desk:
 
     def __init__(
         self,
-        pools: Pools,
+        pools: Readers,
         asked: Asked,
         cards: Sequence[Card],
         zones: dict[int, str],

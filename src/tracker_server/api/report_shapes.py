@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from tracker_server.api.event_shape import Event
+from tracker_server.api.kept import Name
 from tracker_server.api.position_shape import Position
+from tracker_server.api.values import Number
 
 
 class TripItem(Struct, rename="camel"):
@@ -112,11 +114,14 @@ class CombinedItem(Struct, rename="camel"):
     positions: list[Position]
 
 
-class SavedReport(Struct, rename="camel"):
-    """A report that is kept, and mailed when its calendar says so."""
+class SavedReport(Struct, rename="camel", kw_only=True):
+    """A report that is kept. With a calendar, each of its events that is over is a period to report, mailed to whoever kept
+    it. ``attributes``: ``deviceIds``, ``groupIds``, ``geofenceIds``, ``types``, ``daily``, ``format`` (xlsx or csv).
+    """
 
-    id: int = 0
-    calendar_id: int = 0
-    type: str = ""
-    description: str = ""
-    attributes: dict[str, Any] = {}
+    id: Number = 0
+    type: Name
+    description: Annotated[str, Meta(max_length=200)] = ""
+    calendar_id: Number | None = 0
+    attributes: dict[str, Any] | None = {}
+    account_id: Number | None = 0

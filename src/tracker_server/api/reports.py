@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import datetime
+from secrets import token_hex
 from typing import Any, Final
 
 from msgspec import Struct, field
@@ -13,13 +14,16 @@ from starlette.responses import Response
 
 from tracker_server.api.authorise import Kind, Routes
 from tracker_server.api.call import Call
-from tracker_server.api.errors import JSON, not_found
+from tracker_server.api.errors import JSON, Refusal, bad
+from tracker_server.api.kept import Sort, keep
 from tracker_server.api.positions import Histories, checked_period, position_array
 from tracker_server.api.report_files import Sheet, csv_file, xlsx_file
 from tracker_server.api.report_makers import REPORTS, Asked, Made, ReportMaker
+from tracker_server.api.report_shapes import SavedReport
 from tracker_server.api.streaming import attachment, streamed
 from tracker_server.api.values import Number
 from tracker_server.model.people import Right
+from tracker_server.storage.saved_reports import ReportOrder, begin_anew, keep_for, order
 
 routes = Routes("Reports")
 
@@ -153,8 +157,85 @@ for _name in REPORTS:
     _declare(_name)
 
 
-def known(name: str) -> str:
-    """Raises Refusal for a report that there is not."""
-    if name not in REPORTS:
-        raise not_found(f"report {name[:40]!r}; there are {', '.join(REPORTS)}")
-    return name
+# ------------------------------------------------------------------------------------------------- by mail, and saved
+
+
+def _declare_mail(name: str) -> None:
+    async def mail_report(call: Call[ReportQuery, None]) -> None:
+        """Order it; it is made as it is sent."""
+        if not call.services.settings.smtp.host:
+            raise Refusal(
+                409, "smtp.host is not set: this server sends no e-mail; download the report instead"
+            )
+        query, principal = call.query, call.principal
+        checked_period(query.since, query.until)
+        wanted = ReportOrder(
+            report=name,
+            user_id=principal.user_id,
+            since=query.since,
+            until=query.until,
+            device_ids=tuple(filter(None, query.device_id)),
+            group_ids=tuple(filter(None, query.group_id)),
+            fence_ids=tuple(filter(None, query.geofence_id)),
+            types=tuple(query.type),
+            daily=query.daily,
+        )
+        async with call.services.pools.core() as connection, connection.transaction():
+            key = f"report by hand:{principal.user_id}:{token_hex(8)}"
+            await order(connection, key, wanted, principal.email, principal.account_id, call.now)
+
+    routes.get(
+        f"/reports/{name}/mail",
+        needs=Right.SELF,
+        query=ReportQuery,
+        objects=OBJECTS,
+        status=204,
+        name=f"report_{name}_mail",
+        summary=f"{(REPORTS[name][1].__doc__ or '').strip()} By e-mail to oneself, as XLSX.",
+    )(mail_report)
+
+
+for _name in FILES:
+    _declare_mail(_name)
+
+
+async def _check_saved(call: Call[Any, Any], saved: SavedReport) -> None:
+    call.require(Right.REPORTS)
+    if saved.type not in FILES:
+        raise bad("type", f"{saved.type[:40]!r} is no report; there are {', '.join(FILES)}")
+    await call.require_objects(Kind.CALENDAR, saved.calendar_id or 0)
+
+
+async def _added(call: Call[Any, Any], connection: Any, number: int) -> None:
+    await keep_for(connection, number, call.principal.user_id)
+
+
+async def _changed(_: Call[Any, Any], connection: Any, number: int) -> None:
+    await begin_anew(connection, number)
+
+
+keep(
+    routes,
+    Sort(
+        Kind.REPORT,
+        "/reports",
+        SavedReport,
+        to_row=lambda one: {
+            "type": one.type,
+            "description": one.description,
+            "calendar_id": one.calendar_id or None,
+            "attributes": one.attributes or {},
+        },
+        to_shape=lambda row: SavedReport(
+            id=row["id"],
+            type=row["type"],
+            description=row["description"],
+            calendar_id=row["calendar_id"] or 0,
+            attributes=row["attributes"],
+            account_id=row["account_id"],
+        ),
+        check=_check_saved,
+        changed=_changed,
+        added=_added,
+    ),
+)

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 CALENDAR_CHARACTERS_MAX: Final = 100_000
+LASTS_MAX: Final = timedelta(days=32)  # of an event whose end matters: a month
 DAYS_KEPT_MAX: Final = 2_000  # (calendar, day) pairs whose times are remembered
 
 
@@ -23,6 +24,32 @@ def active_at(calendar: str, zone: str, at: datetime) -> bool:
     """
     local = at.astimezone(ZoneInfo(zone))
     return any(begins <= at < ends for begins, ends in _times(calendar, zone, local.date()))
+
+
+def ended_within(
+    calendar: str, zone: str, after: datetime, until: datetime
+) -> list[tuple[datetime, datetime]]:
+    """The events that end in after < end ≤ until, by their ends; of any longer than ``LASTS_MAX`` nothing is known.
+    Raises ScheduleError.
+    """
+    import icalendar
+    import recurring_ical_events
+
+    here = ZoneInfo(zone)
+    try:
+        read: Any = icalendar.Calendar.from_ical(calendar)
+        found: Any = recurring_ical_events.of(read).between(
+            (after - LASTS_MAX).astimezone(UTC), (until + timedelta(seconds=1)).astimezone(UTC)
+        )
+        times = {(_moment(one.start, here), _moment(one.end, here)) for one in found}
+    except Exception as error:
+        raise ScheduleError(
+            f"cannot be read as iCalendar: {str(error)[:200] or type(error).__name__}"
+        ) from error
+    return sorted(
+        ((begins, ends) for begins, ends in times if begins < ends and after < ends <= until),
+        key=lambda pair: (pair[1], pair[0]),
+    )
 
 
 def check_calendar(text: str) -> None:

@@ -42,14 +42,7 @@ def mail_of(message: Outgoing, sender: Address, wording: Wording | None = None) 
     """
     letter = decode(message.payload)
     wording = wording or worded(letter)
-    mail = EmailMessage(policy=SMTP)
-    mail["From"] = sender
-    mail["To"] = mailbox(message.recipient)
-    mail["Subject"] = subject_of(wording)
-    mail["Date"] = format_datetime(message.due_at)
-    mail["Message-ID"] = message_id(message.key, sender.domain)
-    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers, please
-    mail["X-Auto-Response-Suppress"] = "All"
+    mail = _addressed(message, sender, subject_of(wording))
     mail.set_content(text_of(wording))
     mail.add_alternative(html_of(wording), subtype="html")
     if isinstance(letter, InvoiceLetter):
@@ -63,6 +56,29 @@ def mail_of(message: Outgoing, sender: Address, wording: Wording | None = None) 
     return mail
 
 
+def mail_with_file(
+    message: Outgoing, sender: Address, subject: str, text: str, file: tuple[bytes, str, str, str]
+) -> EmailMessage:
+    """A mail in plain text with an attachment: its bytes, media type and subtype, and name."""
+    mail = _addressed(message, sender, one_line(subject))
+    mail.set_content(text)
+    whole, maintype, subtype, name = file
+    mail.add_attachment(whole, maintype=maintype, subtype=subtype, filename=name)
+    return mail
+
+
+def _addressed(message: Outgoing, sender: Address, subject: str) -> EmailMessage:
+    mail = EmailMessage(policy=SMTP)
+    mail["From"] = sender
+    mail["To"] = mailbox(message.recipient)
+    mail["Subject"] = subject
+    mail["Date"] = format_datetime(message.due_at)
+    mail["Message-ID"] = message_id(message.key, sender.domain)
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers, please
+    mail["X-Auto-Response-Suppress"] = "All"
+    return mail
+
+
 def message_id(key: str, domain: str) -> str:
     """``<digest@domain>``; the key itself may say more than strangers should read."""
     return f"<{hashlib.sha256(key.encode()).hexdigest()[:32]}@{domain}>"
@@ -70,7 +86,12 @@ def message_id(key: str, domain: str) -> str:
 
 def subject_of(wording: Wording) -> str:
     """The subject as one line of bounded length."""
-    line = " ".join(wording.subject.split())
+    return one_line(wording.subject)
+
+
+def one_line(text: str) -> str:
+    """Text as one line of bounded length."""
+    line = " ".join(text.split())
     return line if len(line) <= SUBJECT_CHARACTERS_MAX else f"{line[: SUBJECT_CHARACTERS_MAX - 1]}…"
 
 

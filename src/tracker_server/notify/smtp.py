@@ -23,7 +23,7 @@ from tracker_server.alerts.letters import LetterError
 from tracker_server.config import Smtp
 from tracker_server.model import address
 from tracker_server.notify.geocoder import Geocoder, wording_of
-from tracker_server.notify.messages import mail_of
+from tracker_server.notify.messages import mail_of, mail_with_file
 from tracker_server.pipeline.dispatcher import EMAIL, Outgoing, PermanentError, TemporaryError
 
 AT_ONCE: Final = 8  # mails on their way; providers let one sender have ten connections or so
@@ -50,6 +50,14 @@ class SmtpChannel:
             mail = mail_of(message, self._sender, await wording_of(message, self._geocoder))
         except LetterError as error:
             raise PermanentError(f"the message cannot be worded: {error}") from error
+        async with self._connection() as smtp:
+            await self._hand_over(smtp, mail, message.recipient)
+
+    async def send_file(
+        self, message: Outgoing, subject: str, text: str, file: tuple[bytes, str, str, str]
+    ) -> None:
+        """Hand over one mail with an attachment: its bytes, media type and subtype, and name. Raises as ``send``."""
+        mail = mail_with_file(message, self._sender, subject, text, file)
         async with self._connection() as smtp:
             await self._hand_over(smtp, mail, message.recipient)
 

@@ -35,6 +35,7 @@ KEPT: Final[dict[str, Kept]] = {
         there="o.removed_at IS NULL",
         also="EXISTS (SELECT FROM core.fence_devices f WHERE f.fence_id = o.id AND f.device_id = ANY(%(devices)s))",
     ),
+    "saved report": Kept("reports", "report", also="o.user_id = %(user)s"),
     "notification": Kept("alert_rules", "notification", also="o.user_id = %(user)s"),
 }
 HIS: Final[LiteralString] = """

@@ -1,11 +1,13 @@
 """Trackers as people see them: the card that people wrote, and, unless the gate hides it, how it stands.
 
-One statement for one tracker or for all. Of a hidden tracker there is its card and why it is hidden, nothing else.
+The same three statements for one tracker and for all, put together here: joined in the database, views that are
+barriers hide from its planner how many rows they have, and it may join a thousand to a thousand one by one. Of a hidden
+tracker there is its card and why it is hidden, nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, LiteralString
 
@@ -48,16 +50,13 @@ class DeviceCard(Struct, frozen=True, gc=False):
     block: BlockCard | None
 
 
-_SELECT: LiteralString = """
-SELECT c.device_id, c.account_id, c.unique_id, c.name, c.group_id, c.calendar_id, c.category, c.phone, c.model, c.contact,
-       c.attributes::text, s.contact_at, s.online, l.id, s.device_id IS NOT NULL
-FROM (SELECT * FROM display.cards WHERE {which}) c
-LEFT JOIN display.device_marks s ON s.device_id = c.device_id
-LEFT JOIN display.latest l ON l.device_id = c.device_id
-ORDER BY c.device_id
+CARDS: LiteralString = """
+SELECT device_id, account_id, unique_id, name, group_id, calendar_id, category, phone, model, contact, attributes::text
+FROM display.cards WHERE {which} ORDER BY device_id
 """
-IN_THE_SCOPE: LiteralString = _SELECT.replace("{which}", IN_SCOPE)
-NAMED: LiteralString = _SELECT.replace("{which}", "device_id = ANY(%(devices)s)")
+MARKS: LiteralString = "SELECT device_id, contact_at, online FROM display.device_marks WHERE {which}"
+LATEST: LiteralString = "SELECT device_id, id FROM display.latest WHERE {which}"
+NAMED: LiteralString = "device_id = ANY(%(devices)s)"
 BLOCKS: LiteralString = """
 SELECT device_id, state, coalesce(reason, ''), note, since, due_minor, currency, last_contact, coalesce(waiting, 0)
 FROM display.management WHERE device_id = ANY(%(devices)s) AND since IS NOT NULL
@@ -66,22 +65,42 @@ FROM display.management WHERE device_id = ANY(%(devices)s) AND since IS NOT NULL
 
 async def device_cards(connection: AsyncConnection[Any], scope: Scope) -> list[DeviceCard]:
     """All trackers of a scope, hidden ones as such. The connection is ``Role.DISPLAY``'s."""
-    return await _cards(connection, IN_THE_SCOPE, scope.parameters())
+    return await _cards(connection, IN_SCOPE, scope.parameters(), None)
 
 
-async def device_cards_of(connection: AsyncConnection[Any], device_ids: Sequence[int]) -> list[DeviceCard]:
-    """These trackers, hidden ones as such."""
-    return await _cards(connection, NAMED, {"devices": list(device_ids)})
+async def device_cards_of(
+    connection: AsyncConnection[Any],
+    device_ids: Sequence[int],
+    position_ids: Mapping[int, int] | None = None,
+) -> list[DeviceCard]:
+    """These trackers, hidden ones as such. ``position_ids``: their latest positions, where these have just been read."""
+    return await _cards(connection, NAMED, {"devices": list(device_ids)}, position_ids)
 
 
 async def _cards(
-    connection: AsyncConnection[Any], statement: LiteralString, parameters: dict[str, Any]
+    connection: AsyncConnection[Any],
+    which: LiteralString,
+    parameters: dict[str, Any],
+    position_ids: Mapping[int, int] | None,
 ) -> list[DeviceCard]:
-    rows = await (await connection.execute(statement, parameters, binary=True)).fetchall()
-    hidden = [row[0] for row in rows if not row[14]]
+    async def rows(statement: LiteralString, asked: dict[str, Any]) -> list[Any]:
+        found = await connection.execute(statement.replace("{which}", which), asked, binary=True)
+        return await found.fetchall()
+
+    cards = await rows(CARDS, parameters)
+    marks = {row[0]: row[1:] for row in await rows(MARKS, parameters)}
+    if position_ids is None:
+        position_ids = dict(await rows(LATEST, parameters))
+    hidden = [row[0] for row in cards if row[0] not in marks]
     blocks: dict[int, BlockCard] = {}
     if hidden:
-        found = await connection.execute(BLOCKS, {"devices": hidden}, binary=True)
-        blocks = {row[0]: BlockCard(*row[1:]) for row in await found.fetchall()}
-    # hidden when we asked, free when we asked why: it is left out, and comes with the next change
-    return [DeviceCard(*row[:14], block=blocks.get(row[0])) for row in rows if row[14] or row[0] in blocks]
+        blocks = {row[0]: BlockCard(*row[1:]) for row in await rows(BLOCKS, {"devices": hidden})}
+    found: list[DeviceCard] = []
+    for row in cards:
+        device_id = row[0]
+        if device_id in marks:
+            found.append(DeviceCard(*(*row, *marks[device_id], position_ids.get(device_id), None)))
+        elif device_id in blocks:
+            found.append(DeviceCard(*(*row, None, None, None, blocks[device_id])))
+        # else: hidden when we asked, free when we asked why; it comes with the change that made it so
+    return found
