@@ -88,7 +88,7 @@ async def _cards(
         return await found.fetchall()
 
     cards = await rows(CARDS, parameters)
-    marks = {row[0]: row[1:] for row in await rows(MARKS, parameters)}
+    marks: dict[int, Any] = {row[0]: row[1:] for row in await rows(MARKS, parameters)}
     if position_ids is None:
         position_ids = dict(await rows(LATEST, parameters))
     hidden = [row[0] for row in cards if row[0] not in marks]
@@ -98,9 +98,12 @@ async def _cards(
     found: list[DeviceCard] = []
     for row in cards:
         device_id = row[0]
+        rest: list[Any]
         if device_id in marks:
-            found.append(DeviceCard(*(*row, *marks[device_id], position_ids.get(device_id), None)))
+            rest = [*marks[device_id], position_ids.get(device_id), None]
         elif device_id in blocks:
-            found.append(DeviceCard(*(*row, None, None, None, blocks[device_id])))
-        # else: hidden when we asked, free when we asked why; it comes with the change that made it so
+            rest = [None, None, None, blocks[device_id]]
+        else:
+            continue  # hidden when we asked, free when we asked why; it comes with the change that made it so
+        found.append(DeviceCard(*row, *rest))
     return found
