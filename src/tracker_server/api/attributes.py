@@ -78,6 +78,7 @@ keep(
     objects={"deviceId": Kind.SHOWN},
     body=Attribute,
     media=("text/plain",),
+    also=(204,),
     answers=str,
 )
 async def post_attribute_test(call: Call[TestQuery, Attribute]) -> Response:

@@ -67,7 +67,8 @@ class Kind(StrEnum):
 class Endpoint(Struct, frozen=True, kw_only=True):
     """One route below ``/api``. ``query``, ``body``, ``answers``: msgspec types, which OpenAPI is made from.
 
-    ``name``, ``summary``: in OpenAPI; the handler's own unless said. ``form``: the body is a form. ``status``: of a good answer. ``media``: what it is, where it is no JSON.
+    ``name``, ``summary``: in OpenAPI; the handler's own unless said. ``form``: the body is a form. ``status``: of a good answer. ``also``: other good
+    ones. ``media``: what it is, where it is no JSON.
     """
 
     method: Method
@@ -83,6 +84,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     answers: Any = None
     status: int = 200
     media: tuple[str, ...] = ()
+    also: tuple[int, ...] = ()
     name: str
     summary: str
 

@@ -129,7 +129,7 @@ async def get_command_send(call: Call[OfDevice, None]) -> list[Command]:
     return [SORT.to_shape(row) for row in rows if types is None or row["type"] in types]
 
 
-@routes.post("/commands/send", needs=Right.COMMANDS, body=Sent, answers=Command)
+@routes.post("/commands/send", needs=Right.COMMANDS, body=Sent, answers=Command, also=(202,))
 async def post_command_send(call: Call[None, Sent]) -> Response:
     """Tell a tracker something: 200 where it was told at once, 202 where that waits until it is connected."""
     given = call.body

@@ -100,6 +100,7 @@ def _responses(one: Endpoint, answer: Any) -> dict[str, Any]:
         good = {
             str(200 if one.status == 204 else one.status): {"description": "as asked", "content": content}
         }
+    good |= {str(status): {"description": "as the summary says"} for status in one.also}
     refused = {"text/plain": {"schema": {"type": "string"}}, JSON: {"schema": {"type": "object"}}}
     return {**good, "4XX": {"description": "refused: a sentence says why", "content": refused},
             "5XX": {"description": "not now, or our fault", "content": refused}}  # fmt: skip
