@@ -16,7 +16,7 @@ ROWS: Final[LiteralString] = (
     " last_contact, waiting FROM display.management"
     " WHERE (%(device)s::bigint IS NULL OR device_id = %(device)s) AND "
     + IN_SCOPE
-    + " ORDER BY name, unique_id"
+    + " ORDER BY state = 'active', name, unique_id"
 )
 PURSES = """
 SELECT b.account_id, coalesce((b.state #>> '{book,balances,customer}')::bigint, 0),
