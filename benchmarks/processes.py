@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,10 @@ def free_port() -> int:
 class Server:
     """``tracker-server serve`` with an embedded database in a folder of its own."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, extra: Mapping[str, str] | None = None) -> None:
         self.home = home
+        self.mqtt_port = free_port()
+        self._extra = dict(extra or {})
         self.data_dir = home / "data"
         self.ports = {protocol.name: free_port() for protocol in ALL}
         self.process: subprocess.Popen[bytes] | None = None
@@ -57,6 +59,9 @@ class Server:
             "TRACKER_API__PORT": "0",
             "TRACKER_DEVICES__UNKNOWN": "register",
             "TRACKER_LOG__LEVEL": "warning",
+            "TRACKER_MQTT__HOST": "127.0.0.1",
+            "TRACKER_MQTT__PORT": str(self.mqtt_port),
+            **self._extra,
         }
 
     def start(self) -> float:
@@ -135,11 +140,11 @@ def cpu_s_of(pid: int) -> float:
 
 
 @contextmanager
-def server() -> Generator[Server]:
-    """A fresh one, running; stopped and removed in the end."""
+def server(extra: Mapping[str, str] | None = None) -> Generator[Server]:
+    """A fresh one, running; stopped and removed in the end. ``extra``: more of its environment."""
     # not below a private folder: under root the embedded database belongs to a user of its own
     home = Path(tempfile.mkdtemp(prefix="tracker-bench-"))
-    one = Server(home)
+    one = Server(home, extra)
     try:
         one.start()
         yield one

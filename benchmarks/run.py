@@ -15,9 +15,12 @@ import results
 from measures import Found
 from rich.console import Console
 
+import mqtt
+
 NAMED: dict[str, Callable[[float], Found]] = {
     "decode": lambda _: decode.run(),
     **{f"ingest-{name}": partial(ingest.run, case) for name, case in ingest.CASES.items()},
+    "mqtt": mqtt.run,
     "slow": many.slow,
     "idle": lambda _: many.idle(),
     "start": lambda _: many.start(),

@@ -56,15 +56,16 @@ class JsonDecoder(HttpDecoder):
 
     def decode_request(self, request: HttpRequest, received_at: datetime) -> Decoded:
         fallback = named_in_query(request) or self.device
+        reply = None if request.method == PUBLISH else STORED
         name = self._mapping_of(request)
         if not name and "" not in self.mappings:
-            return guess.decode(request.body, fallback, received_at, STORED)
+            return guess.decode(request.body, fallback, received_at, reply)
         compiled = self.mappings.get(name)
         if compiled is None:
             raise BadFrame(
                 Reason.UNKNOWN_KIND, f"no mapping is named {name[:40]!r} in the settings (mappings.<name>)"
             )
-        return compiled.decode(request.body, fallback, received_at, STORED)
+        return compiled.decode(request.body, fallback, received_at, reply)
 
     def _mapping_of(self, request: HttpRequest) -> str:
         path, _, query = request.target.partition("?")

@@ -311,6 +311,8 @@ def _plain(path: str) -> Getter:
 
 def number(value: Any) -> float | None:
     """A finite number, also one in text; None where it is none."""
+    if type(value) is float or type(value) is int:
+        return value if -1e300 < value < 1e300 else None
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

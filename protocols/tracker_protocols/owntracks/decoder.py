@@ -9,6 +9,7 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, ClassVar, Final
 from urllib.parse import parse_qs
 
@@ -67,16 +68,18 @@ class OwntracksDecoder(HttpDecoder):
     keys: ClassVar[Mapping[str, bytes]] = {}
 
     def decode_request(self, request: HttpRequest, received_at: datetime) -> Decoded:
-        if not request.body:
-            return Heartbeat(self._named_beside(request), reply=STORED)
-        tree = _parse(request.body)
         beside = self._named_beside(request)
+        if not request.body:
+            return Heartbeat(beside, reply=STORED)
+        tree = _parse(request.body)
         if isinstance(tree, list):
             if len(tree) > OBJECTS_MAX:
                 raise BadFrame(Reason.TOO_LONG, f"{len(tree)} objects")
             messages = [message for one in tree for message in self._messages(one, _write(one), beside)]
         else:
             messages = self._messages(tree, request.body, beside)
+        if request.method == PUBLISH:
+            return messages or Heartbeat(beside)  # there is no answer but that it is stored
         if not messages:
             return Heartbeat(beside, reply=STORED)
         return [*messages[:-1], msgspec.structs.replace(messages[-1], reply=STORED)]
@@ -124,6 +127,7 @@ class OwntracksDecoder(HttpDecoder):
         return inner
 
 
+@lru_cache(maxsize=10_000)
 def device_of(topic: str) -> DeviceKey | None:
     """``owntracks/user/device`` of a topic of that shape, whatever stands for ``owntracks``."""
     levels = topic.split("/")

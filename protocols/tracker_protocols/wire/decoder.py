@@ -157,6 +157,9 @@ def _refused(raw: bytes, reason: Reason, detail: str) -> Undecoded:
 
 def request_bytes(request: HttpRequest) -> bytes:
     """The request as HTTP/1.1 text, to be kept where a frame is kept."""
+    if not request.headers:
+        head_only = f"{request.method} {request.target} HTTP/1.1\r\n\r\n"
+        return head_only.encode("latin-1", "replace") + request.body
     head = [f"{request.method} {request.target} HTTP/1.1"]
     head += [f"{name}: {value}" for name, value in request.headers.items()]
     return "\r\n".join([*head, "", ""]).encode("latin-1", "replace") + request.body

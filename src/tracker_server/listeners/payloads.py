@@ -86,10 +86,9 @@ class Talk:
         else:
             messages = tuple(message for frame in frames for message in frame.messages)
             data = payload
-        binary = not isinstance(line.decoder, HttpDecoder)
-        answers = (
-            tuple(m.reply.data for m in messages if m.reply is not None and m.reply.data) if binary else ()
-        )
+        answers: tuple[bytes, ...] = ()
+        if not isinstance(line.decoder, HttpDecoder):
+            answers = tuple(m.reply.data for m in messages if m.reply is not None and m.reply.data)
         settled = tuple([self._settled(message, line) for message in messages])
         reply_topic = ""
         if answers and line.route.reply:
