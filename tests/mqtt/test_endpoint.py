@@ -160,6 +160,22 @@ def test_a_binary_protocol_inside_a_payload(running: Running, version: MQTTProto
     assert row["protocol"] == "gt06"
 
 
+def test_teltonika_under_its_own_topic(running: Running) -> None:
+    imei = "352093089439473"
+    said = {
+        "state": {
+            "reported": {"ts": (START + 9) * 1000, "latlng": "54.66,25.22", "sp": 36, "sat": 9, "239": 1}
+        }
+    }
+    with client(running.addresses["mqtt"], client_id=somebody()) as tracker:
+        tracker.subscribe(f"{imei}/commands")
+        assert tracker.publish(f"{imei}/data", json.dumps(said)) == 0
+        binary = speaker("teltonika", imei).report(fixes(1))
+        assert tracker.publish(f"{imei}/data", binary.data) == 0
+        wait_until("the answer", lambda: tracker.messages == [(f"{imei}/commands", binary.answer)])
+    assert [row["protocol"] for row in stored(running, imei)] == ["teltonika"] * 2
+
+
 def test_json_by_the_operators_mapping(running: Running) -> None:
     name = somebody()
     said = {

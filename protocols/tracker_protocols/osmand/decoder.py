@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import ClassVar
+from urllib.parse import quote
 
 from tracker_protocols.model import (
     AccessPoint,
@@ -34,7 +35,7 @@ from tracker_protocols.osmand.values import (
     typed,
     yes_or_no,
 )
-from tracker_protocols.wire.decoder import Decoded, HttpDecoder
+from tracker_protocols.wire.decoder import PUBLISH, Decoded, HttpDecoder
 from tracker_protocols.wire.fields import MPS_PER_KNOT, check_place, device_key
 
 # what a parameter means, by its name in lower case; anything else is an attribute
@@ -65,6 +66,8 @@ class OsmandDecoder(HttpDecoder):
     def decode_request(self, request: HttpRequest, received_at: datetime) -> Decoded:
         query = request.target.partition("?")[2].partition("#")[0]
         body = request.body
+        if request.method == PUBLISH:
+            query = f"id={quote(self.device)}" if self.device else ""  # where the payload names nobody
         if body:
             if body.lstrip()[:1] in {b"{", b"["}:
                 return json_form.decode(body, query, received_at)

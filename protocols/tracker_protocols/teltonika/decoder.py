@@ -9,7 +9,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import ClassVar, Final
 
-from tracker_protocols.model import BadFrame, DeviceKey, Heartbeat, Login, Message, Reason, Reply
+from tracker_protocols.model import BadFrame, DeviceKey, Frame, Heartbeat, Login, Message, Reason, Reply
+from tracker_protocols.teltonika import json_form
 from tracker_protocols.teltonika.avl import CODEC_8, CODEC_8E, CODEC_16, CODEC_GH3000, read_records
 from tracker_protocols.teltonika.commands import (
     CODEC_12,
@@ -76,7 +77,14 @@ class TeltonikaDecoder(StreamDecoder):
         super().__init__(device)
         self._photo: Photo | None = None
 
+    def receive_publish(self, topic: str, payload: bytes, received_at: datetime) -> list[Frame]:
+        if payload[:1] == b"{":
+            return [self.read_frame(payload, received_at)]
+        return super().receive_publish(topic, payload, received_at)
+
     def decode_frame(self, frame: bytes, received_at: datetime) -> Decoded:
+        if frame[:1] == b"{":
+            return json_form.decode(frame, self.device)
         if frame[:4] == PREAMBLE:
             return self._decode_packet(frame)
         if frame == b"\xff":
