@@ -1,5 +1,5 @@
 """kill -9 between event and delivery, again and again: every alert arrives, in order, and a receiver that keeps keys
-sees each once. ``TRACKER_TEST_KILLS`` says how often (12).
+sees each once. ``TRACKER_TEST_KILLS`` says how often (8).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tracker_server.pipeline.trackers import Trackers
 from tracker_server.storage.alert_outbox import AlertWriter
 from tracker_server.storage.alert_rules import add_rule, read_households
 
-KILLS = int(os.environ.get("TRACKER_TEST_KILLS", "12"))
+KILLS = int(os.environ.get("TRACKER_TEST_KILLS", "8"))
 EACH = 6  # events between two kills
 LEFT = "SELECT id FROM core.outbox WHERE event_id IS NOT NULL AND delivered_at IS NULL"
 

@@ -18,7 +18,7 @@ from tests.servers.serve import Running, Servers
 from tests.servers.waiting import wait_until
 from tests.storage.rows import query
 from tracker_server.cli.main import main
-from tracker_server.config import Settings, Storage
+from tracker_server.config import Settings, Storage, variable_of
 from tracker_server.storage.database import Database, Role
 from tracker_server.storage.fences import NewFence, add_fences
 from tracker_server.track.fences.shapes import Circle
@@ -43,9 +43,8 @@ def peer() -> Generator[HttpPeer]:
         yield running
 
 
-@pytest.fixture
-def running(server: Servers, postgres_dsn: str, mail: MailServer, peer: HttpPeer) -> Running:
-    settings: dict[str, Any] = {
+def settings_for(mail: MailServer, peer: HttpPeer) -> dict[str, Any]:
+    return {
         "smtp.host": "127.0.0.1",
         "smtp.port": mail.port,
         "smtp.tls": "none",
@@ -56,7 +55,11 @@ def running(server: Servers, postgres_dsn: str, mail: MailServer, peer: HttpPeer
         "webhooks.private_addresses": "true",
         "alerts.link": "https://example.com/?event={event}",
     }
-    started = server(settings, dsn=postgres_dsn, protocols=["osmand"])
+
+
+@pytest.fixture
+def running(server: Servers, postgres_dsn: str, mail: MailServer, peer: HttpPeer) -> Running:
+    started = server(settings_for(mail, peer), dsn=postgres_dsn, protocols=["osmand"])
     query(
         started.dsn,
         "UPDATE core.accounts SET email = 'office@example.com', language = 'es', zone = 'Europe/Madrid' WHERE name = 'default'",
@@ -163,52 +166,64 @@ def test_a_fix_becomes_a_mail_an_sms_a_webhook_and_a_row_of_the_log(
     assert len(mail.taken) == 1, "nothing is told of what was blocked, nor by a rule that is gone"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ("--on geofenceenter --channel email", "--on: 'geofenceenter' is no kind of event"),
-        ("--on geofenceEnter:sos --channel email", "--on: 'geofenceEnter:sos': only alarms"),
-        ("--on media --channel pigeon", "--channel: there is no channel 'pigeon'"),
-        ("--on media --channel email --to nobody", "--to: 'nobody' is not an e-mail address"),
-        (
-            "--on media --channel sms,messenger --to +34600111222",
-            "--to: '+34600111222': through which channel?",
-        ),
-        ("--on media --channel webhook", "--to: no URL for the channel webhook"),
-        ("--on media --channel command", "--command: is missing"),
-        ("--on media --channel email --quiet night", "--quiet: 'night' is no time of the day"),
-        ("--on media --channel email --throttle -1", "--throttle: -1 s"),
-        ("--on media --channel email --calendar /nowhere.ics", "--calendar: /nowhere.ics: cannot be read"),
-        ("--on media --channel email --device T9", "--device: there is no device 'T9'"),
-        ("--on media --channel email --fence Home", "--fence: there is no fence 'Home'"),
-        ("--on media --channel email --user u@example.com", "--user: there is no user 'u@example.com'"),
-        ("--on media --channel email --account Sur", "--account: there is no account 'Sur'"),
-    ],
-)
+WRONG = [
+    ("--on geofenceenter --channel email", "--on: 'geofenceenter' is no kind of event"),
+    ("--on geofenceEnter:sos --channel email", "--on: 'geofenceEnter:sos': only alarms"),
+    ("--on media --channel pigeon", "--channel: there is no channel 'pigeon'"),
+    ("--on media --channel email --to nobody", "--to: 'nobody' is not an e-mail address"),
+    (
+        "--on media --channel sms,messenger --to +34600111222",
+        "--to: '+34600111222': through which channel?",
+    ),
+    ("--on media --channel webhook", "--to: no URL for the channel webhook"),
+    ("--on media --channel command", "--command: is missing"),
+    ("--on media --channel email --quiet night", "--quiet: 'night' is no time of the day"),
+    ("--on media --channel email --throttle -1", "--throttle: -1 s"),
+    ("--on media --channel email --calendar /nowhere.ics", "--calendar: /nowhere.ics: cannot be read"),
+    ("--on media --channel email --device T9", "--device: there is no device 'T9'"),
+    ("--on media --channel email --fence Home", "--fence: there is no fence 'Home'"),
+    ("--on media --channel email --user u@example.com", "--user: there is no user 'u@example.com'"),
+    ("--on media --channel email --account Sur", "--account: there is no account 'Sur'"),
+]
+
+
 def test_wrong_use_names_the_flag(
-    arguments: str,
-    says: str,
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TRACKER_STORAGE__DSN", postgres_dsn)
+    for arguments, says in WRONG:
+        with pytest.raises(SystemExit) as caught:
+            main(["alert", "rule", "add", *arguments.split()])
+        assert caught.value.code in {1, 2}
+        assert says in capsys.readouterr().err
+
+
+def test_messages_to_try_the_channels(
     postgres_dsn: str,
+    mail: MailServer,
+    peer: HttpPeer,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    for key, value in settings_for(mail, peer).items():
+        monkeypatch.setenv(variable_of(key), str(value))
     monkeypatch.setenv("TRACKER_STORAGE__DSN", postgres_dsn)
-    with pytest.raises(SystemExit) as caught:
-        main(["alert", "rule", "add", *arguments.split()])
-    assert caught.value.code in {1, 2}
-    assert says in capsys.readouterr().err
 
+    def said(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(["alert", *arguments])
+        assert not ended.value.code
+        return capsys.readouterr().out
 
-def test_messages_to_try_the_channels(running: Running, mail: MailServer, peer: HttpPeer) -> None:
-    ok(running, "alert", "test", "email", "ana@example.com", "--language", "ru")
-    ok(running, "alert", "test", "sms", "+34 600 111 222")
-    ok(running, "alert", "test", "webhook", f"http://127.0.0.1:{peer.port}/")
+    said("test", "email", "ana@example.com", "--language", "ru")
+    said("test", "sms", "+34 600 111 222")
+    said("test", "webhook", f"http://127.0.0.1:{peer.port}/")
     assert [one["Subject"] for one in mail.taken] == ["Пробное сообщение"]
     assert [asked[3][:13] for asked in peer.asked] == [b"+34600111222 ", b'{"key":"test:']
-    shown = ok(running, "alert", "preview", "alarm:tow", "--language", "es")
+    shown = said("preview", "alarm:tow", "--language", "es")
     assert shown.startswith("Van 3: remolcado o movido sin encendido\n")
     assert "SMS (1 part): " in shown
-    assert ok(running, "alert", "preview", "media", "--html").startswith("<!doctype html>")
-    first = ok(running, "alert", "secret", "default")
+    assert said("preview", "media", "--html").startswith("<!doctype html>")
+    first = said("secret", "default")
     assert len(first.strip()) == 64
-    assert ok(running, "alert", "secret", "default", "--new") != first
+    assert said("secret", "default", "--new") != first

@@ -15,7 +15,9 @@ import msgspec
 
 from tracker_server.alerts.letters import LANGUAGES, Language
 from tracker_server.alerts.schedule import quiet_until
+from tracker_server.model import address
 from tracker_server.model.event import EventType
+from tracker_server.model.money import InvalidValueError
 from tracker_server.model.schedule import ScheduleError, active_at, check_calendar
 
 ALL_EVENTS: Final = "allEvents"  # the word that clients of this field have for it
@@ -292,6 +294,21 @@ def _check_ways(rule: Rule, channels: Collection[str]) -> None:
             raise RuleError(
                 "to", f"{one.to!r} is for the channel {one.channel or '?'}, which the rule has not"
             )
+        if one.user is None:
+            _check_address(one)
+
+
+def _check_address(one: Recipient) -> None:
+    """Refuse what no channel could send to, or would read as something else."""
+    read = {EMAIL: address.email, SMS: address.phone, WEBHOOK: address.url, MESSENGER: address.messenger}
+    if one.channel == MESSENGER and "://" in one.to:
+        read[MESSENGER] = address.messenger_url
+    try:
+        plain = read[one.channel](one.to, "to") if one.channel in read else one.to
+    except InvalidValueError as error:
+        raise RuleError("to", str(error).removeprefix("to: ")) from None
+    if plain != one.to:
+        raise RuleError("to", f"{one.to!r}: write {plain!r}")
 
 
 def quiet_of(text: str) -> tuple[time, time]:

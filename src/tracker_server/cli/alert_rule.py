@@ -179,9 +179,8 @@ def _address(channel: str, text: str) -> str:
     from tracker_server.model.money import InvalidValueError
 
     read = {"email": address.email, "sms": address.phone, "webhook": address.url}
+    read["messenger"] = address.messenger_url if "://" in text else address.messenger
     try:
-        if channel == "messenger":
-            return text if "://" in text else address.messenger(text, "--to")
         return read[channel](text, "--to")
     except InvalidValueError as error:
         wrong(str(error))

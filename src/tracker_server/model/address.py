@@ -57,6 +57,16 @@ def url(text: str, field: str) -> str:
     return text
 
 
+def messenger_url(text: str, field: str) -> str:
+    """A URL that names a messenger's service and recipient; which schemes may be, the settings say as it is used."""
+    text = text.strip()
+    if len(text) > URL_CHARACTERS_MAX or not text.isprintable() or " " in text:
+        raise InvalidValueError(
+            field, f"{text[:CHARACTERS_MAX]!r} is no URL; write one such as tgram://TOKEN/CHAT"
+        )
+    return text
+
+
 def messenger(text: str, field: str) -> str:
     """A number, a name or an identifier with a messenger: what can stand in a URL without changing its meaning."""
     text = text.strip()
