@@ -16,7 +16,9 @@ from tracker_server.storage import fences
 from tracker_server.storage.database import Database, Role
 from tracker_server.storage.fences import NewFence
 from tracker_server.storage.track_found import Kind, displayed, everything
+from tracker_server.storage.track_grounds import read_ground
 from tracker_server.track.fences.shapes import area, circle, corridor
+from tracker_server.track.settings import TrackSettings
 
 BLOCKED_AT = datetime(2026, 6, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -53,6 +55,15 @@ async def test_every_vertex_comes_back_as_it_was_drawn(postgres_dsn: str) -> Non
         assert [row.id for row in await fences.every_fence_of(core, account)] == ids
     async with connected(postgres_dsn, Role.DISPLAY) as display:
         assert [row.id for row in await fences.displayed_fences(display, account)] == ids[1:]
+
+
+async def test_a_shape_that_somebody_wrote_by_hand_costs_that_fence(postgres_dsn: str) -> None:
+    async with connected(postgres_dsn) as core:
+        new = NewFence(name="a", shape=circle(52, 13, 100))
+        bad, good = await fences.add_fences(core, 1, [new, new])
+        await core.execute("UPDATE core.fences SET shape = '{}' WHERE id = %s", [bad])
+        assert [row.id for row in await fences.fences_of(core, 1)] == [good]
+        assert len((await read_ground(core, 1, TrackSettings())).fences) == 1
 
 
 async def test_an_account_may_not_have_fences_without_end(

@@ -11,6 +11,7 @@ from tracker_server.api import (
     commands,
     devices,
     events,
+    fence_files,
     geofences,
     management,
     notifications,
@@ -50,6 +51,7 @@ TOPICS: Final = (
     devices,
     permissions,
     objects,
+    fence_files,  # before the geofences, whose {id} would take its words
     geofences,
     commands,
     shares,

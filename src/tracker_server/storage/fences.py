@@ -7,12 +7,15 @@ from datetime import datetime
 from typing import Any, LiteralString
 
 import msgspec
+import structlog
 from msgspec import Struct, field
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 from tracker_server.pipeline.batch import micros
 from tracker_server.track.fences.shapes import Area, Circle, Corridor, Fence, Shape
+
+log = structlog.get_logger(__name__)
 
 # of one account: all of them are prepared in memory, about 2 KB and 20 µs each
 FENCES_MAX = 200_000
@@ -93,8 +96,15 @@ def kind_of(shape: Shape) -> str:
             return "area"
 
 
-def _row(found: dict[str, Any]) -> FenceRow:
-    return FenceRow(**{**found, "shape": _SHAPE.decode(found["shape"])})
+def _row(found: dict[str, Any]) -> FenceRow | None:
+    """None where somebody wrote a shape by hand that is none: it costs that fence, and is told."""
+    try:
+        return FenceRow(**{**found, "shape": _SHAPE.decode(found["shape"])})
+    except msgspec.DecodeError as error:
+        log.warning(
+            "a fence's shape cannot be read; it counts for nothing", fence=found["id"], error=str(error)
+        )
+        return None
 
 
 def _parameters(new: NewFence) -> dict[str, Any]:
@@ -109,7 +119,7 @@ async def _select(
     statement: LiteralString = f"SELECT {COLUMNS} FROM {table} WHERE {condition} ORDER BY id"  # noqa: S608
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(statement, values)
-        return [_row(found) for found in await cursor.fetchall()]
+        return [row for found in await cursor.fetchall() if (row := _row(found)) is not None]
 
 
 async def fences_of(connection: AsyncConnection[Any], account_id: int) -> list[FenceRow]:

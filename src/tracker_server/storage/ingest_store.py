@@ -18,6 +18,7 @@ from msgspec import Struct, field
 from psycopg import AsyncConnection, errors
 
 from tracker_protocols.wire.checksums import record_digest
+from tracker_server.model.event import Event, EventType
 from tracker_server.pipeline.batch import (
     EPOCH,
     Batch,
@@ -29,6 +30,7 @@ from tracker_server.pipeline.batch import (
     micros,
 )
 from tracker_server.pipeline.quarantine import QuarantineReason
+from tracker_server.pipeline.track_book import Held
 from tracker_server.pipeline.trackers import Tracker
 from tracker_server.storage.copy_rows import (
     POSITION_COLUMNS,
@@ -40,7 +42,7 @@ from tracker_server.storage.copy_rows import (
 )
 from tracker_server.storage.database import AWAY, Database, Role
 from tracker_server.storage.embedded import EmbeddedError
-from tracker_server.storage.track_rows import days_of
+from tracker_server.storage.track_rows import Told, days_of
 from tracker_server.storage.track_store import Taking, TrackStage, marks
 from tracker_server.track.observation import Observation, observation
 from tracker_server.track.settings import TrackSettings
@@ -48,6 +50,7 @@ from tracker_server.track.settings import TrackSettings
 log = structlog.get_logger(__name__)
 
 DAY_US = 86_400_000_000
+COMMAND_RESULT = "command_result"  # as ``core.telemetry.kind`` has it
 DETAIL_CHARACTERS_MAX = 400  # of what the database said of a row
 
 CREATE_STAGING: LiteralString = f"""
@@ -347,6 +350,7 @@ class IngestStore:
                 new = _keys_of(await cursor.fetchone())
             fed = _fed(fresh, late, part.telemetry, new)
             taking = await self._stage.take(connection, fed, latest, micros(now))
+            taking.rows.events += self._results(part.telemetry, new)
             days = await self._days_of(connection, taking)
             texts, values, answers = self._stage.written(taking)
             statement = f"WITH {', '.join([*texts, UPDATE_STATE])} SELECT {', '.join([STALE, *answers])}"
@@ -365,6 +369,16 @@ class IngestStore:
                 tracker.newest_us = said.newest_us
         repeated = len(late) - len(new.moved) + len(part.telemetry) - len(new.told)
         return Stored(len(fresh) + len(new.moved), repeated)
+
+    def _results(self, telemetry: list[TelemetryRow], new: _Keys) -> list[Told]:
+        """Answers of devices to commands are events."""
+        return [
+            Told(row.tracker.id, Held(result_of(row)), self._stage.place_of(row.tracker.id))
+            for row in telemetry
+            if row.kind == COMMAND_RESULT
+            and row.tracker.id is not None
+            and (row.tracker.id, row.sent_us, row.digest) in new.told
+        ]
 
     async def _days_of(self, connection: AsyncConnection[Any], taking: Taking) -> set[int]:
         """Make the partitions that hold the events; answers which days those are."""
@@ -386,6 +400,13 @@ class IngestStore:
         if missing:
             await connection.execute("SELECT core.ensure_days(%s::date[])", [_dates(missing)])
             self._days |= missing
+
+
+def result_of(row: TelemetryRow) -> Event:
+    """A device's answer to a command, as an event."""
+    return Event(
+        EventType.COMMAND_RESULT, row.sent_us, row.sent_us, digest=row.digest, attributes=row.attributes
+    )
 
 
 class _Keys(Struct):

@@ -58,4 +58,14 @@ class TrackFeed:
 
     async def _read(self, connection: AsyncConnection[Any], account_id: int) -> None:
         before = self._stage.grounds.get(account_id)
-        self._stage.grounds[account_id] = await read_ground(connection, account_id, self._stage.base, before)
+        try:
+            ground = await read_ground(connection, account_id, self._stage.base, before)
+        except AWAY:
+            raise
+        except Exception:
+            # what somebody wrote by hand must not be what stops a server from hearing its devices
+            log.exception(
+                "fences and settings of an account cannot be read; those before hold", account_id=account_id
+            )
+            return
+        self._stage.grounds[account_id] = ground
