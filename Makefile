@@ -71,6 +71,14 @@ chaos: $(VENV)/.dev ## break everything for TIME seconds under load and see what
 fuzz: $(VENV)/.dev ## bytes that nobody meant against every reader of bytes, for TIME seconds
 	$(BIN)/python -m tests.fuzz.run --seed $(SEED) --time $(TIME) $(ARGS)
 
+.PHONY: bench-full
+bench-full: $(VENV)/.dev ## all benchmarks, longer and with up to ten million rows: an hour or so
+	$(BIN)/python benchmarks/run.py --full $(ARGS)
+
+.PHONY: bench-compare
+bench-compare: $(VENV)/.dev ## whether B became slower than A; each a result file, or a commit that has one
+	$(BIN)/python benchmarks/compare.py $(A) $(B)
+
 .PHONY: timescaledb
 timescaledb: ## a TimescaleDB for the tests in .cache (needs root and debootstrap)
 	scripts/timescaledb install

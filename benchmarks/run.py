@@ -9,23 +9,75 @@ from functools import partial
 from pathlib import Path
 
 import decode
+import grow
 import ingest
 import many
+import mqtt
+import peer
+import plots
 import results
-from measures import Found
+import unlock
+from measures import Found, Measure
+from msgspec import Struct
 from rich.console import Console
 
-import mqtt
+SECONDS = 5.0
+FULL_SECONDS = 15.0
 
-NAMED: dict[str, Callable[[float], Found]] = {
+
+class Given(Struct, frozen=True):
+    """What the command line says."""
+
+    seconds: float
+    full: bool
+    peer: peer.Peer | None
+
+
+def track(given: Given) -> Found:
+    """The track engine's own figures (track.py) as measures."""
+    from track import measure
+
+    figures = measure(quick=not given.full)
+    rates = [
+        Measure(name, "fixes/s", [value], "more") for name, value in figures.items() if name.endswith("per_s")
+    ]
+    costs = [Measure(name, "µs", [value]) for name, value in figures.items() if not name.endswith("per_s")]
+    return Found("track", rates + costs)
+
+
+def sweep(_: Given) -> Found:
+    """Midnight (billing.py)."""
+    from billing import sweep as midnight
+
+    return midnight()
+
+
+def of_peer(name: str, given: Given) -> Found:
+    """Another server by the same case."""
+    if given.peer is None:
+        raise RuntimeError("say --peer, --peer-port and --peer-count")
+    return peer.run(given.peer, name, given.seconds)
+
+
+SHORT: dict[str, Callable[[Given], Found]] = {
     "decode": lambda _: decode.run(),
-    **{f"ingest-{name}": partial(ingest.run, case) for name, case in ingest.CASES.items()},
-    "mqtt": mqtt.run,
-    "slow": many.slow,
+    **{
+        f"ingest-{name}": lambda given, case=case: ingest.run(case, given.seconds)
+        for name, case in ingest.CASES.items()
+    },
+    "slow": lambda given: many.slow(given.seconds),
     "idle": lambda _: many.idle(),
     "start": lambda _: many.start(),
+    "unlock": lambda given: unlock.run(full=given.full),
 }
-SECONDS = 5.0
+LONG: dict[str, Callable[[Given], Found]] = {
+    "mqtt": lambda given: mqtt.run(given.seconds),
+    "track": track,
+    "midnight": sweep,
+    "growth": lambda given: grow.run(given.seconds, full=given.full),
+}
+PEER: dict[str, Callable[[Given], Found]] = {f"peer-{name}": partial(of_peer, name) for name in ingest.CASES}
+NAMED = SHORT | LONG | PEER
 
 
 def main() -> None:
@@ -36,30 +88,77 @@ def main() -> None:
     parser.add_argument(
         "--only", action="append", choices=list(NAMED), help="this benchmark alone; may be given again"
     )
-    parser.add_argument(
-        "--seconds", type=seconds, default=SECONDS, help="length of each measured run (default: 5)"
-    )
+    parser.add_argument("--full", action="store_true", help="all of them, longer, with more rows")
+    parser.add_argument("--seconds", type=seconds, help="length of each measured run (default: 5; full: 15)")
     parser.add_argument(
         "--results", type=Path, default=results.HOME / "results", help="folder for the result files"
     )
+    parser.add_argument("--peer", help="shell command that starts another server, to be measured beside ours")
+    parser.add_argument("--peer-port", type=int, help="its port for the protocol of the peer-… benchmark")
+    parser.add_argument("--peer-count", help="shell command that prints how many fixes it has stored")
+    parser.add_argument(
+        "--peer-prepare", default="", help="shell command that registers the identifiers on its input"
+    )
+    parser.add_argument(
+        "--peer-pid", type=int, action="append", help="a process that works for it, such as its database"
+    )
     given = parser.parse_args()
+    if given.peer and not (given.peer_port and given.peer_count):
+        parser.error("--peer needs --peer-port and --peer-count")
+    other = None
+    if given.peer:
+        pids = tuple(given.peer_pid or ())
+        other = peer.Peer(given.peer, given.peer_port, given.peer_count, given.peer_prepare, pids)
+    said = Given(given.seconds or (FULL_SECONDS if given.full else SECONDS), given.full, other)
+    names = given.only or [*SHORT, *(LONG if given.full else ())]
+    if given.peer and not given.only:
+        parser.error("--peer: say which with --only peer-…, and ours beside it with --only ingest-…")
+    measure(names, said, given.results)
+
+
+def measure(names: list[str], said: Given, folder: Path) -> None:
+    """One after another; exit 1 where one failed."""
     console = Console(width=None if Console().is_terminal else 140)
     about = results.circumstances()
     found: list[Found] = []
     failed: list[str] = []
-    for name in given.only or NAMED:
+    for name in names:
         console.print(f"[bold]{name}[/] …")
         try:
-            found.append(NAMED[name](given.seconds))
+            found.append(NAMED[name](said))
         except RuntimeError as error:
             failed.append(name)
             console.print(f"[red]{name} failed:[/] {error}")
+    found += beside_peer(found)
     console.print(results.table(found))
     console.print(results.disturbances(found))
-    for path in results.write(found, about, given.results):
+    paths = results.write(found, about, folder)
+    for path in [*paths, *plots.draw(found, folder, paths[0].stem)]:
         console.print(f"written: {path}")
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
+
+
+def beside_peer(found: list[Found]) -> list[Found]:
+    """Ours as multiples of the peer's, where one run has both: stored rows a second, and CPU for them."""
+    by_name = {each.benchmark: {one.name: one for one in each.measures} for each in found}
+    ratios: list[Measure] = []
+    for name, case in ingest.CASES.items():
+        ours, theirs = by_name.get(f"ingest {name}"), by_name.get(f"peer {name}")
+        if ours and theirs:
+            rate = (
+                ours[f"{case.name}: stored, then answered"].middle
+                / theirs[f"peer, {case.name}: stored"].middle
+            )
+            cpu = (
+                ours[f"{case.name}: CPU of server and database"].middle
+                / theirs[f"peer, {case.name}: CPU"].middle
+            )
+            ratios.append(
+                Measure(f"{case.name}: stored, as a multiple of the peer's", "ratio", [rate], "more")
+            )
+            ratios.append(Measure(f"{case.name}: CPU, as a multiple of the peer's", "ratio", [cpu]))
+    return [Found("beside the peer", ratios)] if ratios else []
 
 
 def seconds(text: str) -> float:
