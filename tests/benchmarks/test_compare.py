@@ -49,7 +49,7 @@ def compare(folder: Path, one: str, other: str) -> subprocess.CompletedProcess[s
     ],
 )
 def test_what_became_worse(
-    better: str, before: list[float], after: list[float], worse: bool, tmp_path: Path
+    better: str, before: list[float], after: list[float], *, worse: bool, tmp_path: Path
 ) -> None:
     result(tmp_path, "aaa", figure=(better, before))
     result(tmp_path, "bbb", figure=(better, after))
@@ -92,7 +92,7 @@ def test_figures_are_drawn_and_the_same_ones_alike(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in paths] == first
 
 
-def test_a_flame_graph_shows_work_and_no_waiting(tmp_path: Path) -> None:
+def test_a_flame_graph_shows_work_and_no_waiting() -> None:
     from flame import flame, read
 
     begin = "<module> (a.py:1);run (uvloop/__init__.py:92);Runner.run (asyncio/runners.py:118)"
