@@ -12,7 +12,6 @@ import decode
 import grow
 import ingest
 import many
-import mqtt
 import peer
 import plots
 import results
@@ -20,6 +19,8 @@ import unlock
 from measures import Found, Measure
 from msgspec import Struct
 from rich.console import Console
+
+import mqtt
 
 SECONDS = 5.0
 FULL_SECONDS = 15.0

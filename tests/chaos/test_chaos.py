@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.defects import DEFECTS, patched, told
+from tests.chaos.defects import DEFECTS, ROOT, patched, told
 from tests.chaos.run import chaos
 
 SECONDS = 15.0
+MIGRATIONS = ROOT / "src/tracker_server/storage/migrations"
 
 
 @pytest.mark.timeout(300)
@@ -24,6 +25,14 @@ async def test_what_was_promised_is_kept_whatever_breaks() -> None:
     assert verdict.answered > 500
     assert verdict.paid
     assert verdict.mails >= verdict.letters > 0
+
+
+def test_the_view_that_forgets_is_the_newest() -> None:
+    """A migration that replaces display.positions makes the patch mean nothing: then make it anew on that file."""
+    newest = max(
+        file.name for file in MIGRATIONS.glob("*.sql") if "VIEW display.positions" in file.read_text()
+    )
+    assert newest in (DEFECTS / "gate-forgotten.patch").read_text()
 
 
 @pytest.mark.timeout(300)
