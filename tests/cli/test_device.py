@@ -98,7 +98,7 @@ def test_a_tracker_that_was_removed(terminal: Terminal, command: tuple[str, ...]
 # ---------------------------------------------------------------------- changing hands
 
 
-def test_taken_over_from_another_account_it_shows_nothing_older(terminal: Terminal) -> None:
+def test_r139_taken_over_from_another_account_it_shows_nothing_older(terminal: Terminal) -> None:
     """R139: the new owner sees none of the old owner's points, and late ones from before go to neither."""
     for account in ("A", "B"):
         terminal.ok("account", "add", account)

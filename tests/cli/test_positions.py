@@ -67,7 +67,7 @@ def test_operator_columns_are_the_tables(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_blocked_tracker_shows_nothing_and_says_why(terminal: Terminal, form: str) -> None:
+def test_r39_a_blocked_tracker_shows_nothing_and_says_why(terminal: Terminal, form: str) -> None:
     """Not a digit of it: what is printed is what a tracker without any history prints."""
     terminal.ok("device", "add", "T1")
     nothing = terminal("positions", "T1", "--format", form)

@@ -58,7 +58,7 @@ def within_a_second(what: str, condition: Callable[[], bool]) -> None:
     wait_until(what, condition, SOON_S)
 
 
-def test_unpaid_is_hidden_and_never_deaf(server: Servers, postgres_dsn: str) -> None:
+def test_r40_unpaid_is_hidden_and_never_deaf(server: Servers, postgres_dsn: str) -> None:
     running = server(dsn=postgres_dsn)
     open_shop(running)
     says(running, "billing", "topup", "A", "310.00", "--key", "p1")
@@ -210,7 +210,7 @@ async def test_kill_9_neither_loses_nor_doubles_money(server: Servers, victim: s
     assert done.returncode == 0, done.stderr
 
 
-def test_the_management_row_says_all_but_where(server: Servers, postgres_dsn: str) -> None:
+def test_r47_the_management_row_says_all_but_where(server: Servers, postgres_dsn: str) -> None:
     """R38, R47, R58: read by the role that customers read with."""
     running = server(dsn=postgres_dsn, protocols=["gt06"])
     open_shop(running)

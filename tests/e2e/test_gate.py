@@ -60,7 +60,7 @@ def recorded(running: Running, unique_id: str, as_id: str) -> list[bytes]:
     return [answer.replace(unique_id.encode(), as_id.encode()) for answer in heard]
 
 
-def test_a_held_tracker_hears_what_a_free_one_hears(server: Servers, postgres_dsn: str) -> None:
+def test_r41_a_held_tracker_hears_what_a_free_one_hears(server: Servers, postgres_dsn: str) -> None:
     running = server(REGISTER, dsn=postgres_dsn)
     for unique_id in (FREE, HELD):
         with urllib.request.urlopen(

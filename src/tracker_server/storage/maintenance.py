@@ -15,6 +15,7 @@ from tracker_server.pipeline.quarantine import Room
 from tracker_server.storage.addresses import forget_addresses
 from tracker_server.storage.database import AWAY, Database, Role
 from tracker_server.storage.outbox import prune
+from tracker_server.storage.payments import expire
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +63,7 @@ class Maintenance:
                     log.info("retention dropped", partition=name)
             limit = datetime.now(UTC) - timedelta(days=self._settings.quarantine.days)
             await connection.execute("DELETE FROM core.quarantine WHERE received_at < %s", [limit])
+            await expire(connection, datetime.now(UTC), timedelta(hours=self._settings.payments.link_hours))
             await prune(connection, datetime.now(UTC) - timedelta(days=self._settings.notices.keep_days))
             await forget_addresses(
                 connection, datetime.now(UTC) - timedelta(days=self._settings.geocoder.keep_days)
