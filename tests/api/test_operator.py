@@ -76,6 +76,19 @@ def test_health_and_statistics(world: World) -> None:
             assert owner.get(f"/api/{path}").status_code == 403
 
 
+def test_the_servers_choices_are_an_administrators(world: World) -> None:
+    with world.signed_in("admin") as admin, world.signed_in("staff") as staff, world.nobody() as nobody:
+        before = nobody.get("/api/server").json()
+        assert staff.put("/api/server", json=before).status_code == 403
+        changed = admin.put(
+            "/api/server", json={**before, "zoom": 7, "announcement": "Hello", "registration": True}
+        ).json()
+        assert (changed["zoom"], changed["announcement"], changed["registration"]) == (7, "Hello", False)
+        assert nobody.get("/api/server").json() == changed
+        assert admin.put("/api/server", json=before).json() == before
+        assert "Europe/Madrid" in staff.get("/api/server/timezones").json()
+
+
 def test_what_people_changed_is_written_down(world: World) -> None:
     account = world.account()
     with (

@@ -75,6 +75,14 @@ async def put_server(call: Call[None, Choices]) -> Server:
     return await _server(call)
 
 
+@routes.get("/server/timezones", needs=Right.READ, answers=list[str])
+async def get_timezones(_: Call[None, None]) -> list[str]:
+    """The time zones of the IANA database."""
+    from zoneinfo import available_timezones
+
+    return sorted(available_timezones())
+
+
 async def _server(call: Call[Any, Any]) -> Server:
     async with call.services.pools.core() as connection:
         chosen = await read_choices(connection)

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tracker_server.api.endpoints import ENDPOINTS
+from tracker_server.api.reference_page import api_page
 from tracker_server.cli.config import lines_of_file, one_line, toml
 from tracker_server.cli.main import app
 from tracker_server.config import DEFAULT_FILE, FILE_VARIABLE, Settings, many_sections, sections, variable_of
@@ -127,7 +129,13 @@ def _listener_lines(listeners: list[Section]) -> Iterator[str]:
         yield f"| `{section.name.partition('.')[2]}` | {section.keys[0].default} | {_cell(section.meaning)} |"
 
 
+def api_reference() -> str:
+    """``docs/reference/api.md``."""
+    return api_page(ENDPOINTS, HEAD)
+
+
 PAGES = {
+    "docs/reference/api.md": api_reference,
     "docs/reference/cli.md": cli_page,
     "docs/reference/settings.md": settings_page,
     "config/tracker-server.toml": settings_file,
