@@ -74,7 +74,6 @@ class EventNotice(msgspec.Struct, frozen=True, tag="event", omit_defaults=True):
     facts: dict[str, Any] = {}
     place: Place | None = None
     link: str = ""
-    picture: bool = False
     event_id: int | None = None
     device_id: int | None = None
     command: dict[str, Any] | None = None

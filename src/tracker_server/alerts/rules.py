@@ -66,7 +66,6 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
     calendar_id: int | None = None
     quiet: tuple[time, time] | None = None
     throttle_s: int = 0
-    picture: bool = False
     command: dict[str, Any] | None = None
 
 

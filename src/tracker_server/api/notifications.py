@@ -78,7 +78,6 @@ class Meaning(Struct, rename="camel"):
     quiet: str | None = None
     throttle: Annotated[int, Meta(ge=0)] = 0
     recipients: list[Recipient] = field(default_factory=list)
-    picture: bool = False
 
 
 def shape_of(row: Row) -> Notification:
@@ -148,7 +147,6 @@ async def _rule_of(call: Call[Any, Any], given: Notification) -> Rule:
             calendar_id=given.calendar_id or None,
             quiet=quiet_of(meaning.quiet) if meaning.quiet else None,
             throttle_s=meaning.throttle,
-            picture=meaning.picture,
             command=await _command(call, given.command_id or 0),
         )
         # trackers may be linked to it later, so none need be named yet

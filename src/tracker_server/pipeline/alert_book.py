@@ -68,7 +68,6 @@ def letter_of(event: AlertEvent, message: Told, household: Household, link: str)
         facts={name: value for name, value in event.attributes.items() if name in FACTS and _plain(value)},
         place=place,
         link=link.replace(EVENT_PLACE, str(event.id)).replace(DEVICE_PLACE, str(event.device_id)),
-        picture=rule.picture,
         event_id=event.id,
         device_id=event.device_id,
         command=rule.command if message.channel == "command" else None,
