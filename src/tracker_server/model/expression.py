@@ -107,7 +107,8 @@ def _part(tokens: list[tuple[str, str]], at: int, names: set[str], depth: int) -
     if word == "(" and kind == "sign":
         end = _closing(tokens, at)
         return f"({_rewrite(tokens[at + 1 : end], names, depth + 1)})", end + 1
-    if kind == "name" and at + 1 < len(tokens) and tokens[at + 1] == ("sign", "("):
+    called = kind == "name" and word != "not" and word not in _WORDS
+    if called and tokens[at + 1 : at + 2] == [("sign", "(")]:
         if word not in _FUNCTIONS:
             raise ExpressionError(f"there is no function {word}; there are: {', '.join(sorted(_FUNCTIONS))}")
         end = _closing(tokens, at + 1)
