@@ -14,13 +14,12 @@ import ingest
 import many
 import peer
 import plots
+import publishers
 import results
 import unlock
 from measures import Found, Measure
 from msgspec import Struct
 from rich.console import Console
-
-import mqtt
 
 SECONDS = 5.0
 FULL_SECONDS = 15.0
@@ -72,7 +71,7 @@ SHORT: dict[str, Callable[[Given], Found]] = {
     "unlock": lambda given: unlock.run(full=given.full),
 }
 LONG: dict[str, Callable[[Given], Found]] = {
-    "mqtt": lambda given: mqtt.run(given.seconds),
+    "mqtt": lambda given: publishers.run(given.seconds),
     "track": track,
     "midnight": sweep,
     "growth": lambda given: grow.run(given.seconds, full=given.full),

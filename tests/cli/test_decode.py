@@ -179,3 +179,21 @@ def test_requests_as_lines(bare: Terminal) -> None:
 )
 def test_wrong_use(bare: Terminal, arguments: list[str], sentence: str) -> None:
     assert sentence in bare.wrong("decode", *arguments)
+
+
+def test_a_mapping_is_tried_by_command(bare: Terminal) -> None:
+    good = bare.folder / "good.toml"
+    good.write_text('[mappings.m]\nlatitude = "p[0]"\nlongitude = "p[1]"\ndevice = "n"\nothers = "@"\n')
+    text = '{"n":"7","p":[1,2],"bat":5}'
+    (frame,) = bare.json("decode", "json", "--mapping", str(good), "--text", text)
+    (message,) = frame["messages"]
+    assert (message["device_id"], message["attributes"], message["fix"]["longitude"]) == (
+        "7",
+        {"bat": 5},
+        2.0,
+    )
+    bad = bare.folder / "bad.toml"
+    bad.write_text('latitude = "p["\nlongitude = "x"\n')
+    assert "latitude: 'p[' is no JMESPath" in bare.wrong("decode", "json", "--mapping", str(bad), "00")
+    assert "belongs to the protocol json" in bare.wrong("decode", "gt06", "--mapping", str(good), "00")
+    assert "cannot be read as TOML" in bare.wrong("decode", "json", "--mapping", "/no/such", "00")

@@ -17,8 +17,8 @@ from tests.servers.serve import Servers
 from tests.servers.waiting import wait_until
 from tests.storage.rows import query
 
-PUBLISHERS = 10
-FIXES = 60
+PUBLISHERS = 6
+FIXES = 40
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from tests.mqtt.clients import NEW, OLD, Client, client
 from tests.mqtt.test_endpoint import location, somebody, stored
 from tests.servers.serve import Running
 from tests.servers.waiting import wait_until
+from tests.storage.rows import query
 from tracker_server.mqtt.codes import Code
 
 
@@ -100,10 +101,10 @@ def test_a_command_waits_until_it_is_fetched(running: Running, version: Any) -> 
     assert done.returncode == 0, done.stderr
 
     def waiting() -> list[Any]:
-        rows = json.loads(running.cli("mqtt", "waiting", "--format", "json").stdout)
-        return [row for row in rows if row["unique_id"] == device]
+        return query(running.dsn, "SELECT payload FROM core.mqtt_mail WHERE unique_id = %s", [device])
 
-    assert [row["payload"] for row in waiting()] == [command]
+    rows = json.loads(running.cli("mqtt", "waiting", "--format", "json").stdout)
+    assert [row["payload"] for row in rows if row["unique_id"] == device] == [command]
     with client(running.addresses["mqtt"], version=version, client_id=somebody()) as phone:
         assert phone.subscribe(f"{device}/cmd") == 1
         wait_until("the command", lambda: phone.messages)

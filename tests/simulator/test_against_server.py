@@ -69,9 +69,9 @@ def test_a_fleet_over_mqtt_loses_nothing_when_the_server_is_killed(
 ) -> None:
     """Every PUBACK in the ledger is a row, once, though the server was killed in the middle."""
     running = server(REGISTER, dsn=postgres_dsn, protocols=["mqtt"])
-    asked = command(running, "mqtt", "--devices", "8", "--fixes", "300", "--window", "5", "--reconnect")
+    asked = command(running, "mqtt", "--devices", "8", "--fixes", "150", "--window", "5", "--reconnect")
     asked[asked.index("--protocol") + 1] = spoken
-    asked += ["--rate", "800", "--ledger", str(tmp_path / "ledger")]
+    asked += ["--rate", "400", "--ledger", str(tmp_path / "ledger")]
     with subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as fleet:
         wait_until("some to be stored", lambda: sum(stored(running).values()) > 100)
         running.kill()
@@ -79,7 +79,7 @@ def test_a_fleet_over_mqtt_loses_nothing_when_the_server_is_killed(
         said, _ = fleet.communicate(timeout=90)
     assert fleet.returncode == 0, said
     lines = (tmp_path / "ledger").read_text().splitlines()
-    assert len(lines) == 8 * 300
+    assert len(lines) == 8 * 150
     rows = stored(running)
     assert set(rows) == set(lines)
     assert set(rows.values()) == {1}
