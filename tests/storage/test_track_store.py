@@ -17,13 +17,16 @@ from tests.storage.track_rows import (
     worked_off,
 )
 from tests.track.world import drive, random_day, some_fences, stand
+from tracker_server.config import Settings
 from tracker_server.pipeline import track_book
 from tracker_server.storage import track_store
 from tracker_server.storage.database import Role
 from tracker_server.storage.fences import NewFence, add_fences
 from tracker_server.storage.ingest_store import IngestStore
+from tracker_server.storage.track_grounds import engine_settings
 from tracker_server.storage.track_store import TrackStage
 from tracker_server.track.observation import arranged
+from tracker_server.track.settings import TrackSettings
 
 
 async def draw(dsn: str) -> None:
@@ -128,3 +131,8 @@ async def test_a_defect_of_the_engine_costs_no_report(
     assert await worked_off(postgres_dsn, stage) == 1
     assert standing(postgres_dsn, tracker) == await of_engine(postgres_dsn, tracker, day)
     await store.close()
+
+
+def test_the_servers_settings_begin_as_the_engines() -> None:
+    """Two lists of defaults, for settings lie below the engine: they say the same."""
+    assert engine_settings(Settings()) == TrackSettings()
