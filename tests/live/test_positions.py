@@ -60,7 +60,7 @@ def test_the_latest_of_each_tracker_in_the_shape_of_the_field(world: World) -> N
         "accuracy": 0.0,
         "network": None,
         "geofenceIds": None,
-        "attributes": {"sat": 9, "ignition": True, "distance": 0.0, "totalDistance": 0.0, "motion": False},
+        "attributes": {"sat": 9, "ignition": True, "totalDistance": 0.0, "motion": False},
     }
 
 

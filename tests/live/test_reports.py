@@ -99,6 +99,35 @@ def test_trips_and_stops_of_a_day(world: World) -> None:
     assert (rest["duration"], rest["engineHours"]) == (1_800_000, 600_000)
 
 
+def test_what_goes_on_is_told_as_far_as_it_has_come(world: World) -> None:
+    """Its row was written at 20:00, 266 m after its start; it has come 1,500 m by 20:10."""
+    account = world.account()
+    device, parked = world.device(account), world.device(account)
+    trip(world, device, "2026-01-02T19:58:00Z", None, 266, 1_000)
+    world.fix(device, "2026-01-02T20:05:00Z", 41.515)
+    world.fix(device, "2026-01-02T20:10:00Z", 41.52)
+    world.sql(
+        "UPDATE core.device_state SET odometer_mm = 2500000, moving = true WHERE device_id = %s", device
+    )
+    stop(world, parked, "2026-01-02T19:00:00Z", None)
+    world.fix(parked, "2026-01-02T20:30:00Z")
+    with world.signed_in("viewer", account) as client:
+        (ride,) = get(client, "trips", deviceId=device)
+        (cut,) = get(client, "trips", deviceId=device, to="2026-01-02T20:06:00Z")
+        (rest,) = get(client, "stops", deviceId=parked)
+        (sums,) = get(client, "summary", deviceId=device)
+        (latest,) = client.get("/api/positions", params={"deviceId": device}).json()
+    assert (ride["distance"], ride["duration"]) == (1_500, 12 * 60_000)
+    assert (ride["endTime"], ride["endLat"]) == ("2026-01-02T20:10:00.000Z", 41.52)
+    assert ride["endPositionId"] == latest["id"]
+    assert (cut["endTime"], cut["endLat"]) == ("2026-01-02T20:05:00.000Z", 41.515)
+    assert cut["distance"] == pytest.approx(1_666, abs=1), "the way from 41.5 to 41.515"
+    assert rest["duration"] == 90 * 60_000
+    assert sums["distance"] == 1_500
+    assert "distance" not in latest["attributes"]
+    assert latest["attributes"]["totalDistance"] == 2_500
+
+
 def test_a_summary_cuts_what_its_period_cuts(world: World) -> None:
     """22:30 to 23:30 UTC is 23:30 to 00:30 in Madrid: the trip belongs to two of its days."""
     account = world.account()

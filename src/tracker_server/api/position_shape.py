@@ -59,7 +59,7 @@ def iso_of(text: str) -> str:
 _TEXT: Final = (
     '{"id":%d,"deviceId":%d,"protocol":"%s","serverTime":"%s","deviceTime":"%s","fixTime":"%s","valid":%s,'
     '"outdated":false,"latitude":%s,"longitude":%s,"altitude":%s,"speed":%s,"course":%s,"address":null,"accuracy":%s,'
-    '"network":null,"geofenceIds":%s,"attributes":%s"distance":%.2f,"totalDistance":%.2f,"motion":%s}}'
+    '"network":null,"geofenceIds":%s,"attributes":%s%s"totalDistance":%.2f,"motion":%s}}'
 )
 
 
@@ -89,7 +89,7 @@ def position_text(row: Row, mark: Mark) -> str:
         accuracy,
         f"[{','.join(map(str, fences))}]" if fences else "null",
         "{" if len(said) == 2 else f"{said[:-1]}, ",
-        mark.distance_m,
+        "" if mark.distance_m is None else f'"distance":{mark.distance_m:.2f},',
         mark.total_m,
         "true" if mark.moving else "false",
     )

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
+from msgspec.structs import replace
 from psycopg import AsyncConnection
 
 from tracker_server.api.errors import bad
@@ -44,6 +45,7 @@ from tracker_server.storage.reports_api import (
     events_of,
     groups_devices,
     presence_of,
+    standing_of,
     stops_of,
     trips_of,
     visits_of,
@@ -214,7 +216,8 @@ async def trips(desk: Desk) -> list[TripItem]:
     """Rides that touch the period."""
     asked = desk.asked
     async with desk.pools.display() as connection:
-        rows = await trips_of(connection, desk.ids, asked.since, asked.until, ROWS_MAX + 1)
+        rows = desk.bounded(await trips_of(connection, desk.ids, asked.since, asked.until, ROWS_MAX + 1))
+        rows = await trips_so_far(connection, rows, asked.until)
     pairs = {
         (desk.accounts[row.device_id], row.driver_unique_id)
         for row in desk.bounded(rows)
@@ -225,6 +228,50 @@ async def trips(desk: Desk) -> list[TripItem]:
         async with desk.pools.core() as connection:
             drivers = await driver_names(connection, list(pairs))
     return [_trip(desk, row, drivers) for row in rows]
+
+
+async def trips_so_far(
+    connection: AsyncConnection[Any], rows: Sequence[TripRow], until: datetime
+) -> list[TripRow]:
+    """Those that go on as far as they have come by ``until``: their rows are written at turns, not at each fix."""
+    begun = {row.device_id: row.started_at for row in rows if row.ended_at is None}
+    standing = await standing_of(connection, begun, until) if begun else {}
+    found: list[TripRow] = []
+    for row in rows:
+        now = standing.get(row.device_id)
+        if row.ended_at is not None or now is None or now.at < row.decided_at:
+            found.append(row)
+            continue
+        way_m = (
+            await way_within(connection, row.device_id, row.started_at, now.at + timedelta(microseconds=1))
+            if now.odometer_m is None
+            else now.odometer_m - row.odometer_start_mm / 1000
+        )
+        found.append(
+            replace(
+                row,
+                decided_at=now.at,
+                end_latitude=now.latitude,
+                end_longitude=now.longitude,
+                end_position_id=now.position_id,
+                distance_mm=max(round(way_m * 1000), 0),
+            )
+        )
+    return found
+
+
+async def stops_so_far(
+    connection: AsyncConnection[Any], rows: Sequence[StopRow], until: datetime
+) -> list[StopRow]:
+    """Those that last, until the newest fix up to ``until``."""
+    begun = {row.device_id: row.started_at for row in rows if row.ended_at is None}
+    standing = await standing_of(connection, begun, until) if begun else {}
+    return [
+        replace(row, decided_at=max(row.decided_at, standing[row.device_id].at))
+        if row.ended_at is None and row.device_id in standing
+        else row
+        for row in rows
+    ]
 
 
 def _trip(desk: Desk, row: TripRow, drivers: dict[tuple[int, str], str]) -> TripItem:
@@ -264,7 +311,8 @@ async def stops(desk: Desk) -> list[StopItem]:
     """Stops that touch the period."""
     asked = desk.asked
     async with desk.pools.display() as connection:
-        rows = await stops_of(connection, desk.ids, asked.since, asked.until, ROWS_MAX + 1)
+        rows = desk.bounded(await stops_of(connection, desk.ids, asked.since, asked.until, ROWS_MAX + 1))
+        rows = await stops_so_far(connection, rows, asked.until)
     return [_stop(desk, row) for row in desk.bounded(rows)]
 
 
@@ -429,8 +477,10 @@ async def _summaries(
     found: list[SummaryItem] = []
     async with desk.pools.display() as connection:
         present = await presence_of(connection, ids, [one for one, _ in periods], [one for _, one in periods])
-        driven = _by_device(desk.bounded(await trips_of(connection, ids, since, until, ROWS_MAX + 1)))
-        stood = _by_device(desk.bounded(await stops_of(connection, ids, since, until, ROWS_MAX + 1)))
+        rides = desk.bounded(await trips_of(connection, ids, since, until, ROWS_MAX + 1))
+        rests = desk.bounded(await stops_of(connection, ids, since, until, ROWS_MAX + 1))
+        driven = _by_device(await trips_so_far(connection, rides, until))
+        stood = _by_device(await stops_so_far(connection, rests, until))
         before: dict[int, float] = {}
         leads: dict[int, dict[datetime, float]] = {}
         for one in present:

@@ -118,7 +118,7 @@ async def latest_positions_of(connection: AsyncConnection[Any], device_ids: Sequ
 def _marked(rows: Sequence[tuple[Any, ...]]) -> list[Marked]:
     """As the engine left each tracker; the step to a latest fix is not asked for, it would be a look-up for each."""
     return [
-        (row[:17], Mark(0.0, row[17] / 1000, row[18], tuple(row[19])))  # pyright: ignore[reportReturnType]
+        (row[:17], Mark(None, row[17] / 1000, row[18], tuple(row[19])))  # pyright: ignore[reportReturnType]
         for row in rows
     ]
 

@@ -6,7 +6,7 @@ All of them name the position that began or told them, where it is stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, LiteralString
 
@@ -80,6 +80,16 @@ class VisitRow(Struct, frozen=True, gc=False):
     left_at: datetime | None
 
 
+class Standing(Struct, frozen=True, gc=False):
+    """A tracker's newest fix up to a moment; ``odometer_m`` where that is its latest of all."""
+
+    at: datetime
+    latitude: float
+    longitude: float
+    position_id: int
+    odometer_m: float | None
+
+
 class Presence(Struct, frozen=True, gc=False):
     """The first and last fix of a tracker in one of the periods asked for."""
 
@@ -119,6 +129,15 @@ ORDER BY x.occurred_at, x.id LIMIT %(rows)s
 EVENTS_NUMBERED: LiteralString = f"{_EVENT} WHERE x.id = ANY(%(ids)s) ORDER BY x.occurred_at, x.id"
 ALERTS: LiteralString = """
 SELECT event_id, coalesce(body, '') FROM display.alerts WHERE id = ANY(%(ids)s) AND event_id IS NOT NULL ORDER BY id
+"""
+LATEST: LiteralString = """
+SELECT device_id, fixed_at, latitude, longitude, id, odometer_mm / 1000.0::float8 FROM display.latest
+WHERE device_id = ANY(%(devices)s)
+"""
+NEWEST: LiteralString = """
+SELECT fixed_at, latitude, longitude, id FROM display.positions
+WHERE device_id = %(device)s AND fixed_at >= %(since)s AND fixed_at <= %(until)s AND valid
+ORDER BY fixed_at DESC, digest DESC LIMIT 1
 """
 _OVERLAPS: LiteralString = """
 WHERE x.device_id = ANY(%(devices)s) AND x.started_at <= %(until)s AND (x.ended_at IS NULL OR x.ended_at >= %(since)s)
@@ -219,6 +238,25 @@ async def stops_of(
     """Stops that touch the period, by their start."""
     asked = {"devices": list(device_ids), "since": since, "until": until, "rows": rows_max}
     return [StopRow(*row) for row in await _rows(connection, STOPS, asked)]
+
+
+async def standing_of(
+    connection: AsyncConnection[Any], begun: Mapping[int, datetime], until: datetime
+) -> dict[int, Standing]:
+    """How far what goes on has come by ``until``; ``begun``: since when, of each tracker."""
+    found: dict[int, Standing] = {}
+    for device_id, *rest in await _rows(connection, LATEST, {"devices": list(begun)}):
+        found[device_id] = Standing(*rest)
+    for device_id, since in begun.items():
+        latest = found.get(device_id)
+        if latest is None or latest.at <= until:
+            continue
+        rows = await _rows(connection, NEWEST, {"device": device_id, "since": since, "until": until})
+        if rows:
+            found[device_id] = Standing(*(*rows[0], None))
+        else:
+            del found[device_id]
+    return found
 
 
 async def visits_of(

@@ -45,9 +45,11 @@ class Stay(Struct, frozen=True, gc=False):
 
 
 class Mark(Struct, frozen=True, gc=False):
-    """What the history says of a fix: metres from the fix before and in all, moving or not, the fences it lies in."""
+    """What the history says of a fix: metres from the fix before (None: not asked for) and in all, moving or not, the
+    fences it lies in.
+    """
 
-    distance_m: float = 0.0
+    distance_m: float | None = None
     total_m: float = 0.0
     moving: bool = False
     fence_ids: tuple[int, ...] = ()
