@@ -91,6 +91,10 @@ tables: $(VENV)/.dev ## write what is generated from the code: reference pages, 
 	$(BIN)/python tests/billing/rules_table.py
 	$(BIN)/python scripts/tables.py
 
+.PHONY: pictures
+pictures: $(VENV)/.dev ## take the tutorial's pictures anew (needs Chromium)
+	TRACKER_TEST_SCREENSHOTS=1 $(BIN)/pytest tests/page -k "pictures or printed or block or fence"
+
 .PHONY: mutants
 mutants: $(VENV)/.dev ## break each promise of billing on purpose; the tests must notice
 	$(BIN)/python tests/billing/run_mutants.py $(ARGS)

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -101,14 +102,15 @@ class Visitor:
         assert self.said == []
 
 
-def set_up(running: Running, email: str = "ana@northern.example") -> httpx.Client:
+@contextmanager
+def set_up(running: Running, email: str = "ana@northern.example") -> Generator[httpx.Client]:
     """The first administrator, by the link that the first start printed; a client that is signed in as her."""
     link = re.search(r"\S+/setup\?token=(\S+)", running.out.read_text())
     assert link, running.out.read_text()
-    client = httpx.Client(base_url=f"{running.api}/api", timeout=60)
-    form = {"token": link[1], "name": "Ana", "email": email, "password": PASSWORD}
-    client.post("/setup", data=form).raise_for_status()
-    return client
+    with httpx.Client(base_url=f"{running.api}/api", timeout=60) as client:
+        form = {"token": link[1], "name": "Ana", "email": email, "password": PASSWORD}
+        client.post("/setup", data=form).raise_for_status()
+        yield client
 
 
 def report(running: Running, unique_id: str, latitude: float, longitude: float, **more: float) -> None:

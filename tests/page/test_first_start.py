@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 import time
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.page.conftest import PASSWORD, Visitor, picture, report
 from tests.servers.serve import Servers
+
+pytestmark = pytest.mark.timeout(300)  # a browser draws maps without a graphics card
 
 CLICKS_MAX = 5
 

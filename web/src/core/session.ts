@@ -81,10 +81,19 @@ export async function signOut(): Promise<void> {
   user.value = null;
 }
 
-/** Changes of one's own user: read first, so that nothing else is touched. */
-export async function changeSelf(change: (who: User) => User): Promise<void> {
-  const now = await api.get<User>("/session");
-  user.value = await api.put<User>(`/users/${now.id}`, change({ ...now, attributes: { ...now.attributes } }));
+let changing: Promise<unknown> = Promise.resolve();
+
+/** Changes of one's own user: read first, so that nothing else is touched, and one after the other. */
+export function changeSelf(change: (who: User) => User): Promise<void> {
+  const mine = changing.then(async () => {
+    const now = await api.get<User>("/session");
+    await api.put<User>(`/users/${now.id}`, change({ ...now, attributes: { ...now.attributes } }));
+    user.value = await api.get<User>("/session");
+  });
+  changing = mine.catch(() => {
+    /* the next change is not to wait for this one's success */
+  });
+  return mine;
 }
 
 signedOut.listener = () => {

@@ -470,6 +470,8 @@ export const en = {
   "trackers.add": "Add a tracker",
   "trackers.blocked": "Blocked",
   "trackers.blockedText": "They are not on the map. Nothing is lost: {waiting, plural, =0 {what they send is kept} one {# position waits} other {# positions wait}}.",
+  "trackers.convert": "Begin to pay",
+  "trackers.converted": "{name} is a paid tracker now.",
   "trackers.due": "Due",
   "trackers.edit": "Change {name}",
   "trackers.hold": "Hold {name}",

@@ -472,6 +472,8 @@ export const es: Messages = {
   "trackers.add": "Añadir localizador",
   "trackers.blocked": "Bloqueado",
   "trackers.blockedText": "No están en el mapa. Nada se pierde: {waiting, plural, =0 {lo que envían se guarda} one {espera # posición} other {esperan # posiciones}}.",
+  "trackers.convert": "Pasar a pago",
+  "trackers.converted": "{name} ya es de pago.",
   "trackers.due": "Debe",
   "trackers.edit": "Cambiar {name}",
   "trackers.hold": "Retener {name}",

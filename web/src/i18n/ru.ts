@@ -472,6 +472,8 @@ export const ru: Messages = {
   "trackers.add": "Добавить трекер",
   "trackers.blocked": "Заблокирован",
   "trackers.blockedText": "На карте их нет. Ничего не теряется: {waiting, plural, =0 {присланное сохраняется} one {ждёт # координата} few {ждут # координаты} other {ждут # координат}}.",
+  "trackers.convert": "Перевести на тариф",
+  "trackers.converted": "{name}: теперь на тарифе.",
   "trackers.due": "К оплате",
   "trackers.edit": "Изменить: {name}",
   "trackers.hold": "Закрыть: {name}",

@@ -31,8 +31,17 @@ export const colourOf = (fence: Geofence): string => {
   return typeof colour === "string" && /^#[0-9a-f]{6}$/i.test(colour) ? colour : "#b0493a";
 };
 
-/** A fence as features; an area that cannot be read is left out. */
+/** A fence as features, with a point for its name; an area that cannot be read is left out. */
 export function featuresOf(fence: Geofence): Feature[] {
+  const drawn = shapesOf(fence);
+  const bounds = boundsOf(drawn);
+  if (!bounds) return drawn;
+  const [[west, south], [east, north]] = bounds;
+  const centre = { type: "Point" as const, coordinates: [(west + east) / 2, (south + north) / 2] };
+  return [...drawn, { type: "Feature", geometry: centre, properties: { name: fence.name, colour: colourOf(fence) } }];
+}
+
+function shapesOf(fence: Geofence): Feature[] {
   const properties = { id: fence.id, name: fence.name, colour: colourOf(fence), width: widthOf(fence), squeeze: 1 };
   const polygon = (rings: Point[][]): Feature => ({
     type: "Feature",
@@ -112,11 +121,13 @@ export const FENCE_LAYERS: readonly LayerWithoutSource[] = [
   {
     id: "fence-edge",
     type: "line",
+    filter: ["!=", ["geometry-type"], "Point"],
     paint: { "line-color": ["get", "colour"], "line-width": 2 },
   },
   {
     id: "fence-name",
     type: "symbol",
+    filter: ["==", ["geometry-type"], "Point"],
     minzoom: 5,
     layout: {
       "text-field": ["get", "name"],

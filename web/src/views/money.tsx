@@ -202,7 +202,7 @@ function Overview({ id }: { id: number }) {
 /** Which trackers the balance will not reach, and when. */
 function Outlook({ told }: { told: Forecast }) {
   const ahead = told.trackers
-    .filter((one) => one.blockedAt)
+    .filter((one) => one.blockedAt && Date.parse(one.blockedAt) > Date.now())
     .sort((a, b) => String(a.blockedAt).localeCompare(String(b.blockedAt)));
   if (ahead.length === 0) return null;
   return (

@@ -170,7 +170,7 @@ function EditAccount({
       zone: zone.value,
       language: language.value,
     };
-    if (account.id) await api.put(`/accounts/${account.id}`, { ...account, ...given });
+    if (account.id) await api.put(`/accounts/${account.id}`, given);
     else {
       await api.post("/accounts", {
         ...given,

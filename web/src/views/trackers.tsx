@@ -30,6 +30,7 @@ import { PayDialog } from "./pay.tsx";
 import { reasonName, stateName } from "./words.ts";
 
 const CATEGORIES = ["car", "van", "truck", "bus", "motorcycle", "bicycle", "person", "boat"] as const;
+const byName = new Intl.Collator(undefined, { numeric: true });
 const HELD = "hold";
 const PAUSED = new Set(["suspension", "suspended"]);
 const REFRESH_MS = 20_000; // knocking devices and waiting fixes are counted on the server, and not pushed
@@ -91,9 +92,9 @@ export default function Trackers() {
         {(list) => {
           const blocked = list.filter(isHidden);
           const words = query.value.trim().toLocaleLowerCase();
-          const shown = (onlyBlocked.value ? blocked : list).filter((row) =>
-            `${row.name} ${row.uniqueId}`.toLocaleLowerCase().includes(words),
-          );
+          const shown = (onlyBlocked.value ? blocked : list)
+            .filter((row) => `${row.name} ${row.uniqueId}`.toLocaleLowerCase().includes(words))
+            .sort((a, b) => Number(isHidden(b)) - Number(isHidden(a)) || byName.compare(a.name, b.name));
           if (list.length === 0) {
             return (
               <div class="card">
@@ -244,6 +245,8 @@ function Row({
     }
   };
   const due = Number(row.due ?? 0) > 0;
+  // of a hidden one the server tells the hour; of the others the page knows better
+  const contact = hidden ? row.lastContact : (devices.value.get(row.deviceId)?.lastUpdate ?? row.lastContact);
   const held = row.reason === HELD;
   const paused = row.reason !== null && PAUSED.has(row.reason);
   const billing = hidden && !held && !paused;
@@ -273,8 +276,8 @@ function Row({
       <td class={`right nowrap ${row.waiting ? "" : "phone-hidden"}`}>
         {row.waiting ? t("trackers.waitingFixes", { count: row.waiting }) : <span class="muted">–</span>}
       </td>
-      <td class="nowrap phone-hidden" title={dateTime(row.lastContact)}>
-        {ago(row.lastContact)}
+      <td class="nowrap phone-hidden" title={dateTime(contact)}>
+        {ago(contact)}
       </td>
       <td class="full">
         <div class="row end">
@@ -287,6 +290,18 @@ function Row({
                 {t("trackers.pay")}
               </Button>
             </>
+          )}
+          {row.test && !hidden && row.lastContact && may("money") && (
+            <Button
+              small
+              onClick={async () => {
+                await api.post(`/devices/${row.deviceId}/convert`);
+                say(t("trackers.converted", { name: row.name }));
+                await onDone();
+              }}
+            >
+              {t("trackers.convert")}
+            </Button>
           )}
           {operator.value && held && (
             <Button
@@ -550,7 +565,7 @@ function Edit({ row, onClose, onDone }: { row: Managed; onClose: () => void; onD
             label={t("trackers.priority")}
             hint={t("trackers.priorityHint")}
             type="number"
-            min={0}
+            min={1}
             value={priority.value}
             onInput={(value) => (priority.value = value)}
           />
@@ -586,7 +601,7 @@ function Suspend({ row, onClose, onDone }: { row: Managed; onClose: () => void; 
       onClose={onClose}
       submit={t("trackers.suspendSubmit")}
       onSubmit={async () => {
-        await api.post(`/devices/${row.deviceId}/suspend`, { until: new Date(until.value).toISOString() });
+        await api.post(`/devices/${row.deviceId}/suspend`, { until: until.value });
         await onDone();
       }}
     >

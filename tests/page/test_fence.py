@@ -1,0 +1,57 @@
+"""A fence is drawn with the mouse, a tracker drives into it, and the page says so."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.page.conftest import Visitor, picture, report, set_up
+from tests.servers.serve import Servers
+
+pytestmark = pytest.mark.timeout(300)  # a browser draws maps without a graphics card
+
+VAN = "356938035643809"
+HOME = (40.4168, -3.7038)
+
+
+def test_a_fence_is_drawn_entered_and_told(server: Servers, postgres_dsn: str, chromium: Browser) -> None:
+    running = server(dsn=postgres_dsn, protocols=["osmand"])
+    with set_up(running) as office:
+        office.post("/devices", json={"name": "Van 1", "uniqueId": VAN}).raise_for_status()
+        now = int(time.time())
+        report(running, VAN, 40.60, -3.70, speed=30, timestamp=now - 60)
+
+    visitor = Visitor(chromium, running)
+    page = visitor.sign_in("/fences", "ana@northern.example")
+    expect(page.locator("canvas.fleet")).to_have_attribute("data-drawn", "1")
+    page.get_by_role("button", name="Circle").click()
+    expect(page.get_by_text("Click the centre, then the edge.")).to_be_visible()
+    page.mouse.click(800, 400)
+    page.mouse.move(830, 420, steps=4)
+    page.mouse.click(840, 430)
+    asking = page.get_by_role("dialog", name="New fence")
+    asking.get_by_label("Name").fill("Depot")
+    asking.get_by_text("Shape as text").first.click()
+    asking.get_by_role("textbox", name="Shape as text").fill(f"CIRCLE ({HOME[0]} {HOME[1]}, 800)")
+    asking.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("region", name="Depot")).to_contain_text("Nobody.")
+
+    page.goto("/alerts")
+    page.get_by_role("button", name="Add a rule").click()
+    rule = page.get_by_role("dialog", name="Add a rule")
+    rule.get_by_label("When a tracker").select_option("geofenceEnter")
+    rule.get_by_label("Depot").check()
+    picture(page, "alert-rule")
+    rule.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("listitem").filter(has_text="Enters a fence")).to_be_visible()
+
+    page.get_by_role("link", name="Fences").click()
+    page.get_by_role("button", name="Depot").click()
+    for second, latitude in enumerate((40.45, 40.418, 40.4169, 40.4168)):
+        report(running, VAN, latitude, HOME[1], speed=20, timestamp=now - 40 + 10 * second)
+    expect(page.get_by_role("status").filter(has_text="Depot")).to_be_visible()  # the alert's own sentence
+    expect(page.get_by_role("region", name="Depot")).to_contain_text("Van 1")
+    picture(page, "fence")
+    visitor.close()

@@ -1,0 +1,187 @@
+"""Every view, in every dress: nothing serious for axe, nothing in the console, nothing out of the window."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.page.conftest import PHONE, Visitor, picture, report, set_up
+from tests.servers.postgres import SharedPostgres
+from tests.servers.serve import Running, Servers
+
+pytestmark = pytest.mark.timeout(300)  # a browser draws maps without a graphics card
+
+AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
+ANA = "ana@northern.example"
+VIEWS = (
+    *("/live", "/live?device=1", "/history?device=1", "/trackers", "/trackers?add=1", "/fences"),
+    *("/alerts", "/alerts?tab=log", "/alerts?tab=channels"),
+    *("/money", "/money?tab=ledger", "/money?tab=invoices", "/money?tab=tariff", "/money?tab=calculator"),
+    *(
+        "/operator",
+        "/operator?tab=people",
+        "/operator?tab=quarantine",
+        "/operator?tab=health",
+        "/operator?tab=books",
+    ),
+    "/settings",
+)
+FLEET = (
+    ("Van 1", "van", 40.4168, -3.7038, 22),
+    ("Truck 7", "truck", 40.45, -3.69, 0),
+    ("Boat 2", "boat", 40.40, -3.73, 9),
+)
+
+
+@pytest.fixture(scope="module")
+def running(postgres_server: SharedPostgres) -> Generator[Running]:
+    """One server with a small fleet, a fence, and somebody unknown who knocked."""
+    servers = Servers()
+    with postgres_server.database() as dsn:
+        try:
+            running = servers(
+                {"backup.every_hours": 0, "page.title": "Northern Fleet"}, dsn=dsn, protocols=["osmand"]
+            )
+            with set_up(running) as office:
+                now = int(time.time())
+                for number, (name, category, latitude, longitude, speed) in enumerate(FLEET):
+                    unique_id = f"35693803564{number:04}"
+                    given = {"name": name, "uniqueId": unique_id, "category": category, "model": "FMB920"}
+                    office.post("/devices", json=given).raise_for_status()
+                    for step in range(20):
+                        more = {
+                            "timestamp": now - 600 + 30 * step,
+                            "speed": speed,
+                            "bearing": 45,
+                            "batt": 87 - number * 30,
+                        }
+                        report(running, unique_id, latitude, longitude + step * speed / 6_000, **more)
+                report(running, "864717003283581", 41.39, 2.17, timestamp=now)
+                fence = {
+                    "name": "Depot",
+                    "area": "CIRCLE (40.4168 -3.7038, 900)",
+                    "attributes": {"color": "#0b5d66"},
+                }
+                office.post("/geofences", json=fence).raise_for_status()
+            yield running
+        finally:
+            servers.close()
+
+
+@pytest.fixture
+def visitor(running: Running, chromium: Browser) -> Generator[Visitor]:
+    visitor = Visitor(chromium, running)
+    yield visitor
+    visitor.close()
+
+
+def turn_to(page: Page, path: str) -> None:
+    """Another view as a link leads to it; it has what it shows."""
+    page.evaluate(
+        "path => { history.pushState(null, '', path); dispatchEvent(new PopStateEvent('popstate')) }", path
+    )
+    expect(page).to_have_title(f"{path[1:].partition('?')[0].capitalize()} · Northern Fleet")
+    expect(page.locator("#content")).to_be_attached()
+    settled(page)
+
+
+def settled(page: Page) -> None:
+    """What the view asked for is there."""
+    page.wait_for_function("performance.getEntriesByType('resource').every((one) => one.responseEnd > 0)")
+    expect(page.locator(".spinner")).to_have_count(0)
+
+
+def serious(page: Page) -> list[str]:
+    """What axe finds, by its rule and the elements."""
+    page.context.new_cdp_session(page).send("Runtime.evaluate", {"expression": AXE.read_text()})
+    found: list[dict[str, Any]] = page.evaluate("async () => (await axe.run(document)).violations")
+    return [
+        f"{one['id']}: {[node['target'] for node in one['nodes']]}"
+        for one in found
+        if one["impact"] in {"serious", "critical"}
+    ]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_nothing_serious(visitor: Visitor, dark: bool) -> None:  # noqa: FBT001
+    page = visitor.open("/", dark=dark)
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert serious(page) == []
+    page = visitor.sign_in("/live", ANA, dark=dark)
+    for path in VIEWS:
+        turn_to(page, path)
+        assert serious(page) == [], path
+
+
+def test_nothing_is_wider_than_a_phone(visitor: Visitor) -> None:
+    page = visitor.sign_in("/live", ANA, PHONE)
+    for path in VIEWS:
+        turn_to(page, path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0], path
+        assert page.evaluate("document.querySelector('.page')?.scrollWidth ?? 0") <= PHONE[0], path
+
+
+def test_every_view_is_reached_by_keyboard(visitor: Visitor) -> None:
+    page = visitor.sign_in("/live", ANA)
+    expect(page.get_by_role("button", name="Van 1")).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    links = page.get_by_role("navigation", name="Main").get_by_role("link")
+    for name in links.all_inner_texts():
+        link = page.get_by_role("navigation", name="Main").get_by_role("link", name=name.strip())
+        link.focus()
+        page.keyboard.press("Enter")
+        expect(link).to_have_attribute("aria-current", "page")
+    turn_to(page, "/live")
+    page.get_by_role("button", name="Van 1").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("region", name="Van 1")).to_be_visible()
+
+
+def test_the_page_speaks_three_languages_and_keeps_the_choice(visitor: Visitor) -> None:
+    page = visitor.sign_in("/settings", ANA)
+
+    def choose(label: str, option: str) -> None:
+        with page.expect_response(lambda answer: answer.request.method == "PUT" and answer.ok):
+            page.get_by_label(label, exact=True).select_option(option)
+
+    choose("Language", "Español")
+    expect(page.get_by_role("heading", name="Ajustes")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", name="Ajustes")).to_be_visible()
+    choose("Unidades", "Millas")
+    choose("Idioma", "Русский")
+    expect(page.get_by_role("heading", name="Настройки")).to_be_visible()
+    page.goto("/live?device=1")
+    expect(page.get_by_role("region", name="Van 1")).to_contain_text("миль/ч")
+    page.goto("/settings")
+    choose("Единицы", "Километры")
+    choose("Язык", "English")
+    expect(page.get_by_role("heading", name="Settings")).to_be_visible()
+
+
+def test_the_tutorials_pictures(visitor: Visitor) -> None:
+    """What the tutorial shows is what there is."""
+    page = visitor.sign_in("/live?device=1", ANA)
+    expect(page.get_by_role("region", name="Van 1")).to_contain_text("km/h")
+    expect(page.locator("canvas.fleet")).not_to_have_attribute("data-drawn", "0")
+    page.wait_for_load_state("networkidle")
+    picture(page, "live")
+    turn_to(page, "/history?device=1")
+    expect(page.get_by_role("region", name="Player")).to_be_visible()
+    settled(page)
+    picture(page, "history")
+    turn_to(page, "/trackers")
+    expect(page.get_by_text("864717003283581")).to_be_visible()
+    picture(page, "knocked")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_text("864717003283581 is added, with 1 position.")).to_be_visible()
+    phone = visitor.sign_in("/live", ANA, PHONE, dark=True)
+    expect(phone.locator("canvas.fleet")).not_to_have_attribute("data-drawn", "0")
+    phone.wait_for_load_state("networkidle")
+    picture(phone, "phone")
