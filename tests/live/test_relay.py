@@ -28,7 +28,7 @@ async def test_what_one_process_commits_reaches_the_sockets_of_the_other(
                 "the second to say that it has a socket",
                 lambda: second.sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = %s", LOCK),
             )
-            for n in range(8):  # until the first has looked, and more
+            for n in range(5):  # until the first has looked, and more
                 await asyncio.to_thread(report, first, device, 41 + n / 100)
                 await asyncio.sleep(0.5)
             heard = await until(socket, of(device))

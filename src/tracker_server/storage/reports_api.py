@@ -253,7 +253,8 @@ async def standing_of(
             continue
         rows = await _rows(connection, NEWEST, {"device": device_id, "since": since, "until": until})
         if rows:
-            found[device_id] = Standing(*(*rows[0], None))
+            at, latitude, longitude, number = rows[0]
+            found[device_id] = Standing(at, latitude, longitude, number, None)
         else:
             del found[device_id]
     return found
