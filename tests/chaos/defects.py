@@ -16,14 +16,15 @@ DEFECTS = Path(__file__).parent / "defects"
 RUN_S_MAX = 300.0
 
 
-def patched(folder: Path, patch: Path) -> Path:
-    """A copy of the server's code with a patch applied. Raises AssertionError where it does not fit."""
+def patched(folder: Path, *patches: Path) -> Path:
+    """A copy of the server's code with patches applied. Raises AssertionError where one does not fit."""
     shutil.copytree(ROOT / "src", folder / "src")
-    done = subprocess.run(
-        ["git", "apply", "--unsafe-paths", "--whitespace=nowarn", "-C1", str(patch)],
-        cwd=folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, f"{patch.name} no longer fits the code; make it anew: {done.stderr}"
+    for patch in patches:
+        done = subprocess.run(
+            ["git", "apply", "--unsafe-paths", "--whitespace=nowarn", "-C1", str(patch)],
+            cwd=folder, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{patch.name} no longer fits the code; make it anew: {done.stderr}"
     return folder / "src"
 
 
