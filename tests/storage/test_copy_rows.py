@@ -13,7 +13,7 @@ from tracker_server.pipeline.trackers import Tracker
 from tracker_server.storage.copy_rows import NULL, encode_json, position_bytes
 
 
-def row(attributes: dict[str, Any], **measured: float) -> PositionRow:
+def row(attributes: dict[str, Any], **measured: Any) -> PositionRow:
     tracker = Tracker("x")
     tracker.id = 1
     fix = Fix(datetime(2026, 1, 1, tzinfo=UTC), 1.0, 2.0, **measured)
