@@ -30,9 +30,11 @@ PASSWORD = "correct horse battery"
 EXPECTED = re.compile(r"GL Driver Message|status of 40[0-9]|GPU stall")  # a refusal is shown to the person
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Generator[Browser]:
-    """One browser process."""
+    """One browser process for a module, and no longer: while it lives, this thread's event loop is Playwright's, and no
+    coroutine of another test would run.
+    """
     program = shutil.which("chromium")
     if program is None:
         missing("Chromium", "on Debian: apt-get install chromium")
