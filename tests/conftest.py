@@ -12,6 +12,7 @@ A test that needs a server which this machine has not is skipped, with the way t
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from collections import Counter
@@ -19,6 +20,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.servers.postgres import PlainPostgres, SharedPostgres, TimescaleDB
 from tests.servers.serve import Servers
@@ -38,6 +40,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("skipped here")
     for reason, count in reasons.most_common():
         terminalreporter.write_line(f"{count} {'test' if count == 1 else 'tests'}: {reason}")
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Generator[None]:
+    """A command that ran in this process has sent the logs to a stream that is closed by the next test."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
+        root.handlers[:] = []  # pytest hangs its own on for each phase
+        root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

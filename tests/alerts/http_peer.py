@@ -22,7 +22,10 @@ class HttpPeer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                size = int(self.headers.get("Content-Length") or 0)
+                body = self.rfile.read(size)
+                if len(body) < size:
+                    return  # whoever asked has died in the middle
                 peer.asked.append((self.command, self.path, dict(self.headers), body))
                 time.sleep(peer.hang_s)
                 status, text = peer.answers.pop(0) if peer.answers else (200, "")

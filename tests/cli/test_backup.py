@@ -55,7 +55,7 @@ def test_create_verify_list_restore(both_homes: Terminal) -> None:
     assert both_homes.json("backup", "list")[0]["drilled_at"] is not None
     before = content(both_homes.dsn)
     both_homes.ok("device", "remove", ADD[2])
-    assert "the database is not empty: core.devices has rows; --replace" in both_homes.refused(
+    assert "the database is not empty: core.journal has rows; --replace" in both_homes.refused(
         "backup", "restore", "a.zip", "--skip-drill"
     )
     assert "rows restored, as of" in both_homes.ok("backup", "restore", "a.zip", "--replace", "--skip-drill")

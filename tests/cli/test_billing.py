@@ -328,7 +328,7 @@ def test_verify_names_what_differs(money: Terminal) -> None:
     money.ok("device", "add", "T1", "--account", "A")
     query(
         money.dsn,
-        "UPDATE core.billing SET state = jsonb_set(state, '{book,balances,customer}', '99999')"
+        "UPDATE core.billing SET state = jsonb_set(state::jsonb, '{book,balances,customer}', '99999')::json"
         " WHERE account_id = (SELECT id FROM core.accounts WHERE name = 'A')",
     )
     said = money.refused("billing", "verify")

@@ -46,7 +46,10 @@ def test_an_account_has_an_address_and_a_language(terminal: Terminal) -> None:
     norte = terminal.json("account", "show", "Norte")
     assert (norte["email"], norte["messenger"], norte["language"]) == ("office@example.com", None, "es")
     said = terminal.ok("account", "set", "Norte", "--messenger", "+34600111222", "--language", "ru")
-    assert said == "account 'Norte': e-mail office@example.com, messenger +34600111222, language ru\n"
+    assert (
+        said
+        == "account 'Norte': e-mail office@example.com, messenger +34600111222, phone none, language ru\n"
+    )
     terminal.ok("account", "set", "Norte", "--email", "")
     assert terminal.json("account", "show", "Norte")["email"] is None
     assert parts(terminal.ok("account", "show", "Norte"))["language"] == "ru"
@@ -176,7 +179,7 @@ def test_a_channel_that_is_not_set_up(bare: Terminal) -> None:
     assert "CHANNEL: email is not set up; the setting smtp.host" in bare.refused(
         "outbox", "test", "email", "a@example.com"
     )
-    assert "CHANNEL: there is no channel 'pigeon'; there are: email, messenger" in bare.wrong(
+    assert "CHANNEL: there is no channel 'pigeon'; there are: email, sms, messenger, webhook" in bare.wrong(
         "outbox", "test", "pigeon", "x"
     )
     smtp(bare, 25)

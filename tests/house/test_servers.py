@@ -93,7 +93,7 @@ def test_server_answers_and_stops(server: Servers) -> None:
 
 def test_server_by_dsn_opens_every_protocol(server: Servers, postgres_dsn: str) -> None:
     running = server(dsn=postgres_dsn)
-    assert set(running.addresses) == {protocol.name for protocol in ALL}
+    assert set(running.addresses) == {"mqtt", *(protocol.name for protocol in ALL)}
     assert running.dsn == postgres_dsn
 
 

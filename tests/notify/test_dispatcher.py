@@ -181,7 +181,7 @@ async def test_delivered_once_and_never_again(postgres_dsn: str, mail_server: Ma
         dispatcher = at.dispatcher(at.smtp(mail_server))
         assert await at.all_due(dispatcher) == [Delivered(NOON), Delivered(NOON)]
         assert await at.all_due(dispatcher) == []
-        assert mail_server.recipients == ["a@example.com", "b@example.com"]
+        assert sorted(mail_server.recipients) == ["a@example.com", "b@example.com"]
         assert at.rows() == [("m1", "delivered", 1), ("m2", "delivered", 1)]
         assert at.metric("tracker_outbox_delivered_total", channel="email") == 2
 
