@@ -44,6 +44,7 @@ RECEIPTS_KEPT_MAX: Final = 10_000  # that came before the message they speak of 
 RECEIPT_TRIES_MAX: Final = 60
 RECEIPT_PAUSE_S: Final = 1.0
 UDHI: Final = 0x40  # esm_class: the text begins with a user data header (3GPP TS 23.040 §9.2.3.24.1)
+CLOSE_S_MAX: Final = 2.0
 UNKNOWN_STATUS: Final = 0xFF  # ESME_RUNKNOWNERR, for statuses of the provider's own
 LATER: Final = frozenset(
     {"ESME_RTHROTTLED", "ESME_RMSGQFUL", "ESME_RSYSERR", "ESME_RX_T_APPN", "ESME_RUNKNOWNERR"}
@@ -277,6 +278,14 @@ def _plain(name: str) -> str:
 
 
 @cache
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    """Close a connection and let its socket go; whoever does not answer is not waited for."""
+    writer.close()
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(CLOSE_S_MAX):
+            await writer.wait_closed()
+
+
 def _session_class() -> Any:
     """The library's session, which lives on where a provider has statuses and receipts of his own."""
     from aiosmpplib import ESME
@@ -288,14 +297,14 @@ def _session_class() -> Any:
     class Session(ESME):
         async def connect(self) -> None:
             if self._writer is not None:
-                self._writer.close()
+                await _closed(self._writer)
             await super().connect()
 
         async def _disconnect(self) -> None:
             writer = self._writer
             await super()._disconnect()
             if writer is not None:
-                writer.close()
+                await _closed(writer)
 
         async def _get_pdu(self) -> tuple[bytes, Any]:
             assert self._reader is not None
