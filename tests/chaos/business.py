@@ -39,6 +39,7 @@ class Business:
         self.offered: set[str] = set()  # every key that was ever sent
         self.lettered: set[str] = set()
         self.held: set[int] = set()
+        self.doubtful: set[int] = set()  # asked for and not answered: the run may end in between
         self.leaks: list[str] = []
         self.looks = 0
 
@@ -105,12 +106,14 @@ class Business:
 
     async def _hide_or_show(self, _number: int) -> None:
         device = self._rng.choice(self._devices[ALWAYS_HELD:])
+        self.doubtful.add(device)
         if device in self.held:
             await self._insist(lambda connection: release_device(connection, device))
             self.held.discard(device)
         else:
             await self._insist(lambda connection: hold_device(connection, device, "chaos"))
             self.held.add(device)
+        self.doubtful.discard(device)
 
     async def _write(self, number: int) -> None:
         account = self._rng.choice(self._accounts)

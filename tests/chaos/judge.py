@@ -92,7 +92,7 @@ def gate(plant: Plant, business: Business) -> list[str]:
     blocked = {
         row["device_id"] for row in query(plant.embedded.dsn, "SELECT DISTINCT device_id FROM core.blocks")
     }
-    if lost := business.held - blocked:
+    if lost := business.held - blocked - business.doubtful:
         found.append(f"{len(lost)} trackers were held and are not")
     rows = query(
         plant.embedded.dsn,

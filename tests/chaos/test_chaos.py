@@ -37,14 +37,20 @@ def test_the_view_that_forgets_is_the_newest() -> None:
 
 @pytest.mark.timeout(300)
 def test_each_defect_is_found_out(tmp_path: Path) -> None:
-    """All three in one run, for a run takes a while; each has a sentence of its own."""
+    """All three in one run, for a run takes a while; each has a sentence of its own. What was on its way when the server
+    was killed is chance, so there are three runs in which it may show.
+    """
     source = patched(tmp_path, *sorted(DEFECTS.glob("*.patch")))
     faults = ("--only", "kill_server_behind_a_frozen_database", "--only", "cut_after_commit")
-    status, said = told(source, "--seed", "7", "--time", "5", "--no-logs", *faults)
-    assert status == 1, said
-    for sentence in (
+    missing = {
         "answered fixes are not stored",
         "a hidden tracker was shown",
         "payments that nobody made",
-    ):
-        assert sentence in said, said
+    }
+    for seed in ("7", "8", "9"):
+        status, said = told(source, "--seed", seed, "--time", "5", "--no-logs", *faults)
+        assert status == 1, said
+        missing = {sentence for sentence in missing if sentence not in said}
+        if not missing:
+            return
+    raise AssertionError(f"not found out: {missing}; the last run said {said}")
