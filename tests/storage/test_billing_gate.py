@@ -169,7 +169,7 @@ async def test_an_account_that_cannot_be_settled_costs_only_itself(postgres_dsn:
         assert await operator.store.settle_many(operator.connection, accounts, JANUARY) == {}
         query(
             postgres_dsn,
-            "UPDATE core.billing SET state = jsonb_set(state, '{zone}', '\"Nowhere/Atall\"') WHERE account_id = %s",
+            "UPDATE core.billing SET state = jsonb_set(state::jsonb, '{zone}', '\"Nowhere/Atall\"')::json WHERE account_id = %s",
             [accounts[1]],
         )
         query(

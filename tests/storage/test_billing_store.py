@@ -350,7 +350,7 @@ async def test_verify_names_what_was_tampered_with(postgres_dsn: str) -> None:
         await operator.settles(JANUARY)
         query(
             postgres_dsn,
-            "UPDATE core.billing SET state = jsonb_set(state, '{book,balances,customer}', '99999') WHERE account_id = %s",
+            "UPDATE core.billing SET state = jsonb_set(state::jsonb, '{book,balances,customer}', '99999')::json WHERE account_id = %s",
             [operator.account],
         )
         (found,) = await operator.store.verify(operator.connection, operator.account)
