@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
+
+import pytest
+
 from tests.billing.stories import STD, TERM, Story, tariff
 from tracker_server.billing.state import Settings
+from tracker_server.billing.tariffs import Mode, Price, Tariff
 
 
 def test_d8_waived_dates_are_not_charged_and_not_blocked() -> None:
@@ -128,6 +133,22 @@ def test_a_share_that_is_no_minor_unit_is_no_entry() -> None:
         "2025-02-19",
         "2025-02-28",
     ]
+
+
+@pytest.mark.parametrize("mode", [Mode.BALANCE, Mode.TERM])
+def test_a_paid_tariff_whose_price_is_nothing_is_free_until_it_has_one(mode: Mode) -> None:
+    """No command makes such a price; a hand in the database may, and it must cost nobody the clock."""
+    nothing = Tariff("Nil", mode, (Price(date.min, 0), Price(date(2025, 3, 1), 31000)))
+    story = Story(on="Nil", tariffs=(nothing,), start="2025-01-01 10:00")
+    due = "blocked 310.00" if mode is Mode.BALANCE else "overdue 310.00"
+    story.tell(f"""
+        2025-01-01 10:00     connect T1   -> T1 active, entries 0
+        2025-01-02 10:00     activate T1  -> T1 active, entries 0
+        2025-02-28 23:59:59  look         -> T1 active, entries 0
+        2025-03-01 00:00     look         -> T1 {due}
+        2025-03-01 10:00     topup 310.00
+        2025-03-01 10:00     activate T1  -> T1 active, balance 0.00
+    """)
 
 
 def test_a_zone_further_east_may_begin_a_date_at_once() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import date
 
 from tests.billing.stories import Story
-from tracker_server.billing.engine import settle
+from tracker_server.billing.commands import Activate, AlreadyDone, Connect, Remove, TopUp
+from tracker_server.billing.engine import act, settle
 from tracker_server.billing.forecast import forecast
 from tracker_server.billing.notices import notices_due
 from tracker_server.billing.state import Settings, Term
@@ -78,6 +79,29 @@ def test_r96_a_cart_is_paid_whole_or_not_at_all() -> None:
         2025-03-01 10:01  topup 0.01
         2025-03-01 10:01  pay months=1  -> T1 active, T2 active, balance 0.00
     """)
+
+
+def test_r96_what_a_payment_is_for_comes_before_anybody_elses_turn() -> None:
+    """T1 was blocked for long and comes first by priority; the payment is for T2 and T3, 620.00 together."""
+    story = Story("""
+        2025-03-01 10:00  connect T1 priority=1  -> T1 blocked 310.00
+    """)
+    cart = (
+        Connect(device="T2", priority=2),
+        Connect(device="T3", priority=3),
+        Activate(device="T2"),
+        Activate(device="T3"),
+    )
+    payment = TopUp(key="cart", amount_minor=62000)
+    paid = act(story.state, payment, story.when("2025-03-01", "11:00"), cart)
+    assert [device.entered for device in paid.state.by_turn()] == [False, True, True]
+    assert paid.state.book.balance_minor == 0
+    # The gateway tells it again a week later, when T2 is gone: nothing is connected for it a second time.
+    gone = act(paid.state, Remove(device="T2"), story.when("2025-03-05", "11:00")).state
+    again = act(gone, payment, story.when("2025-03-08", "11:00"), cart)
+    assert again.answer == AlreadyDone()
+    assert again.facts == ()
+    assert sorted(again.state.devices) == ["T1", "T3"]
 
 
 def test_r99_notices_with_the_amount() -> None:

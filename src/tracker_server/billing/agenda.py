@@ -9,6 +9,7 @@ from tracker_server.billing.daily import daily_share
 from tracker_server.billing.dates import ONE_DAY
 from tracker_server.billing.state import Device, State, Unlock
 from tracker_server.billing.states import Standing, paid_until, standing, test_last_day
+from tracker_server.billing.tariffs import Mode
 
 # How many dates a blocked tracker's fee is looked up ahead. Shares differ between months only, so the next
 # month is where a lower one can be; beyond it the look-up starts again.
@@ -29,8 +30,11 @@ def device_instants(state: State, device: Device) -> list[datetime]:
     now = state.settled_to
     now_is = standing(state, device, now)
     match now_is:
-        case Standing.FREE | Standing.TEST_EXPIRED:
+        case Standing.TEST_EXPIRED:
             return []
+        case Standing.FREE:
+            # On a paid tariff it is free only as long as the price is 0, which nobody but a hand in the database sets.
+            return [] if state.tariff.mode is Mode.FREE else price_instants(state)
         case Standing.OVERDUE:
             return waiver_instants(state)
         case Standing.TEST:
@@ -43,7 +47,7 @@ def device_instants(state: State, device: Device) -> list[datetime]:
         case Standing.WAIVED:
             return [next_midnight(state, state.date_at(now))]
         case Standing.OWES_CONNECTION:
-            return [state.start_of(price.since) for price in state.tariff.prices if price.since > date.min]
+            return price_instants(state)
         case Standing.OWES_TODAY:
             if state.settings.unlock is Unlock.MANUAL:
                 return waiver_instants(state)
@@ -53,6 +57,11 @@ def device_instants(state: State, device: Device) -> list[datetime]:
             return [state.start_of(device.suspension.last + ONE_DAY)]
         case _:
             assert_never(now_is)
+
+
+def price_instants(state: State) -> list[datetime]:
+    """When the tariff's prices begin."""
+    return [state.start_of(price.since) for price in state.tariff.prices if price.since > date.min]
 
 
 def waiver_instants(state: State) -> list[datetime]:

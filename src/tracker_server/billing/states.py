@@ -135,11 +135,12 @@ def standing(state: State, device: Device, at: datetime) -> Standing:
     mode = state.tariff.mode
     if mode is Mode.FREE:
         return Standing.FREE
+    today = state.date_at(at)
+    price_minor = state.price_on(today).monthly_minor
     if mode is Mode.BALANCE and not device.entered:
-        return Standing.OWES_CONNECTION
+        return Standing.OWES_CONNECTION if price_minor else Standing.FREE
     if device.window_until is not None and at < device.window_until:
         return Standing.IN_WINDOW
-    today = state.date_at(at)
     if device.paid_on is not None and device.paid_on >= today:
         return Standing.PAID_TODAY
     if device.term is not None and device.term.end > today:
@@ -147,9 +148,9 @@ def standing(state: State, device: Device, at: datetime) -> Standing:
     if device.entered and state.waived(today):
         return Standing.WAIVED
     if mode is Mode.TERM:
-        return Standing.OVERDUE
+        return Standing.OVERDUE if price_minor else Standing.FREE
     # A price so small that a date's share is no whole minor unit: nothing to pay, so nothing to block for.
-    nothing = daily_share(state.price_on(today).monthly_minor, today) == 0
+    nothing = daily_share(price_minor, today) == 0
     return Standing.WAIVED if nothing else Standing.OWES_TODAY
 
 
