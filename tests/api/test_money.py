@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.people import World
+from tests.api.people import PASSWORD, World
 from tests.servers.waiting import wait_until
 
 
@@ -64,6 +64,25 @@ def customer(world: World) -> Generator[Customer]:
     made = Customer(world)
     with made.open:
         yield made
+
+
+def test_r98_one_login_opens_portal_and_platform(customer: Customer) -> None:
+    """What is paid and where the trackers are, by one cookie; a changed password counts for both."""
+    device = customer.device()
+    customer.post(f"/accounts/{customer.id}/topup", {"amount": "310.00", "key": "r98"})
+    portal, platform = f"/api/accounts/{customer.id}/ledger", f"/api/devices/{device}"
+    email = customer.owner.get("/api/session").json()["email"]
+    for path in (portal, platform):
+        assert customer.owner.get(path).status_code == 200
+    me = customer.owner.get("/api/session").json()
+    changed = customer.owner.put(f"/api/users/{me['id']}", json={**me, "password": "another horse 2"})
+    assert changed.status_code == 200, changed.text
+    for path in (portal, platform):
+        old, new = (
+            httpx.get(f"{customer.world.url}{path}", auth=(email, password), timeout=30).status_code
+            for password in (PASSWORD, "another horse 2")
+        )
+        assert (old, new) == (401, 200)
 
 
 def test_r38_the_management_row_says_why_and_what_to_pay(customer: Customer) -> None:

@@ -157,6 +157,30 @@ def test_a_guest_sees_one_tracker_and_writes_nothing(world: World) -> None:
         assert owner.post("/api/share/device", data={"deviceId": foreign}).status_code == 404
 
 
+def test_r135_a_share_link_goes_dark_with_its_tracker(world: World) -> None:
+    """Made while it was shown; unavailable while it is blocked, as if it had never been; and it works again afterwards."""
+    account = world.account()
+    shared = world.device(account)
+    world.fix(shared)
+    with world.signed_in("owner", account) as owner:
+        made = owner.post("/api/share/device", data={"deviceId": shared})
+        with guest_of(world, made.text) as guest:
+
+            def seen() -> tuple[int, list[Any], list[Any]]:
+                one = guest.get(f"/api/devices/{shared}").status_code
+                devices, positions = guest.get("/api/devices").json(), guest.get("/api/positions").json()
+                return one, [d["id"] for d in devices], [p["deviceId"] for p in positions]
+
+            shown = (200, [shared], [shared])
+            assert seen() == shown
+            world.block(shared)
+            assert seen() == (404, [], [])
+            never = guest.get("/api/devices/999999999").text
+            assert guest.get(f"/api/devices/{shared}").text == never.replace("999999999", str(shared))
+            world.unblock(shared)
+            assert seen() == shown
+
+
 def test_a_guest_loses_what_his_host_loses(world: World) -> None:
     account = world.account()
     device = world.device(account)
@@ -170,7 +194,7 @@ def test_a_guest_loses_what_his_host_loses(world: World) -> None:
             assert guest.get("/api/devices").json() == []
 
 
-def test_a_forgotten_password(world: World) -> None:
+def test_r110_a_forgotten_password(world: World) -> None:
     email = world.user("owner", world.account())
     with world.client(email) as before, world.nobody() as nobody:
         told = [
@@ -196,7 +220,7 @@ def test_a_forgotten_password(world: World) -> None:
         assert client.get("/api/session").status_code == 200
 
 
-def test_a_reset_link_ends_after_half_an_hour_and_by_the_next(world: World) -> None:
+def test_r110_a_reset_link_ends_after_half_an_hour_and_by_the_next(world: World) -> None:
     email = world.user("owner", world.account())
 
     def asked() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import shapely
 from geographiclib.geodesic import Geodesic
+from msgspec.structs import replace
 
 from tests.servers.serve import PROGRAM, Running, Servers
 from tests.servers.waiting import wait_until
@@ -191,3 +192,53 @@ def test_an_oracle_from_outside_and_a_parked_day(server: Servers, postgres_dsn: 
         "SELECT type FROM display.events WHERE unique_id = 'parked' AND NOT superseded AND type <> 'deviceOnline'",
     )
     assert noisy in ([], [("geofenceEnter",)]), "at the most that it was inside from the beginning"
+
+
+FOUND = {
+    "positions": "fixed_at, latitude, longitude, speed_mps, course_deg, valid, attributes::text",
+    "events": "type, occurred_at, (attributes - 'suppressed')::text, fence",
+    "trips": "started_at, ended_at, distance_mm, start_latitude, end_longitude",
+    "stops": "started_at, ended_at, latitude, longitude",
+    "visits": "fence, entered_at, left_at",
+}
+
+
+def test_r56_what_was_hidden_for_three_days_equals_a_twin(server: Servers, postgres_dsn: str) -> None:
+    """Trips, distance, events, visits and every fix, read as the customer reads them."""
+    running = server({"devices.unknown": "register", "devices.unknown_account": "default"}, dsn=postgres_dsn)
+    drawn(running, "ring", {"type": "Point", "coordinates": [21.0, 52.0]}, radius_m=400)
+    days = [
+        replace(seen, at_us=seen.at_us + day * 86_400_000_000)
+        for day in range(3)
+        for seen in arranged(random_day(day + 1))[:25]
+    ]
+    command(running, "device", "add", "hidden")
+    command(running, "device", "hold", "hidden", "--reason", "unpaid")
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(report, running, name, days) for name in ("twin", "hidden")]:
+            done.result()
+    settled(running)
+
+    def read(name: str) -> dict[str, list[tuple[Any, ...]]]:
+        return {
+            view: rows(
+                running,
+                f"SELECT {columns} FROM display.{view} WHERE unique_id = %s"
+                + (
+                    " AND type NOT IN ('deviceOnline', 'deviceOffline') AND NOT superseded"
+                    if view == "events"
+                    else ""
+                )
+                + f" ORDER BY {columns}",
+                name,
+            )
+            for view, columns in FOUND.items()
+        }
+
+    assert {view: len(found) for view, found in read("hidden").items()} == dict.fromkeys(FOUND, 0)
+    command(running, "device", "release", "hidden")
+    twin, shown = read("twin"), read("hidden")
+    assert shown == twin
+    assert len(twin["positions"]) > 60
+    assert twin["events"]
+    assert twin["trips"] or twin["stops"]

@@ -161,6 +161,23 @@ async def test_a_block_takes_back_what_waits_and_tells_managers_only() -> None:
         assert viewer.waiting == 0
 
 
+async def test_r46_an_open_stream_stops_at_the_instant_of_the_block() -> None:
+    """The block begins at 00:00:00.000, by time alone; what is received at 00:00:00.001 is not pushed."""
+    async with world() as here:
+        midnight = NOON.replace(hour=0) + timedelta(days=1)
+        here.now = midnight - timedelta(milliseconds=1)
+        here.tracker(1).blocks = (Block("billing", midnight),)
+        watching = here.hub.subscribe(Scope(account_id=7), manages=False)
+        here.hub.committed(batch(position(here.tracker(1), here.now)))
+        await watching.next()
+        here.now = midnight
+        assert watching.take() is None, "what was read before it and waits goes nowhere"
+        here.now = midnight + timedelta(milliseconds=1)
+        here.hub.committed(batch(position(here.tracker(1), here.now), position(here.tracker(2), here.now)))
+        heard = await told(watching)
+        assert [one["deviceId"] for one in heard["positions"]] == [2]
+
+
 async def test_what_waits_when_the_block_begins_never_goes_out() -> None:
     async with world() as here:
         viewer = here.hub.subscribe(Scope(account_id=7), manages=False)

@@ -70,7 +70,7 @@ def send_much(world: World, device: int, fence: int, day: int, latitude: float) 
     event(world, device, "ignitionOn", f"2026-01-0{day}T08:00:00Z")
 
 
-def test_what_a_blocked_tracker_sends_changes_no_answer(world: World) -> None:
+def test_r137_what_a_blocked_tracker_sends_changes_no_answer(world: World) -> None:
     account = world.account()
     free, blocked = world.device(account), world.device(account)
     fence = fence_of(world, account)

@@ -222,7 +222,7 @@ def test_files(world: World) -> None:
     assert told["startTime (Europe/Madrid)"] == datetime(2026, 1, 2, 9)
 
 
-def test_what_is_left_out_is_said_and_nothing_more(world: World) -> None:
+def test_r136_what_is_left_out_is_said_and_nothing_more(world: World) -> None:
     account = world.account()
     free, blocked = world.device(account), world.device(account)
     trip(world, free, "2026-01-02T08:00:00Z", "2026-01-02T09:00:00Z", 300_000, 0)

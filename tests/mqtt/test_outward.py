@@ -39,7 +39,7 @@ def kept_by(broker: Mosquitto, pattern: str) -> dict[str, Any]:
         }
 
 
-def test_out_through_the_gate(server: Servers, postgres_dsn: str, broker: Mosquitto) -> None:
+def test_r138_out_through_the_gate(server: Servers, postgres_dsn: str, broker: Mosquitto) -> None:
     device = f"owntracks/jane/{somebody()}"
     running = server(
         {

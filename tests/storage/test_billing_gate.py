@@ -15,6 +15,7 @@ from tracker_server.billing.commands import (
     Activate,
     Convert,
     Done,
+    PayTerm,
     Refund,
     Reprioritise,
     Switch,
@@ -23,6 +24,7 @@ from tracker_server.billing.commands import (
     Withdraw,
 )
 from tracker_server.billing.reasons import Reason
+from tracker_server.billing.states import paid_until
 from tracker_server.model.money import currency, format_minor
 from tracker_server.storage.billing_rows import ledger
 
@@ -52,6 +54,80 @@ async def test_r85_an_account_has_one_test_tracker(postgres_dsn: str) -> None:
         operator.adds("T2")
         with pytest.raises(psycopg.errors.UniqueViolation, match="devices_test"):
             set_row(operator, "T2", "test", value=True)
+
+
+MARCH = datetime(2025, 3, 1, 7, tzinfo=UTC)  # 10:00 in Moscow
+
+
+def begun(operator: Operator, at: datetime) -> None:
+    """The account and its trackers are as old as that: what the database takes for now lies after it."""
+    query(operator.dsn, "UPDATE core.accounts SET created_at = %s WHERE id = %s", [at, operator.account])
+    query(operator.dsn, "UPDATE core.devices SET created_at = %s", [at])
+
+
+def fixes(operator: Operator, unique_id: str, *at: datetime) -> None:
+    """Stored fixes, each received as it was made."""
+    query(operator.dsn, "SELECT core.ensure_days(%s::date[])", [[one.date() for one in at]])
+    query(
+        operator.dsn,
+        "INSERT INTO core.positions (device_id, fixed_at, received_at, digest, latitude, longitude, valid, protocol)"
+        " SELECT d.id, at, at, 1, 55, 37, true, 'gt06' FROM core.devices d, unnest(%s::timestamptz[]) at"
+        " WHERE unique_id = %s",
+        [list(at), unique_id],
+    )
+
+
+def shown(operator: Operator, unique_id: str) -> list[datetime]:
+    rows = query(
+        operator.dsn, "SELECT fixed_at FROM display.positions WHERE unique_id = %s ORDER BY 1", [unique_id]
+    )
+    return [row["fixed_at"] for row in rows]
+
+
+async def test_r86_the_history_of_the_test_time_stays(postgres_dsn: str) -> None:
+    async with operating(postgres_dsn) as operator:
+        operator.adds("T1", test=True)
+        begun(operator, MARCH)
+        days = [MARCH + n * DAY for n in range(3)]
+        fixes(operator, "T1", *days)
+        await operator.does(TopUp(key="p1", amount_minor=31000), MARCH)
+        assert shown(operator, "T1") == days
+        noon = datetime(2025, 3, 3, 9, tzinfo=UTC)  # 12:00 in Moscow
+        assert await operator.does(Convert(device="T1"), noon) == Done()
+        state = await operator.store.read(operator.connection, operator.account)
+        assert state.devices["T1"].window_until == datetime(2025, 4, 3, 9, tzinfo=UTC)
+        assert operator.ledger()[-1] == ("connection", "T1", -31000, 0)
+        assert shown(operator, "T1") == days
+
+
+async def test_r104_full_access_after_regularising(postgres_dsn: str) -> None:
+    """Overdue from April 1; what came before it, and what was stored meanwhile, is all there at the payment."""
+    async with operating(postgres_dsn) as operator:
+        query(
+            operator.dsn,
+            "UPDATE core.accounts SET tariff_id = (SELECT id FROM core.tariffs WHERE name = 'Term')",
+        )
+        operator.adds("T1")
+        begun(operator, MARCH)
+        await operator.does(TopUp(key="p1", amount_minor=62000), MARCH)
+        await operator.does(PayTerm(device="T1", months=1, key="t1"), MARCH)
+        overdue = datetime(2025, 3, 31, 21, tzinfo=UTC)  # 00:00 in Moscow
+        minutes = [overdue + n * timedelta(minutes=1) for n in range(9 * 1440)]
+        fixes(operator, "T1", overdue - DAY, *minutes)
+        await operator.settles(datetime(2025, 4, 9, 12, tzinfo=UTC))
+        assert operator.blocks() == [("T1", "billing", "overdue")]
+        assert shown(operator, "T1") == []
+        paid = PayTerm(device="T1", months=1, key="t2")
+        assert await operator.does(paid, datetime(2025, 4, 10, 7, tzinfo=UTC)) == Done()
+        state = await operator.store.read(operator.connection, operator.account)
+        assert state.start_of(date(2025, 5, 1)) == paid_until(state, state.devices["T1"])
+        # what the database takes for now lies after that term too: the block that will end it is set ahead, at its end
+        query(
+            operator.dsn,
+            "UPDATE core.blocks SET since = 'infinity' WHERE since = %s",
+            [paid_until(state, state.devices["T1"])],
+        )
+        assert shown(operator, "T1") == [overdue - DAY, *minutes]
 
 
 async def test_what_billing_does_not_take_in_is_hidden(postgres_dsn: str) -> None:
