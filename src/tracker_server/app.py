@@ -20,41 +20,32 @@ from tracker_server.api.readiness import Readiness
 from tracker_server.api.report_mail import report_channels
 from tracker_server.api.server import ApiServer, make_server, open_sockets
 from tracker_server.aside import aside
-from tracker_server.config import Settings, install_payloads
+from tracker_server.config import Settings
 from tracker_server.listeners.broker import brokers_of
 from tracker_server.listeners.broker_gmqtt import GmqttSubscriber
 from tracker_server.listeners.mqtt.endpoint import MqttEndpoint
 from tracker_server.listeners.outward import Outward
 from tracker_server.listeners.payloads import Routes
-from tracker_server.listeners.server import ListenError, Listeners
+from tracker_server.listeners.server import ListenError
 from tracker_server.live.hub import Hub
 from tracker_server.metrics import Metrics
 from tracker_server.notify.channels import channels_of
 from tracker_server.payments.gateways import gateways_of
-from tracker_server.pipeline.alert_book import EVENT_PLACE, AlertBook
-from tracker_server.pipeline.batcher import Batcher
 from tracker_server.pipeline.dispatcher import Dispatcher
-from tracker_server.pipeline.ingest import Ingest
 from tracker_server.pipeline.mqtt_book import Book
-from tracker_server.pipeline.quarantine import Room
 from tracker_server.pipeline.trackers import Trackers
+from tracker_server.station import Station
 from tracker_server.storage.addresses import Addresses
 from tracker_server.storage.alert_commands import CommandChannel
-from tracker_server.storage.alert_feed import AlertFeed
-from tracker_server.storage.alert_outbox import AlertWriter
 from tracker_server.storage.alert_sms import SmsDesk
 from tracker_server.storage.backup_keeper import BackupKeeper
 from tracker_server.storage.backup_quarantine import check_in_service
 from tracker_server.storage.billing_blocks import set_gate
 from tracker_server.storage.billing_clock import BillingClock
 from tracker_server.storage.billing_store import BillingStore, seller_of, settings_of
-from tracker_server.storage.command_desk import CommandDesk
-from tracker_server.storage.contact_clock import ContactClock
 from tracker_server.storage.database import AWAY, Database, Role
-from tracker_server.storage.ingest_store import IngestStore
 from tracker_server.storage.invoices import set_seller
-from tracker_server.storage.live_relay import LiveRelay
-from tracker_server.storage.maintenance import Maintenance, set_compression
+from tracker_server.storage.maintenance import set_compression
 from tracker_server.storage.migrate import Migration, bootstrap, migrate
 from tracker_server.storage.mqtt_feed import MqttFeed
 from tracker_server.storage.mqtt_outward import set_publishing
@@ -64,17 +55,13 @@ from tracker_server.storage.payouts import PayoutClock
 from tracker_server.storage.pools import Pools
 from tracker_server.storage.saved_reports import ReportClock
 from tracker_server.storage.sessions import new_setup_token
-from tracker_server.storage.track_feed import TrackFeed
-from tracker_server.storage.track_grounds import engine_settings
 from tracker_server.storage.track_queue import TrackQueue
-from tracker_server.storage.track_store import TrackStage
-from tracker_server.storage.tracker_feed import TrackerFeed
+from tracker_server.workers import Workers
 
 log = structlog.get_logger(__name__)
 
 STALLED_S = 30.0  # frames that wait this long for a commit mean that nothing is being stored
 PING_S_MAX = 2.0
-DRAIN_S_MAX = 20.0
 
 
 async def prepare(database: Database, settings: Settings) -> list[Migration]:
@@ -101,17 +88,10 @@ async def prepare(database: Database, settings: Settings) -> list[Migration]:
         return done
 
 
-def link_of(settings: Settings) -> str:
-    """The address that alerts tell: the setting's, else of our own page where its address is known."""
-    page = settings.api.public_url.rstrip("/")
-    return settings.alerts.link or (f"{page}/?event={EVENT_PLACE}" if page else "")
-
-
 class Server:
-    """Everything in one process."""
+    """Everything that there is one of, a station, and workers beside it."""
 
     def __init__(self, settings: Settings) -> None:
-        install_payloads(settings)
         self.settings = settings
         self.metrics = Metrics()
         self.database = Database(settings)
@@ -122,31 +102,12 @@ class Server:
         self.hub = Hub(
             self.trackers, LiveReader(self.pools, self.computed), self.metrics, lambda: datetime.now(UTC)
         )
-        self.live_relay = LiveRelay(self.database, self.hub)
-        self.stage = TrackStage(engine_settings(settings))
-        self.store = IngestStore(self.database, self.stage)
-        self.batcher = Batcher(
-            self.store,
-            self.metrics,
-            queue_rows_max=settings.ingest.queue_rows_max,
-            batch_rows_max=settings.ingest.batch_rows_max,
-            unanswered_bytes_max=settings.limits.unanswered_bytes_max,
-            account_for_new=settings.devices.unknown_account,
-            live=self.hub,
-        )
-        room = Room(settings.quarantine.rows_max, settings.quarantine.rows_per_device_max, self.metrics)
-        self.ingest = Ingest(
-            self.trackers,
-            self.batcher,
-            room,
-            future_max_s=settings.ingest.future_max_s,
-            register_unknown=settings.devices.unknown == "register",
-        )
-        self.listeners = Listeners(settings, self.ingest, self.metrics)
-        self.command_desk = CommandDesk(self.database, self.ingest, self.trackers)
+        self.station = Station(settings, self.database, self.trackers, self.metrics, self.hub)
+        self.ingest = self.station.ingest
+        self.workers = Workers(settings, self.ingest, self.metrics)
         mqtt_book = Book()
         self.mqtt_feed = MqttFeed(self.database, mqtt_book)
-        self.mqtt = MqttEndpoint(settings, self.ingest, self.listeners.common, mqtt_book, self._lost)
+        self.mqtt = MqttEndpoint(settings, self.ingest, self.station.listeners.common, mqtt_book, self._lost)
         self.brokers = brokers_of(
             settings.mqtt.broker,
             settings.mqtt.brokers,
@@ -157,16 +118,7 @@ class Server:
         )
         publish = settings.mqtt.publish
         self.outward = Outward(publish, self.database, self.metrics) if publish.url else None
-        self.feed = TrackerFeed(self.database, self.trackers, self.metrics, self.hub.touch)
-        self.alert_book = AlertBook(link_of(settings))
-        self.alert_feed = AlertFeed(self.database, self.alert_book)
-        self.alerts = AlertWriter(self.alert_book, self.trackers, settings.alerts, self.metrics)
-        self.stage.tell = self.alerts.write_alerts
-        self.track_feed = TrackFeed(self.database, self.stage)
-        self.track_queue = TrackQueue(self.database, self.stage)
-        self.contact_clock = ContactClock(self.database, self.trackers, self.stage)
-        self.stage.came_online = self.contact_clock.watch
-        self.maintenance = Maintenance(self.database, settings, room)
+        self.track_queue = TrackQueue(self.database, self.station.stage)
         self.billing_clock = BillingClock(
             self.database, BillingStore(settings_of(settings.billing)), self.metrics
         )
@@ -199,7 +151,7 @@ class Server:
     def _lost(self, devices: Iterable[DeviceKey]) -> None:
         """These have told by a last will that they are gone."""
         for tracker in filter(None, map(self.trackers.find, devices)):
-            self.contact_clock.lost(tracker)
+            self.station.contact_clock.lost(tracker)
 
     def stop(self) -> None:
         """Begin to drain."""
@@ -219,48 +171,35 @@ class Server:
         finally:
             self.access.close()
             await self.pools.close()
-            await self.store.close()
+            await self.station.store.close()
             await self.database.close()
 
     async def _serve(self, say: Callable[[str], None]) -> None:
+        station = self.station
         async with asyncio.TaskGroup() as tasks:
-            beside = [
-                tasks.create_task(keeper.run())
-                for keeper in (
-                    self.feed,
-                    self.alert_feed,
-                    self.track_feed,
-                    self.maintenance,
-                    self.backups,
-                    self.access,
-                    self.hub,
-                    self.computed,
-                    self.live_relay,
-                )
-            ]
-            beside.append(tasks.create_task(aside("billing clock", self.billing_clock.run)))
-            beside.append(tasks.create_task(aside("clock of notices", self.notice_clock.run)))
-            beside.append(tasks.create_task(aside("dispatcher", self.dispatcher.run)))
-            beside.append(tasks.create_task(aside("clock of reports", self.report_clock.run)))
-            await self.track_feed.ready.wait()
-            beside.append(tasks.create_task(aside("payouts", self.payout_clock.run)))
-            writing = tasks.create_task(self.batcher.run())
-            await self.feed.ready.wait()
-            await self.alert_feed.ready.wait()
-            beside.append(tasks.create_task(self.contact_clock.run()))
-            beside.append(tasks.create_task(aside("track queue", self.track_queue.run)))
-            beside.append(tasks.create_task(self.command_desk.run()))
-            await self.listeners.open()
-            beside.append(tasks.create_task(self.mqtt_feed.run()))
+            for keeper in (self.backups, self.access, self.hub, self.computed):
+                station.beside(tasks, keeper.run())
+            for name, clock in (
+                ("billing clock", self.billing_clock),
+                ("clock of notices", self.notice_clock),
+                ("dispatcher", self.dispatcher),
+                ("clock of reports", self.report_clock),
+            ):
+                station.beside(tasks, aside(name, clock.run))
+            writing = await station.begin(tasks)
+            station.beside(tasks, aside("payouts", self.payout_clock.run))
+            station.beside(tasks, aside("track queue", self.track_queue.run))
+            station.beside(tasks, self.mqtt_feed.run())
             await self.mqtt_feed.ready.wait()
             await self.mqtt.open()
-            beside.append(tasks.create_task(self.listeners.sweep()))
-            beside.append(tasks.create_task(self.mqtt.sweep()))
-            beside += [tasks.create_task(broker.run()) for broker in self.brokers]
+            station.beside(tasks, self.mqtt.sweep())
+            for broker in self.brokers:
+                station.beside(tasks, broker.run())
             if self.outward is not None:
-                beside.append(tasks.create_task(self.outward.run()))
+                station.beside(tasks, self.outward.run())
+            await self.workers.open(tasks)
             api = self._open_api(tasks)
-            for address in (*self.listeners.open_addresses, *self.mqtt.open_addresses):
+            for address in (*station.listeners.open_addresses, *self.mqtt.open_addresses):
                 tls = " (TLS)" if address.tls else ""
                 say(f"{address.protocol}: {address.transport} {address.host}:{address.port}{tls}")
             if api:
@@ -271,11 +210,10 @@ class Server:
             gc.collect()
             gc.freeze()  # what lives as long as the server need not be looked at again
             await self._stop.wait()
-            await self._drain(writing)
+            await asyncio.gather(self.workers.close(), station.drain(writing, (self.mqtt, *self.brokers)))
             if api:
                 api.stop()
-            for task in beside:
-                task.cancel()
+            station.end()
 
     def _open_api(self, tasks: asyncio.TaskGroup) -> ApiServer | None:
         api = self.settings.api
@@ -312,31 +250,14 @@ class Server:
         if token:
             say(f"first start: make the first administrator at {self.settings.api.base}/setup?token={token}")
 
-    async def _drain(self, writing: asyncio.Task[None]) -> None:
-        """Nothing read is left uncommitted, nothing committed is left unanswered."""
-        log.info("stopping", waiting_rows=self.batcher.waiting_rows)
-        self.listeners.stop_reading()
-        for reader in (self.mqtt, *self.brokers):
-            reader.stop_reading()
-        self.batcher.stop()
-        done, _ = await asyncio.wait([writing], timeout=DRAIN_S_MAX)
-        if not done:
-            log.warning("stopping without the database; devices keep what was not answered")
-            writing.cancel()
-        else:
-            await self.store.flush()
-        await self.listeners.close()
-        for reader in (self.mqtt, *self.brokers):
-            await reader.close()
-
     async def readiness(self) -> Readiness:
         """Whether the database answers and what comes in is committed."""
         problems: list[str] = []
-        if not self.batcher.store_answers:
+        if not self.station.batcher.store_answers:
             problems.append("the database is away; reports wait unanswered")
-        if self.batcher.waiting_s > STALLED_S:
+        if self.station.batcher.waiting_s > STALLED_S:
             problems.append(
-                f"nothing has been committed for {self.batcher.waiting_s:.0f} s though frames came"
+                f"nothing has been committed for {self.station.batcher.waiting_s:.0f} s though frames came"
             )
         if not problems:
             try:

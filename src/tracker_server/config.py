@@ -34,6 +34,7 @@ FILE_VARIABLE = "TRACKER_CONFIG"
 OTHER_VARIABLES = (FILE_VARIABLE, "TRACKER_TEST_", "TRACKER_GOLDEN_DIR")  # ours, but no settings
 DEFAULT_FILE = Path("config/tracker-server.toml")
 
+WORKERS_MAX = 16  # each has a dozen connections to the database
 TILE_PARTS = ("{z}", "{x}", "{y}")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -320,6 +321,14 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All settings."""
 
     data_dir: Annotated[Path, Meta(description="embedded database, media, keys")] = Path("data")
+    workers: Annotated[
+        int,
+        Meta(
+            description="processes that hear devices on the same ports (Linux); more than 1 where cores are idle and one is full",
+            ge=1,
+            le=WORKERS_MAX,
+        ),
+    ] = 1
     storage: Storage = field(default_factory=Storage)
     api: Api = field(default_factory=Api)
     page: Page = field(default_factory=Page)
@@ -407,6 +416,16 @@ def _check_protocol(name: str, origin: Mapping[str, str]) -> None:
         raise ConfigError(
             f"listeners.{name} ({_where(f'listeners.{name}', origin)}): no such protocol; {hint}"
         )
+
+
+def as_line(settings: Settings) -> bytes:
+    """All settings in one line, secrets too, for another process of ours."""
+    return msgspec.json.encode(settings, enc_hook=str)
+
+
+def of_line(line: bytes) -> Settings:
+    """The settings that ``as_line`` wrote."""
+    return msgspec.json.decode(line, type=Settings, dec_hook=_path)
 
 
 def _path(kind: type, value: Any) -> Any:

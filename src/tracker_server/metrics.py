@@ -5,6 +5,7 @@ Labels are bounded: protocols, transports and reasons come from our own lists, n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 
 from prometheus_client import (
@@ -12,6 +13,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Metric,
     disable_created_metrics,
     generate_latest,
 )
@@ -22,11 +24,20 @@ LATENCY_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2,
 ROWS_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 
 
+SUMMED_GAUGES = ("tracker_connections", "tracker_queue_rows")  # the others are the first process's to tell
+
+Key = tuple[str, tuple[tuple[str, str], ...]]
+Counts = list[tuple[str, dict[str, str], float]]
+"""Name, labels and value of samples."""
+
+
 class Metrics:
-    """All metrics of one server, in a registry of their own."""
+    """All metrics of one server, in a registry of their own, and what other processes of it have counted."""
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
+        self._others: dict[int, dict[Key, float]] = {}
+        self._gone: dict[Key, float] = {}
         self.connections = Gauge(
             "tracker_connections", "Open device connections", ["protocol"], registry=registry
         )
@@ -155,12 +166,55 @@ class Metrics:
     def _of_protocol(self, name: str) -> ProtocolMetrics:
         return ProtocolMetrics(self, name)
 
+    def counts(self) -> Counts:
+        """What can be added up over processes."""
+        return [
+            (sample.name, sample.labels, sample.value)
+            for family in self.registry.collect()
+            if family.type in {"counter", "histogram"} or family.name in SUMMED_GAUGES
+            for sample in family.samples
+        ]
+
+    def take(self, number: int, counts: Counts) -> None:
+        """What the process of this number has counted by now."""
+        self._others[number] = {
+            (name, tuple(sorted(labels.items()))): value for name, labels, value in counts
+        }
+
+    def gone(self, number: int) -> None:
+        """That process has ended: what it counted stays counted, what it held is held no longer."""
+        for key, value in self._others.pop(number, {}).items():
+            if key[0] not in SUMMED_GAUGES:
+                self._gone[key] = self._gone.get(key, 0.0) + value
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric, over all processes."""
+        more = dict(self._gone)
+        for counts in self._others.values():
+            for key, value in counts.items():
+                more[key] = more.get(key, 0.0) + value
+        of_family: dict[str, dict[Key, float]] = {}
+        for key, value in more.items():
+            of_family.setdefault(_family_of(key[0]), {})[key] = value
+        for family in self.registry.collect():
+            added = of_family.get(family.name, {})
+            samples = [
+                sample._replace(
+                    value=sample.value + added.pop((sample.name, tuple(sorted(sample.labels.items()))), 0.0)
+                )
+                for sample in family.samples
+            ]
+            family.samples = samples
+            for (name, labels), value in added.items():
+                family.add_sample(name, dict(labels), value)
+            yield family
+
     def whole(self, name: str, **labels: str) -> int:
         """A metric's value, summed over the labels that are not named."""
         return int(
             sum(
                 sample.value
-                for family in self.registry.collect()
+                for family in self.collect()
                 for sample in family.samples
                 if sample.name == name and labels.items() <= sample.labels.items()
             )
@@ -168,7 +222,14 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format."""
-        return generate_latest(self.registry)
+        return generate_latest(self)  # pyright: ignore[reportArgumentType]  (asks for nothing but ``collect``)
+
+
+def _family_of(name: str) -> str:
+    for suffix in ("_total", "_bucket", "_count", "_sum"):
+        if name.endswith(suffix):
+            return name[: -len(suffix)]
+    return name
 
 
 class ProtocolMetrics:

@@ -20,10 +20,10 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from tracker_protocols import ALL
 from tracker_protocols.protocol import Transport
-from tracker_server.app import DRAIN_S_MAX as COMMIT_S_MAX
 from tracker_server.config import Api, Limits, Mqtt, load
 from tracker_server.listeners.server import DRAIN_S_MAX as ANSWER_S_MAX
 from tracker_server.metrics import Metrics
+from tracker_server.station import DRAIN_S_MAX as COMMIT_S_MAX
 
 CHECKOUT = Path(__file__).parents[2]
 CONFIG = CHECKOUT / "config"

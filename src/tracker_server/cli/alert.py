@@ -183,10 +183,10 @@ def preview(
 def _preview(event: str, alarm: str, language: Language, zone: str, where: Where, *, html: bool) -> str:
     from tracker_server.alerts.samples import sample
     from tracker_server.alerts.wording import worded
-    from tracker_server.app import link_of
     from tracker_server.billing.sms import segments
     from tracker_server.notify.messages import html_of, text_of
     from tracker_server.pipeline.dispatcher import utc_now
+    from tracker_server.station import link_of
 
     settings = where.load().settings
     wording = worded(

@@ -1,4 +1,4 @@
-"""``tracker-server serve``: everything in one process."""
+"""``tracker-server serve``: everything in one process, and with ``workers`` a few more that hear devices."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def serve(*, config: Path | None = None, data_dir: Path | None = None) -> None:
     from tracker_server import logs
     from tracker_server.app import Server
     from tracker_server.listeners.server import ListenError
+    from tracker_server.workers import WorkerError
 
     loaded = settings(config, {"data_dir": str(data_dir) if data_dir else None})
     logs.set_up(loaded.settings.log)
@@ -39,7 +40,7 @@ def serve(*, config: Path | None = None, data_dir: Path | None = None) -> None:
     try:
         with told():
             uvloop.run(main())
-    except* ListenError as group:
+    except* (ListenError, WorkerError) as group:
         refused("; ".join(str(error) for error in group.exceptions))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 SWEEP_S = 5.0
 BACKLOG = 4_096  # devices that knock at the same moment after an outage of the carrier
 DRAIN_S_MAX = 20.0
+FREE_S_MAX = 15.0  # for processes of a server that was killed: they commit, answer and go
+FREE_POLL_S = 0.2
 UDP_BUFFER_BYTES = 8 * 1024 * 1024  # the kernel gives at most net.core.rmem_max
 
 
@@ -87,7 +90,9 @@ class Listening(Struct, frozen=True):
 class Listeners:
     """Opens what the settings name."""
 
-    def __init__(self, settings: Settings, ingest: Ingest, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, ingest: Ingest, metrics: Metrics, *, first: bool = True) -> None:
+        """``first``: no other process may have these ports open yet, but those of this server's that are just ending."""
+        self._first = first
         limits = settings.limits
         door = Door(limits.connections_max, limits.connections_per_address_max, metrics)
         self._settings = settings
@@ -123,9 +128,14 @@ class Listeners:
         shared = Shared(protocol, transport, self._ingest, self.common, proxy=listener.proxy_protocol)
         self._shared.append(shared)
         hosts = [host.strip() for host in listener.host.split(",")]
+        several = self._settings.workers > 1
+        if several and self._first:
+            kind = socket.SOCK_DGRAM if transport is Transport.UDP else socket.SOCK_STREAM
+            for host in hosts:
+                await _free(host, listener.port, kind)
         if transport is Transport.UDP:
             for host in hosts:
-                listening = udp_socket(host, listener.port)
+                listening = udp_socket(host, listener.port, shared_port=several)
                 _, udp = await loop.create_datagram_endpoint(lambda: UdpListener(shared), sock=listening)
                 self._udp.append(udp)
         else:
@@ -133,7 +143,13 @@ class Listeners:
             shared.refusal = REFUSAL if transport is Transport.HTTP else b""
             context = tls_context(listener.tls_cert, listener.tls_key)
             server = await loop.create_server(
-                lambda: kind(shared), hosts, listener.port, ssl=context, backlog=BACKLOG, reuse_address=True
+                lambda: kind(shared),
+                hosts,
+                listener.port,
+                ssl=context,
+                backlog=BACKLOG,
+                reuse_address=True,
+                reuse_port=several,
             )
             self._servers.append(server)
         for host in hosts:
@@ -172,11 +188,36 @@ class Listeners:
             udp.close()
 
 
-def udp_socket(host: str, port: int) -> socket.socket:
-    """A bound UDP socket with as much room for a burst as the system gives. Raises OSError."""
+async def _free(host: str, port: int, kind: socket.SocketKind) -> None:
+    """Wait until nobody listens there. Where ports are shared, a second server would take half of the first one's
+    devices without a word. Raises OSError.
+    """
+    until = asyncio.get_running_loop().time() + FREE_S_MAX
+    while True:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as probe:
+            if kind is socket.SOCK_STREAM:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if probe.family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or asyncio.get_running_loop().time() > until:
+                    raise
+            else:
+                return
+        await asyncio.sleep(FREE_POLL_S)
+
+
+def udp_socket(host: str, port: int, *, shared_port: bool = False) -> socket.socket:
+    """A bound UDP socket with as much room for a burst as the system gives. ``shared_port``: other processes of ours
+    listen there, too. Raises OSError.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_DGRAM)
     try:
+        if shared_port:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER_BYTES)
         if family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

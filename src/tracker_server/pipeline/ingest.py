@@ -43,6 +43,7 @@ class Ingest:
         self._sessions: dict[tuple[str, DeviceKey], Session] = {}
         self._reachable: dict[DeviceKey, Session] = {}  # the last connection over which something may be sent
         self.on_arrival: Callable[[DeviceKey], None] | None = None
+        self.tell_others: Callable[[str, DeviceKey, float], None] | None = None  # processes on the same ports
 
     def session_of(self, key: DeviceKey) -> Session | None:
         """The connection over which this device can be told something, if it has one."""
@@ -67,6 +68,15 @@ class Ingest:
                 del self._sessions[key]
             if self._reachable.get(session.device) is session:
                 del self._reachable[session.device]
+
+    def called_another(self, protocol: str, key: DeviceKey, named_at: float) -> None:
+        """Since ``named_at`` the device talks to another process, as it would over a new connection to this one."""
+        for old in {self._sessions.get((protocol, key)), self._reachable.get(key)}:
+            if old is None or old.protocol != protocol or old.named_at >= named_at:
+                continue
+            self._leave(old)
+            if old.transport == "tcp":
+                old.wire.finish("replaced")
 
     def _receive_frame(self, session: Session, frame: Frame, received_us: int) -> None:
         ticket: Ticket | None = None
@@ -150,12 +160,15 @@ class Ingest:
         """
         self._leave(session)
         session.device = key
+        session.named_at = time.monotonic()
         log.debug("device identified", device=key, protocol=session.protocol, remote=session.remote)
         if session.transport not in PUSHED:
             return
         self._reachable[key] = session
         if self.on_arrival is not None:
             self.on_arrival(key)
+        if self.tell_others is not None:
+            self.tell_others(session.protocol, key, session.named_at)
         if session.transport != "tcp":
             return
         old = self._sessions.get((session.protocol, key))

@@ -67,6 +67,7 @@ class Session:
 
     __slots__ = (
         "device",
+        "named_at",
         "owed",
         "protocol",
         "refusal",
@@ -87,6 +88,7 @@ class Session:
             False  # here every answer says that something is stored, not only that to a report
         )
         self.device: DeviceKey | None = None
+        self.named_at = 0.0  # when the device said who it is, on the monotonic clock
         self.owed: deque[Ticket | bytes] = deque()
         self.unanswered_bytes = 0
 

@@ -42,7 +42,7 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "logging_collector": "off",
-    "max_connections": "100",
+    "max_connections": "300",  # a dozen for each of workers, and those of requests and commands
     "max_locks_per_transaction": "512",  # a backup or its restore touches every day's partitions at once
 }
 

@@ -62,6 +62,9 @@ FROM unnest(%(ids)s, %(at)s, %(digests)s) AS u (device_id, at, digest)
 JOIN core.positions p ON p.device_id = u.device_id AND p.fixed_at = u.at AND p.digest = u.digest
 WHERE p.fixed_at >= %(first)s AND p.fixed_at <= %(last)s
 """
+ONLINE = (
+    "SELECT device_id, online FROM core.device_state WHERE device_id = ANY(%s) ORDER BY device_id FOR UPDATE"
+)
 STATE_OF_ONE: LiteralString = """state AS (
     UPDATE core.device_state SET track_version = track_version + 1, odometer_mm = %s, engine_us = %s, moving = %s, fence_ids = %s::bigint[]
     WHERE device_id = %s
@@ -151,7 +154,7 @@ class TrackStage:
             *taking.rows.queued,
             *(one for one in once.values() if one[0] not in _queued(taking)),
         ]
-        self._greet(taking, contacts, now_us)
+        await self._greet(connection, taking, contacts, now_us)
         for change in taking.changes:
             await self.shift(connection, change)
         await self._find_places(connection, taking)
@@ -276,17 +279,31 @@ class TrackStage:
         change.queue_us = queue_us
         return change
 
-    def _greet(self, taking: Taking, contacts: Mapping[Tracker, Any], now_us: int) -> None:
-        """Those that were not online, and are now."""
+    async def _greet(
+        self,
+        connection: AsyncConnection[Any],
+        taking: Taking,
+        contacts: Mapping[Tracker, Any],
+        now_us: int,
+    ) -> None:
+        """Those that were not online, and are now. Memory says who may be among them, the database who is: another
+        process may have heard them first.
+        """
         for tracker in contacts:
             if tracker.online or tracker.id is None or tracker.account_id is None or not tracker.contact_us:
                 continue
             settings = self.settings_of(tracker)
             if now_us - tracker.contact_us > settings.offline_after_s * SECOND_US:
                 continue  # heard long ago, and kept in quarantine until now
-            event = Event(EventType.DEVICE_ONLINE, tracker.contact_us, tracker.contact_us)
-            taking.rows.events.append(Told(tracker.id, Held(event), self.place_of(tracker.id)))
             taking.online.append(tracker)
+        if not taking.online:
+            return
+        rows = await connection.execute(ONLINE, [Bigints([tracker.id for tracker in taking.online])])
+        online = {device_id for device_id, is_online in await rows.fetchall() if is_online}
+        for tracker in taking.online:
+            if tracker.id is not None and tracker.id not in online:
+                event = Event(EventType.DEVICE_ONLINE, tracker.contact_us, tracker.contact_us)
+                taking.rows.events.append(Told(tracker.id, Held(event), self.place_of(tracker.id)))
 
     async def shift(self, connection: AsyncConnection[Any], change: Change) -> None:
         """Add to the totals of what came after a part that was run again."""

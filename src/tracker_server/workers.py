@@ -1,0 +1,159 @@
+"""More processes on the same ports: the first one starts them, starts those again that die, adds up what they count, and
+carries word between them of which device is connected where.
+
+A worker is told the settings in the first line of its standard input, and ends when that ends: so none outlives the first
+process, however that dies. What is written to a worker that does not read is lost; it is about old connections only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio.subprocess import PIPE, Process
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from tracker_server.config import Settings, as_line
+from tracker_server.metrics import Counts, Metrics
+from tracker_server.pipeline.ingest import Ingest
+
+log = structlog.get_logger(__name__)
+
+PROGRAM = "tracker_server.cli.worker"
+READY_S_MAX = 90.0
+AGAIN_S = 1.0  # after one died
+END_S_MAX = 45.0  # it drains for 20 s, twice
+LINE_BYTES_MAX = 4 * 1024 * 1024  # what is counted, with all labels
+UNREAD_BYTES_MAX = 1024 * 1024
+
+
+class WorkerError(Exception):
+    """A worker did not come up. The message says which setting, and where to look."""
+
+
+class Ready(Struct, frozen=True, tag="ready"):
+    """It listens."""
+
+
+class Counted(Struct, frozen=True, tag="counted"):
+    """All that it has counted so far."""
+
+    counts: Counts
+
+
+class Named(Struct, frozen=True, tag="named"):
+    """A device has said who it is; ``named_at`` is on the monotonic clock, which all processes share."""
+
+    protocol: str
+    device: str
+    named_at: float
+
+
+Word = Ready | Counted | Named
+_decoder = msgspec.json.Decoder(Word)
+
+
+def line_of(word: Word) -> bytes:
+    """One word, as one line."""
+    return msgspec.json.encode(word) + b"\n"
+
+
+def word_of(line: bytes) -> Word:
+    """What a line says."""
+    return _decoder.decode(line)
+
+
+class Workers:
+    """Those of one server. Does nothing where ``workers`` is 1."""
+
+    def __init__(self, settings: Settings, ingest: Ingest, metrics: Metrics) -> None:
+        self._settings = settings
+        self._ingest = ingest
+        self._metrics = metrics
+        self._numbers = range(1, settings.workers)
+        self._ready: dict[int, asyncio.Future[None]] = {}
+        self._processes: dict[int, Process] = {}
+        self._keepers: list[asyncio.Task[None]] = []
+        self._stopping = False
+
+    async def open(self, tasks: asyncio.TaskGroup) -> None:
+        """Start all, and wait until all listen. Raises WorkerError."""
+        if not self._numbers:
+            return
+        self._ingest.tell_others = lambda protocol, key, at: self._tell(Named(protocol, key, at))
+        loop = asyncio.get_running_loop()
+        for number in self._numbers:
+            self._ready[number] = loop.create_future()
+            self._keepers.append(tasks.create_task(self._keep(number)))
+        for number, ready in self._ready.items():
+            try:
+                await asyncio.wait_for(ready, READY_S_MAX)
+            except TimeoutError:
+                raise WorkerError(
+                    f"workers: number {number} did not listen within {READY_S_MAX:g} s"
+                ) from None
+
+    async def close(self) -> None:
+        """End all: each commits, answers and goes; whoever does not is killed."""
+        self._stopping = True
+        for process in self._processes.values():
+            if process.stdin is not None:
+                process.stdin.close()
+        if self._keepers:
+            await asyncio.wait(self._keepers, timeout=END_S_MAX)
+        for process in self._processes.values():
+            if process.returncode is None:
+                process.kill()
+        for keeper in self._keepers:
+            keeper.cancel()
+
+    async def _keep(self, number: int) -> None:
+        while not self._stopping:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", PROGRAM, str(number), stdin=PIPE, stdout=PIPE, limit=LINE_BYTES_MAX
+            )
+            self._processes[number] = process
+            try:
+                await self._hear(number, process)
+            finally:
+                if process.returncode is None:
+                    if process.stdin is not None:
+                        process.stdin.close()
+                    await asyncio.shield(process.wait())
+                self._metrics.gone(number)
+            if self._stopping:
+                return
+            ready = self._ready[number]
+            if not ready.done():
+                ready.set_exception(
+                    WorkerError(f"workers: number {number} ended with {process.returncode}; its log says why")
+                )
+                return
+            log.error("a worker ended and is started again", worker=number, status=process.returncode)
+            await asyncio.sleep(AGAIN_S)
+
+    async def _hear(self, number: int, process: Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(as_line(self._settings) + b"\n")
+        while line := await process.stdout.readline():
+            match word_of(line):
+                case Ready():
+                    if not self._ready[number].done():
+                        self._ready[number].set_result(None)
+                case Counted(counts=counts):
+                    self._metrics.take(number, counts)
+                case Named() as named:
+                    self._ingest.called_another(named.protocol, named.device, named.named_at)
+                    self._tell(named, besides=number)
+
+    def _tell(self, named: Named, besides: int = 0) -> None:
+        line = line_of(named)
+        for number, process in self._processes.items():
+            to = process.stdin
+            if number == besides or process.returncode is not None or to is None or to.is_closing():
+                continue
+            if to.transport.get_write_buffer_size() < UNREAD_BYTES_MAX:
+                to.write(line)
