@@ -33,6 +33,7 @@ from tracker_server.notify.channels import channels_of
 from tracker_server.payments.gateways import gateways_of
 from tracker_server.pipeline.dispatcher import Dispatcher
 from tracker_server.pipeline.mqtt_book import Book
+from tracker_server.pipeline.post import Post
 from tracker_server.pipeline.trackers import Trackers
 from tracker_server.station import Station
 from tracker_server.storage.addresses import Addresses
@@ -116,6 +117,11 @@ class Server:
             Routes(settings.mqtt.routes),
             self.metrics,
         )
+        desk = self.station.command_desk
+        desk.send_by(self._post())
+        self.mqtt.on_ready = desk.look
+        for broker in self.brokers:
+            broker.on_arrival = desk.arrived
         publish = settings.mqtt.publish
         self.outward = Outward(publish, self.database, self.metrics) if publish.url else None
         self.track_queue = TrackQueue(self.database, self.station.stage)
@@ -147,6 +153,15 @@ class Server:
         )
         self.report_clock = ReportClock(self.database, lambda: datetime.now(UTC))
         self._stop = asyncio.Event()
+
+    def _post(self) -> Post:
+        """How devices are told things by MQTT."""
+        mqtt = self.settings.mqtt
+        routes = Routes(mqtt.routes)
+        return Post(
+            lambda key: (mqtt.commands_topic.replace("{device}", key), *routes.told_under(key)),
+            (self.mqtt, *self.brokers),
+        )
 
     def _lost(self, devices: Iterable[DeviceKey]) -> None:
         """These have told by a last will that they are gone."""

@@ -98,6 +98,20 @@ def test_qos_2_is_one_event_however_often_it_is_sent() -> None:
     assert kinds(one.receive_data(said)) == ["Publish"], "the identifier is free again"
 
 
+def test_a_session_goes_on_in_the_next_connection() -> None:
+    first = begun(5)
+    for number in (7, 8):
+        first.receive_data(packets.publish(5, Publish("t", b"x", 2, number)))
+    first.answered(packets.acknowledge(5, Kind.PUBREC, 7))
+    second = begun(5)
+    second.go_on(first.recorded)
+    again = Publish("t", b"x", 2, 7, duplicate=True)
+    assert second.receive_data(packets.publish(5, again)) == [Repeated(7)], "it has been answered once"
+    never = packets.publish(5, Publish("t", b"x", 2, 8, duplicate=True))
+    assert kinds(second.receive_data(never)) == ["Publish"], "this one has not"
+    assert second.receive_data(packets.acknowledge(5, Kind.PUBREL, 7)) == [Acknowledged(Kind.PUBREL, 7, 0)]
+
+
 def test_a_refused_qos_2_is_over() -> None:
     one = begun(5)
     said = packets.publish(5, Publish("t", b"x", 2, 7))

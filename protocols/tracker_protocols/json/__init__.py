@@ -1,5 +1,6 @@
 """JSON by usual names or by a mapping. See README.md in this folder."""
 
+from tracker_protocols.json.commands import COMMANDS
 from tracker_protocols.json.decoder import JsonDecoder
 from tracker_protocols.json.device import JsonDevice
 from tracker_protocols.protocol import Protocol, Transport
@@ -12,4 +13,5 @@ JSON = Protocol(
     decoder=JsonDecoder,
     device=JsonDevice,
     models=("ESP32", "Node-RED", "anything that can make JSON"),
+    commands=COMMANDS,
 )

@@ -11,6 +11,7 @@ from tracker_protocols.json.mapping import RECORDS_MAX, moment_of, number, put
 from tracker_protocols.model import (
     Attributes,
     BadFrame,
+    CommandResult,
     DeviceKey,
     Fix,
     Heartbeat,
@@ -40,6 +41,7 @@ MEANINGS: Final = {
 }
 BELOW: Final = frozenset({"gps", "location", "position", "coords", "fix", "data"})
 BATTERY: Final = {"batt": "batteryLevel", "battery_level": "batteryLevel", "sats": "sat", "satellites": "sat"}
+RESULT: Final = "result"  # without a place: the answer to a command
 SPEEDS: Final = {"speed_kmh": MPS_PER_KMH, "speed_mps": 1.0, "speed_kn": MPS_PER_KNOT}
 
 _read = msgspec.json.Decoder().decode
@@ -91,6 +93,8 @@ def _message(
     fix = _fix(own, told_at or received_at)
     if fix is None and not attributes:
         return Heartbeat(device, reply=reply)
+    if fix is None and RESULT in attributes:
+        return CommandResult(device, attributes, same, told_at, reply)
     return Report(device, fix, attributes, same, None, None if fix else told_at, reply)
 
 

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct, field
 from tracker_protocols.model import (
     Attributes,
     BadFrame,
+    CommandResult,
     DeviceKey,
     Fix,
     Heartbeat,
@@ -36,6 +37,7 @@ from tracker_protocols.wire.fields import (
 Getter = Callable[[Any], Any]
 
 RECORDS_MAX: Final = 5_000  # a logger's store of several days
+RESULT: Final = "result"  # an attribute without a place: the answer to a command
 ATTRIBUTES_MAX: Final = 200
 TEXT_CHARACTERS_MAX: Final = 512
 MILLISECONDS_FROM: Final = 100_000_000_000  # as seconds the year 5138, as milliseconds March 1973
@@ -202,6 +204,8 @@ class Compiled:
         same = _bytes(record if identity is None else identity)
         if fix is None and not attributes:
             return Heartbeat(device, reply=reply)
+        if fix is None and RESULT in attributes:
+            return CommandResult(device, attributes, same, told_at, reply)
         return Report(device, fix, attributes, same, None, None if fix else told_at, reply)
 
     def _device(self, record: Any, root: Any, fallback: DeviceKey | None) -> DeviceKey:

@@ -1,5 +1,6 @@
 """OwnTracks. See README.md in this folder."""
 
+from tracker_protocols.owntracks.commands import COMMANDS
 from tracker_protocols.owntracks.decoder import OwntracksDecoder
 from tracker_protocols.owntracks.device import OwntracksDevice
 from tracker_protocols.protocol import Protocol, Transport
@@ -12,4 +13,5 @@ OWNTRACKS = Protocol(
     decoder=OwntracksDecoder,
     device=OwntracksDevice,
     models=("OwnTracks for Android", "OwnTracks for iOS", "QTripp", "Greenwich"),
+    commands=COMMANDS,
 )

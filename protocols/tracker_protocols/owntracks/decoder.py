@@ -20,6 +20,7 @@ from tracker_protocols.model import (
     Attributes,
     BadFrame,
     Cell,
+    CommandResult,
     DeviceKey,
     Fix,
     Heartbeat,
@@ -50,6 +51,7 @@ NOT_ATTRIBUTES: Final = frozenset(
 NAMES: Final = {"vac": "verticalAccuracy", "p": "pressure", "conn": "connection", "poi": "poi"}
 CHARGING: Final = {1: False, 2: True, 3: True}  # bs: unplugged, charging, full
 CROSSINGS: Final = {"enter": "geofenceEnter", "leave": "geofenceExit"}
+ASKED_FOR: Final = "r"  # t: a location that a command has asked for
 TRIGGERS: Final = {"I": ("ignition", False), "i": ("ignition", True)}
 
 _read = msgspec.json.Decoder().decode
@@ -217,7 +219,10 @@ def _location(tree: Object, device: DeviceKey, record: bytes) -> list[Message]:
     fix = _fix(tree)
     if fix is None:
         raise BadFrame(Reason.MALFORMED, "lat, lon: a location without a place")
-    return [Report(device, fix, _attributes(tree), record, _network(tree))]
+    report = Report(device, fix, _attributes(tree), record, _network(tree))
+    if tree.get("t") == ASKED_FOR:
+        return [report, CommandResult(device, {"result": "location"}, record, fix.fixed_at)]
+    return [report]
 
 
 def _transition(tree: Object, device: DeviceKey, record: bytes) -> list[Message]:
@@ -259,12 +264,19 @@ def _lost(_tree: Object, device: DeviceKey, record: bytes) -> list[Message]:
 
 
 def _measured(tree: Object, device: DeviceKey, record: bytes) -> list[Message]:
-    """Status, steps, a beacon: measurements beside any place."""
+    """Steps, a beacon: measurements beside any place."""
     attributes = _attributes({**tree, "t": None})
     told_at = _told_at(tree) if number(tree.get("tst")) is not None else None
     if not attributes:
         return [Heartbeat(device)]
     return [Report(device, None, attributes, record, None, told_at)]
+
+
+def _status(tree: Object, device: DeviceKey, record: bytes) -> list[Message]:
+    """What the phone answers when it is asked how it is."""
+    attributes = {"result": "status", **_attributes({**tree, "t": None})}
+    told_at = _told_at(tree) if number(tree.get("tst")) is not None else None
+    return [CommandResult(device, attributes, record, told_at)]
 
 
 def _alive(_tree: Object, device: DeviceKey, _record: bytes) -> list[Message]:
@@ -278,7 +290,7 @@ KINDS: Final[dict[str, Callable[[Object, DeviceKey, bytes], list[Message]]]] = {
     "waypoint": _waypoint,
     "waypoints": _waypoints,
     "lwt": _lost,
-    "status": _measured,
+    "status": _status,
     "steps": _measured,
     "beacon": _measured,
     "card": _alive,

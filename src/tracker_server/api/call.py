@@ -49,7 +49,7 @@ class Services(Struct, frozen=True, eq=False):
     def connected(self, device_id: int) -> bool:
         """Whether a tracker has a connection to this process over which it can be told something."""
         tracker = self.trackers.by_id(device_id)
-        return tracker is not None and self.ingest.session_of(tracker.unique_id) is not None
+        return tracker is not None and self.ingest.reaches(tracker.unique_id)
 
     async def allowed(self, principal: Principal, kind: Kind, numbers: frozenset[int]) -> frozenset[int]:
         """Which of these objects are there for somebody."""

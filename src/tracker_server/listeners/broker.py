@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, Protocol, TypeAlias
@@ -17,14 +17,14 @@ from urllib.parse import unquote, urlsplit
 import structlog
 from msgspec import Struct
 
-from tracker_protocols.model import Frame
+from tracker_protocols.model import DeviceKey, Frame, Message
 from tracker_server.config_mqtt import MqttBroker
 from tracker_server.listeners.mqtt.connection import owing
 from tracker_server.listeners.payloads import Routes, Talk
 from tracker_server.metrics import Metrics
 from tracker_server.mqtt.topics import SHARED
 from tracker_server.pipeline.ingest import Ingest
-from tracker_server.pipeline.mqtt_book import Identity
+from tracker_server.pipeline.mqtt_book import Identity, Mail
 from tracker_server.pipeline.session import Pause, Session
 
 log = structlog.get_logger(__name__)
@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 RETRY_S_FIRST: Final = 0.5
 RETRY_S_MAX: Final = 30.0
 FULL_S: Final = 60.0  # after a publish that could not be kept: until it is asked for again
+DEVICES_MAX: Final = 200_000  # behind one broker, of whom something is remembered
 PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 
 Taken: TypeAlias = Callable[[str, bytes], Awaitable[None]]
@@ -147,7 +148,10 @@ class Broker:
         self._address = address_of(settings.url)
         self._make = make
         self._ingest = ingest
-        self._talk = Talk(routes, Identity(client_id=settings.client_id))
+        self._talk = Talk(routes, Identity(client_id=settings.client_id), topics_max=DEVICES_MAX)
+        self._heard: dict[DeviceKey, None] = {}  # who has reported through it
+        self._here = False
+        self.on_arrival: Callable[[DeviceKey], None] = lambda _: None
         self._up = metrics.mqtt_broker_up.labels(name)
         self._faults = metrics.of_protocol("mqtt").faults
         self._wire = BrokerWire()
@@ -167,6 +171,7 @@ class Broker:
             except BrokerAwayError as error:
                 log.warning("broker is away", broker=self.name, address=str(self._address), error=str(error))
             finally:
+                self._here = False
                 self._up.set(0)
                 with suppress(Exception):
                     await subscriber.close()
@@ -192,6 +197,7 @@ class Broker:
             await asyncio.gather(living, full, return_exceptions=True)
 
     def _connected(self) -> None:
+        self._here = True
         self._up.set(1)
         log.info(
             "subscribed", broker=self.name, address=str(self._address), topics=filters_of(self._settings)
@@ -209,12 +215,32 @@ class Broker:
             self._count += 1
             number = self._count.to_bytes(8)
             self._wire.waiting[number] = (stored, meaning.reply_topic, meaning.answers)
+            self._hear(meaning.frame.messages)
             frame = Frame(meaning.frame.data, owing(meaning.frame.messages, number))
             self._ingest.receive(session, [frame], received_at)
         except Exception:
             self._faults.inc()
             log.exception("a defect of ours keeps a publish at its broker", broker=self.name, topic=topic)
         await stored
+
+    def _hear(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            device = message.device
+            if device is not None and device not in self._heard:
+                if len(self._heard) >= DEVICES_MAX:
+                    self._heard.pop(next(iter(self._heard)))
+                self._heard[device] = None
+                self.on_arrival(device)
+
+    def takes(self, mail: Mail) -> bool:
+        """Whether its device reports through this broker."""
+        return self._here and mail.device in self._heard
+
+    def carry(self, mail: Mail) -> bool:
+        """Publish it at QoS 1; the broker keeps it for a device that has a session there."""
+        assert self._wire.subscriber is not None
+        self._wire.subscriber.publish(mail.topic, mail.payload)
+        return True
 
     def _session(self, protocol: str) -> BrokerSession:
         session = BrokerSession(protocol, "mqtt", str(self._address), self._wire)

@@ -36,6 +36,11 @@ class Routes:
     def __init__(self, routes: Mapping[str, MqttRoute]) -> None:
         self._routes = (*routes.values(), *BUILT_IN)
 
+    def told_under(self, device: DeviceKey) -> list[str]:
+        """Topics under which a device's answers are published, so commands may be, too."""
+        replies = [route.reply for route in (*self._routes, TELTONIKA) if route.reply]
+        return [reply.replace("{device}", device) for reply in dict.fromkeys(replies)]
+
     def find(self, topic: str) -> MqttRoute:
         """There is always one."""
         route = next(route for route in self._routes if matches(route.topic, topic) or route is BUILT_IN[-1])
@@ -69,8 +74,11 @@ class Meaning(Struct, frozen=True):
 class Talk:
     """One connection's publishes."""
 
-    def __init__(self, routes: Routes, who: Identity, fallback: DeviceKey | None = None) -> None:
+    def __init__(
+        self, routes: Routes, who: Identity, fallback: DeviceKey | None = None, topics_max: int = TOPICS_MAX
+    ) -> None:
         self._routes = routes
+        self._topics_max = topics_max
         self._who = who
         self._fallback = fallback
         self._lines: dict[str, Line] = {}
@@ -117,7 +125,7 @@ class Talk:
         else:
             decoder = BY_NAME[route.payload].decoder(device or self._fallback)
         line = Line(route, decoder, device, None)
-        if len(self._lines) >= TOPICS_MAX:
+        if len(self._lines) >= self._topics_max:
             self._lines.pop(next(iter(self._lines)))
         self._lines[topic] = line
         return line

@@ -84,6 +84,18 @@ class Dialogue:
         self._buffer = b""
 
     @property
+    def recorded(self) -> frozenset[int]:
+        """Identifiers whose PUBREC has gone out and whose PUBREL has not come: what a kept session goes on with."""
+        return frozenset(self._recorded)
+
+    def go_on(self, recorded: frozenset[int]) -> None:
+        """The session began in an earlier connection, and these were left unfinished there. A publish that was not
+        answered there is as if it had never come: its client sends it again.
+        """
+        self._known = set(recorded)
+        self._recorded = set(recorded)
+
+    @property
     def waiting_bytes(self) -> int:
         """How much of an unfinished packet is held."""
         return len(self._buffer)

@@ -44,10 +44,15 @@ class Ingest:
         self._reachable: dict[DeviceKey, Session] = {}  # the last connection over which something may be sent
         self.on_arrival: Callable[[DeviceKey], None] | None = None
         self.tell_others: Callable[[str, DeviceKey, float], None] | None = None  # processes on the same ports
+        self.beside: Callable[[DeviceKey], bool] = lambda _: False  # who is told things in another way
 
     def session_of(self, key: DeviceKey) -> Session | None:
         """The connection over which this device can be told something, if it has one."""
         return self._reachable.get(key)
+
+    def reaches(self, key: DeviceKey) -> bool:
+        """Whether this device can be told something now, over whatever way."""
+        return key in self._reachable or self.beside(key)
 
     def receive(self, session: Session, frames: Sequence[Frame], received_at: datetime) -> None:
         """Everything that one read of a connection brought."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from tracker_protocols.model import DeviceKey
 
@@ -39,28 +39,42 @@ class Identity(Struct, frozen=True):
 
 
 class Kept(Struct, frozen=True):
-    """A session that outlives its connection: filters, each with the QoS that was granted."""
+    """A session that outlives its connection: filters, each with the QoS that was granted; for how long it is kept, and
+    until when: None while its client is here.
+    """
 
     client_id: str
     user: str
     filters: dict[str, int]
-    expires_at: datetime
+    expiry_s: int
+    expires_at: datetime | None
 
 
 class Mail(Struct, frozen=True):
-    """A command that waits for a device to fetch it."""
+    """Something that waits for a device to fetch it; ``ordered``: a row of the queue of commands, by its number there."""
 
     id: int
     device: DeviceKey
     topic: str
     payload: bytes
     expires_at: datetime
+    ordered: bool = False
+
+
+class Flight(Struct):
+    """What of a session is not finished when its connection ends, and goes on in the next one (§4.1): identifiers of
+    publishes at QoS 2 that have their PUBREC and no PUBREL yet; what was sent to the client and not acknowledged.
+    """
+
+    recorded: frozenset[int] = frozenset()
+    out: dict[int, Mail] = field(default_factory=dict)
+    last_id: int = 0
 
 
 class Fetched(Struct, frozen=True):
-    """A device has acknowledged a command."""
+    """A device has acknowledged what waited for it."""
 
-    mail_id: int
+    mail: Mail
 
 
 class Forgotten(Struct, frozen=True):
@@ -84,7 +98,9 @@ class Book:
         self._logins: dict[str, Login] = {}
         self._protected: frozenset[DeviceKey] = frozenset()
         self._kept: dict[str, Kept] = {}
+        self._flights: dict[str, Flight] = {}
         self._mail: dict[int, Mail] = {}
+        self._told: set[int] = set()
         self.changes: list[Change] = []
         self.on_change: Callable[[], None] = lambda: None
         self.on_mail: Callable[[Iterable[Mail]], None] = lambda _: None
@@ -122,16 +138,28 @@ class Book:
     def kept(self, client_id: str, user: str, now: datetime) -> Kept | None:
         """The session that is kept under this name for this user."""
         found = self._kept.get(client_id)
-        return found if found is not None and found.user == user and found.expires_at > now else None
+        return found if found is not None and found.user == user and not over(found, now) else None
 
-    def keep(self, session: Kept) -> None:
-        """From now on, or as it is now."""
-        if session.client_id in self._kept or len(self._kept) < KEPT_MAX:
+    def flight(self, client_id: str) -> Flight:
+        """What its last connection left unfinished."""
+        return self._flights.pop(client_id, None) or Flight()
+
+    def keep(self, session: Kept, now: datetime, flight: Flight | None = None) -> None:
+        """From now on, or as it is now; ``flight`` when its connection ends."""
+        if session.client_id not in self._kept and len(self._kept) >= KEPT_MAX:
+            for one in [one for one in self._kept.values() if over(one, now)]:
+                self.forget(one.client_id)
+            if len(self._kept) >= KEPT_MAX:
+                return
+        if flight is not None and (flight.recorded or flight.out):
+            self._flights[session.client_id] = flight
+        if self._kept.get(session.client_id) != session:
             self._kept[session.client_id] = session
             self._note(session)
 
     def forget(self, client_id: str) -> None:
         """It has ended."""
+        self._flights.pop(client_id, None)
         if self._kept.pop(client_id, None) is not None:
             self._note(Forgotten(client_id))
 
@@ -149,11 +177,32 @@ class Book:
         """All that waits, oldest first."""
         return (one for one in list(self._mail.values()) if one.expires_at > now)
 
-    def fetched(self, mail_id: int) -> None:
+    def fetched(self, mail: Mail) -> None:
         """Its device has it."""
-        if self._mail.pop(mail_id, None) is not None:
-            self._note(Fetched(mail_id))
+        if mail.ordered:
+            self._told.add(mail.id)
+            self._note(Fetched(mail))
+        elif self._mail.pop(mail.id, None) is not None:
+            self._note(Fetched(mail))
+
+    def told(self, number: int) -> bool:
+        """Whether a device has this command of the queue, and only its row does not say so yet."""
+        return number in self._told
+
+    # ------------------------------------------------------------------ what is to be written down
+
+    def written(self, count: int) -> None:
+        """So many of ``changes``, the oldest, are in the database."""
+        for change in self.changes[:count]:
+            if isinstance(change, Fetched) and change.mail.ordered:
+                self._told.discard(change.mail.id)
+        del self.changes[:count]
 
     def _note(self, change: Change) -> None:
         self.changes.append(change)
         self.on_change()
+
+
+def over(session: Kept, now: datetime) -> bool:
+    """Whether its time is up."""
+    return session.expires_at is not None and session.expires_at <= now

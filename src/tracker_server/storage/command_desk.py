@@ -1,4 +1,5 @@
-"""Tells devices what waits for them: those that are connected at once, the others as they come.
+"""Tells devices what waits for them: those that are connected at once, the others as they come; over a connection of
+their own, or by MQTT, where a device fetches what it subscribes to.
 
 No frame costs a query: which trackers have something to be told is kept in memory, read whole at the start and
 told by NOTIFY. A command is marked as sent after its bytes were handed to the connection, in one transaction that holds
@@ -8,6 +9,7 @@ its row; a server that dies in between sends it again, and of several servers on
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,9 +22,17 @@ from tracker_protocols.wire.command import Command, CommandError
 from tracker_server.gate import Hidden, decide
 from tracker_server.gate.commands import why_not
 from tracker_server.pipeline.ingest import Ingest
+from tracker_server.pipeline.post import Order, Post
 from tracker_server.pipeline.session import Session
 from tracker_server.pipeline.trackers import Tracker, Trackers
-from tracker_server.storage.commands import devices_with_commands, mark_failed, mark_sent, waiting
+from tracker_server.storage.commands import (
+    devices_with_commands,
+    mark_failed,
+    mark_offered,
+    mark_sent,
+    protocol_of,
+    waiting,
+)
 from tracker_server.storage.database import AWAY, Database, Role
 
 log = structlog.get_logger(__name__)
@@ -37,6 +47,7 @@ class CommandDesk:
 
     def __init__(self, database: Database, ingest: Ingest, trackers: Trackers) -> None:
         self._database = database
+        self._post = Post(lambda _: (), ())
         self._ingest = ingest
         self._trackers = trackers
         self._waiting: set[int] = set()
@@ -47,6 +58,16 @@ class CommandDesk:
         """A device has said who it is."""
         tracker = self._trackers.find(key)
         if tracker is not None and tracker.id in self._waiting:
+            self._woken.set()
+
+    def send_by(self, post: Post) -> None:
+        """From now on, for devices that have no connection of their own."""
+        self._post = post
+        self._ingest.beside = post.reaches
+
+    def look(self) -> None:
+        """Somebody has come; who, is to be found out."""
+        if self._waiting:
             self._woken.set()
 
     async def run(self) -> None:
@@ -76,9 +97,15 @@ class CommandDesk:
         while True:
             for device_id in sorted(self._waiting):
                 tracker = self._trackers.by_id(device_id)
-                session = self._ingest.session_of(tracker.unique_id) if tracker is not None else None
-                if tracker is not None and session is not None:
-                    await self._tell(connection, tracker, session)
+                if tracker is None:
+                    continue
+                session = self._ingest.session_of(tracker.unique_id)
+                if session is not None:
+                    await self._tell(connection, tracker, session.protocol, Line(session).send)
+                elif self._post.reaches(tracker.unique_id):
+                    protocol = await protocol_of(connection, device_id)
+                    if protocol is not None:
+                        await self._tell(connection, tracker, protocol, self._post.carry)
             self._woken.clear()
             try:
                 async with asyncio.timeout(LOOK_S):
@@ -86,12 +113,19 @@ class CommandDesk:
             except TimeoutError:
                 self._waiting = await devices_with_commands(connection)
 
-    async def _tell(self, connection: AsyncConnection[Any], tracker: Tracker, session: Session) -> None:
-        """All that waits for one tracker, in order, over the connection that it has."""
+    async def _tell(
+        self,
+        connection: AsyncConnection[Any],
+        tracker: Tracker,
+        protocol: str,
+        send: Callable[[Order], bool],
+    ) -> None:
+        """All that waits for one tracker, in order. ``send`` answers whether that is all that there is to do."""
         assert tracker.id is not None
         now = datetime.now(UTC)
         hidden = isinstance(decide(tracker.blocks, now), Hidden)
         sent: list[int] = []
+        offered: list[int] = []
         held = False
         async with connection.transaction():
             for one in await waiting(connection, tracker.id):
@@ -99,22 +133,37 @@ class CommandDesk:
                     held = True
                     continue
                 try:
-                    data = spelt(session, tracker.unique_id, Command(one.type, one.attributes), now)
+                    data = spelt(protocol, tracker.unique_id, Command(one.type, one.attributes), now)
                 except CommandError as error:
                     await mark_failed(connection, one.id, str(error))
                     continue
-                session.wire.send(data)
-                sent.append(one.id)
+                if send(Order(one.id, tracker.unique_id, data, one.expires_at)):
+                    sent.append(one.id)
+                else:
+                    offered.append(one.id)
             await mark_sent(connection, sent)
-        if not held:
+            await mark_offered(connection, offered)
+        if not held and not offered:
             self._waiting.discard(tracker.id)
         if sent:
             log.info("commands sent", device=tracker.unique_id, commands=sent)
 
 
-def spelt(session: Session, key: DeviceKey, command: Command, now: datetime) -> bytes:
+class Line:
+    """A connection that the device has to us."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def send(self, order: Order) -> bool:
+        """Hand it over; there is nothing more to wait for."""
+        self._session.wire.send(order.data)
+        return True
+
+
+def spelt(name: str, key: DeviceKey, command: Command, now: datetime) -> bytes:
     """The command in the words of the protocol that the device speaks. Raises CommandError."""
-    protocol = BY_NAME.get(session.protocol)
+    protocol = BY_NAME.get(name)
     if protocol is None or protocol.commands is None:
-        raise CommandError(f"type: {session.protocol} has no commands; this device cannot be told anything")
+        raise CommandError(f"type: {name} has no commands; this device cannot be told anything")
     return protocol.commands.encode(key, command, now)

@@ -27,7 +27,7 @@ VALUES (%s, %s, %s, %s, %s, %s) RETURNING id
 """
 WAITING_DEVICES = f"SELECT DISTINCT device_id FROM core.command_queue WHERE {WAITS} AND expires_at > now()"  # noqa: S608
 WAITING = f"""
-SELECT id, type, attributes, operator FROM core.command_queue
+SELECT id, type, attributes, operator, expires_at FROM core.command_queue
 WHERE device_id = %s AND {WAITS} AND expires_at > now() ORDER BY id FOR UPDATE SKIP LOCKED
 """  # noqa: S608
 CANCEL = f"DELETE FROM core.command_queue WHERE id = ANY(%s) AND {WAITS} RETURNING id"  # noqa: S608
@@ -48,6 +48,7 @@ class Waiting(Struct, frozen=True):
     type: str
     attributes: Attributes
     operator: bool
+    expires_at: datetime
 
 
 class NewCommand(Struct, frozen=True):
@@ -89,7 +90,17 @@ async def waiting(connection: AsyncConnection[Any], device_id: int) -> list[Wait
 
 async def mark_sent(connection: AsyncConnection[Any], ids: list[int]) -> None:
     """They went out."""
-    await connection.execute("UPDATE core.command_queue SET sent_at = now() WHERE id = ANY(%s)", [ids])
+    await connection.execute(
+        "UPDATE core.command_queue SET sent_at = now() WHERE id = ANY(%s) AND sent_at IS NULL AND failed_at IS NULL",
+        [ids],
+    )
+
+
+async def mark_offered(connection: AsyncConnection[Any], ids: list[int]) -> None:
+    """They are on their way to a device that acknowledges what it gets."""
+    await connection.execute(
+        "UPDATE core.command_queue SET offered_at = now() WHERE id = ANY(%s) AND offered_at IS NULL", [ids]
+    )
 
 
 async def mark_failed(connection: AsyncConnection[Any], command_id: int, error: str) -> None:

@@ -13,6 +13,7 @@ from tracker_server.storage.database import AWAY, Database, Role
 from tracker_server.storage.embedded import EmbeddedError
 from tracker_server.storage.mqtt_rows import (
     CHANNEL,
+    forget_old,
     read_kept,
     read_logins,
     read_mail,
@@ -51,7 +52,9 @@ class MqttFeed:
         async with await self._database.connect(Role.CORE) as connection:
             await connection.execute(f"LISTEN {CHANNEL}")
             if not self._kept_read:
-                self._book.put_kept(await read_kept(connection))
+                self._book.put_kept(
+                    await read_kept(connection)
+                )  # of those who are here when we come, none is connected
                 self._kept_read = True  # afterwards memory is ahead of the table
             async with await self._database.connect(Role.CORE) as reading:
                 while True:
@@ -61,15 +64,17 @@ class MqttFeed:
                         pass
 
     async def _read(self, connection: AsyncConnection[Any]) -> None:
+        await forget_old(connection)
         self._book.put_logins(await read_logins(connection))
         self._book.put_mail(await read_mail(connection))
 
     async def _write(self) -> None:
         async with await self._database.connect(Role.CORE) as connection:
+            self._noted.set()  # what was noted while the database was away
             while True:
                 await self._noted.wait()
                 self._noted.clear()
                 changes = list(self._book.changes)
                 if changes:
                     await write_changes(connection, changes)
-                    del self._book.changes[: len(changes)]
+                    self._book.written(len(changes))

@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
 from tracker_server.pipeline.mqtt_book import Change, Fetched, Forgotten, Kept, Login, Mail
+from tracker_server.storage.commands import mark_sent
 
 CHANNEL = "tracker_mqtt"
 
@@ -41,12 +42,22 @@ async def read_logins(connection: AsyncConnection[Any]) -> list[Login]:
 
 
 async def read_kept(connection: AsyncConnection[Any]) -> list[Kept]:
-    """All sessions that are kept; those whose time is over are deleted."""
-    await connection.execute("DELETE FROM core.mqtt_sessions WHERE expires_at <= now()")
+    """All sessions that are kept, when the server starts: the time of those whose clients were here begins now, and
+    those whose time is over are deleted.
+    """
+    await connection.execute(
+        "UPDATE core.mqtt_sessions SET expires_at = now() + make_interval(secs => expiry_s) WHERE expires_at IS NULL"
+    )
+    await forget_old(connection)
     rows = await connection.execute(
-        "SELECT client_id, user_name, filters, expires_at FROM core.mqtt_sessions"
+        "SELECT client_id, user_name, filters, expiry_s, expires_at FROM core.mqtt_sessions"
     )
     return [Kept(*row) for row in await rows.fetchall()]
+
+
+async def forget_old(connection: AsyncConnection[Any]) -> None:
+    """Sessions whose time is over."""
+    await connection.execute("DELETE FROM core.mqtt_sessions WHERE expires_at <= now()")
 
 
 async def read_mail(connection: AsyncConnection[Any]) -> list[Mail]:
@@ -58,24 +69,38 @@ async def read_mail(connection: AsyncConnection[Any]) -> list[Mail]:
     return [Mail(*row) for row in await rows.fetchall()]
 
 
+KEEP = """
+INSERT INTO core.mqtt_sessions (client_id, user_name, filters, expiry_s, expires_at) VALUES (%s, %s, %s, %s, %s)
+ON CONFLICT (client_id) DO UPDATE SET user_name = excluded.user_name, filters = excluded.filters,
+    expiry_s = excluded.expiry_s, expires_at = excluded.expires_at
+"""
+
+
 async def write_changes(connection: AsyncConnection[Any], changes: Sequence[Change]) -> None:
-    """All of them, in one transaction."""
-    async with connection.transaction():
-        for change in changes:
-            match change:
-                case Kept():
-                    await connection.execute(
-                        "INSERT INTO core.mqtt_sessions VALUES (%s, %s, %s, %s)"
-                        " ON CONFLICT (client_id) DO UPDATE SET user_name = excluded.user_name,"
-                        " filters = excluded.filters, expires_at = excluded.expires_at",
-                        [change.client_id, change.user, Jsonb(change.filters), change.expires_at],
-                    )
-                case Forgotten():
-                    await connection.execute(
-                        "DELETE FROM core.mqtt_sessions WHERE client_id = %s", [change.client_id]
-                    )
-                case Fetched():
-                    await connection.execute("DELETE FROM core.mqtt_mail WHERE id = %s", [change.mail_id])
+    """All of them, in one transaction. Of each session only the last counts: a fleet that loses its network and comes
+    back is a burst of them.
+    """
+    sessions: dict[str, Kept | Forgotten] = {}
+    fetched: list[int] = []
+    told: list[int] = []
+    for change in changes:
+        match change:
+            case Kept() | Forgotten():
+                sessions[change.client_id] = change
+            case Fetched():
+                (told if change.mail.ordered else fetched).append(change.mail.id)
+    kept = [one for one in sessions.values() if isinstance(one, Kept)]
+    gone = [one.client_id for one in sessions.values() if isinstance(one, Forgotten)]
+    async with connection.transaction(), connection.cursor() as cursor:
+        if kept:
+            rows = [(k.client_id, k.user, Jsonb(k.filters), k.expiry_s, k.expires_at) for k in kept]
+            await cursor.executemany(KEEP, rows)
+        if gone:
+            await cursor.execute("DELETE FROM core.mqtt_sessions WHERE client_id = ANY(%s)", [gone])
+        if fetched:
+            await cursor.execute("DELETE FROM core.mqtt_mail WHERE id = ANY(%s)", [fetched])
+        if told:
+            await mark_sent(connection, told)
 
 
 # ------------------------------------------------------------------------------------------- for commands

@@ -36,7 +36,7 @@ from tracker_server.mqtt.packets import (
     suback,
 )
 from tracker_server.mqtt.topics import SHARED, has_wildcards, is_filter, matches
-from tracker_server.pipeline.mqtt_book import Identity, Kept, Mail
+from tracker_server.pipeline.mqtt_book import Flight, Identity, Kept, Mail
 from tracker_server.pipeline.session import Session
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class MqttConnection(Connection):
         self._fresh: list[tuple[PublishSession, Frame]] = []
         self._out: dict[int, Mail] = {}
         self._mail: deque[Mail] = deque()
-        self._next_id = 0
+        self._last_id = 0
 
     @property
     def noise_bytes(self) -> int:
@@ -208,13 +208,18 @@ class MqttConnection(Connection):
         if said.version == MQTT_5 and not 0 < keep_alive_s <= limit_s:
             keep_alive_s = min(limit_s, 65_535)
         self._silence_s_max = keep_alive_s * GRACE if keep_alive_s else shared.limits.idle_s
+        shared.replace(self)
         kept = shared.book.kept(self.client_id, self.who.user, received_at)
         present = kept is not None and not said.clean
         if present:
             assert kept is not None
             self.filters = dict(kept.filters)
-        elif kept is not None:
+            flight = shared.book.flight(self.client_id)
+            self.dialogue.go_on(flight.recorded)
+            self._out, self._last_id = flight.out, flight.last_id
+        else:
             shared.book.forget(self.client_id)
+        self._remember(received_at)
         properties: dict[str, object] = {}
         if said.version == MQTT_5:
             properties = {
@@ -233,6 +238,10 @@ class MqttConnection(Connection):
         self._write(connack(said.version, Code.SUCCESS, present=present, properties=properties))
         log.debug("MQTT client connected", client=self.client_id, user=self.who.user, version=said.version)
         shared.enter(self)
+        for packet_id, mail in self._out.items():
+            self._write(
+                publish(said.version, Publish(mail.topic, mail.payload, 1, packet_id, duplicate=True))
+            )
         if self.filters:
             self.fetch(shared.book.waiting(received_at))
 
@@ -301,22 +310,32 @@ class MqttConnection(Connection):
         for session in self._sessions.values():
             self.shared.ingest.forget(session)
         if self.client_id:
-            self.shared.leave(self)
-            self._keep()
+            if self.shared.leave(self):
+                self.keep()
             if self._will is not None and not self.shared.stopping:
                 self.shared.will(self, self._will)
         super().connection_lost(exc)
 
-    def _keep(self) -> None:
-        """Remember its subscriptions, from now for as long as it asked."""
-        if self.shared.clients.get(self.client_id) is not None:
-            return  # it is here again
-        expiry_s = min(self._said.session_expiry_s, self.shared.settings.session_expiry_max_s)
-        if expiry_s and self.filters:
-            until = datetime.now(UTC) + timedelta(seconds=expiry_s)
-            self.shared.book.keep(Kept(self.client_id, self.who.user, dict(self.filters), until))
+    def keep(self) -> None:
+        """Its connection ends: remember its session for as long as it asked, or forget it."""
+        if self._expiry_s:
+            until = datetime.now(UTC) + timedelta(seconds=self._expiry_s)
+            flight = Flight(self.dialogue.recorded, self._out, self._last_id)
+            self.shared.book.keep(self._kept(until), datetime.now(UTC), flight)
         else:
             self.shared.book.forget(self.client_id)
+
+    def _remember(self, now: datetime) -> None:
+        """A kept session is written down while its client is here, so that a crash of ours does not end it."""
+        if self._expiry_s:
+            self.shared.book.keep(self._kept(None), now)
+
+    def _kept(self, until: datetime | None) -> Kept:
+        return Kept(self.client_id, self.who.user, dict(self.filters), self._expiry_s, until)
+
+    @property
+    def _expiry_s(self) -> int:
+        return min(self._said.session_expiry_s, self.shared.settings.session_expiry_max_s)
 
     def sweep(self, now: float) -> None:
         if self.client_id and not self._paused and now - self.heard_at > self._silence_s_max:
@@ -339,51 +358,49 @@ class MqttConnection(Connection):
                 self.filters[pattern] = min(qos, 1)
                 codes.append(min(qos, 1))
         self._write(suback(self.dialogue.version, Kind.SUBACK, said.packet_id, codes))
-        self._remember()
-        self.fetch(self.shared.book.waiting(datetime.now(UTC)))
+        now = datetime.now(UTC)
+        self._remember(now)
+        self.shared.subscribed(self)
+        self.fetch(self.shared.book.waiting(now))
 
     def _unsubscribe(self, said: Unsubscribe) -> None:
         codes = [
             Code.SUCCESS if self.filters.pop(pattern, None) is not None else Code.NO_SUBSCRIPTION_EXISTED
             for pattern in said.filters
         ]
+        self.shared.unsubscribed(self, said.filters)
         self._write(suback(self.dialogue.version, Kind.UNSUBACK, said.packet_id, list(codes)))
-        self._remember()
+        self._remember(datetime.now(UTC))
 
-    def _remember(self) -> None:
-        """A kept session is written down while it lasts, so that a crash of ours does not end it."""
-        expiry_s = min(self._said.session_expiry_s, self.shared.settings.session_expiry_max_s)
-        if expiry_s:
-            until = datetime.now(UTC) + timedelta(seconds=expiry_s)
-            self.shared.book.keep(Kept(self.client_id, self.who.user, dict(self.filters), until))
+    def may_have(self, mail: Mail) -> bool:
+        """Whether it has subscribed to it and may have it. A name that anybody may call himself must be subscribed to in
+        full: wildcards bring nothing to a client that has not shown who it is.
+        """
+        return self.shared.book.may_speak(self.who, mail.device) and any(
+            matches(pattern, mail.topic)
+            for pattern in self.filters
+            if not (self.who.anonymous and has_wildcards(pattern))
+        )
 
     def fetch(self, mail: Iterable[Mail]) -> None:
-        """Send it those commands that it has subscribed to and may have. A name that anybody may call himself must be
-        subscribed to in full: wildcards bring nothing to a client that has not shown who it is.
-        """
-        on_its_way = {one.id for one in (*self._out.values(), *self._mail)}
+        """Send it what it may have of this, unless that is on its way."""
+        on_its_way = {(one.ordered, one.id) for one in (*self._out.values(), *self._mail)}
         for one in mail:
-            if one.id in on_its_way or not self.shared.book.may_speak(self.who, one.device):
-                continue
-            if any(
-                matches(pattern, one.topic)
-                for pattern in self.filters
-                if not (self.who.anonymous and has_wildcards(pattern))
-            ):
+            if (one.ordered, one.id) not in on_its_way and self.may_have(one):
                 self._mail.append(one)
         self._send_mail()
 
     def _send_mail(self) -> None:
-        version = self.dialogue.version
+        version, now = self.dialogue.version, datetime.now(UTC)
         while self._mail and len(self._out) < min(OUT_MAX, self._said.receive_max):
             mail = self._mail.popleft()
-            self._next_id = self._next_id % 65_535 + 1
-            while self._next_id in self._out:
-                self._next_id = self._next_id % 65_535 + 1
-            packet = publish(version, Publish(mail.topic, mail.payload, 1, self._next_id))
-            if len(packet) > self._said.packet_bytes_max:
-                continue  # it could never take it; the command expires
-            self._out[self._next_id] = mail
+            self._last_id = self._last_id % 65_535 + 1
+            while self._last_id in self._out:
+                self._last_id = self._last_id % 65_535 + 1
+            packet = publish(version, Publish(mail.topic, mail.payload, 1, self._last_id))
+            if len(packet) > self._said.packet_bytes_max or mail.expires_at <= now:
+                continue  # it could never take it, or need not: the command is void by its time
+            self._out[self._last_id] = mail
             self._write(packet)
 
     def _acknowledged(self, said: Acknowledged) -> None:
@@ -393,7 +410,7 @@ class MqttConnection(Connection):
             return
         mail = self._out.pop(said.packet_id, None) if said.kind is Kind.PUBACK else None
         if mail is not None:
-            self.shared.book.fetched(mail.id)
+            self.shared.book.fetched(mail)
             self._send_mail()
 
     # ------------------------------------------------------------------ below

@@ -29,6 +29,7 @@ from tracker_server.listeners.server import (
     tls_context,
 )
 from tracker_server.mqtt.packets import Will
+from tracker_server.mqtt.topics import has_wildcards
 from tracker_server.pipeline.ingest import Ingest
 from tracker_server.pipeline.mqtt_book import Book, Mail
 from tracker_server.pipeline.replay import NobodyListens
@@ -42,6 +43,7 @@ ENDPOINT: Final = msgspec.structs.replace(
 """What the metrics and the limits of all listeners call this one; each publish goes by its payload's protocol."""
 
 WILL_DELAY_S_MAX: Final = 86_400
+ANY: Final = "#"
 
 
 class LastWords(NobodyListens):
@@ -57,7 +59,7 @@ class LastWords(NobodyListens):
 class MqttShared(Shared):
     """What all clients of the endpoint share."""
 
-    __slots__ = ("book", "clients", "lost", "refused", "routes", "settings")
+    __slots__ = ("_subscribers", "book", "clients", "lost", "on_ready", "refused", "routes", "settings")
 
     def __init__(
         self,
@@ -66,27 +68,66 @@ class MqttShared(Shared):
         common: Common,
         book: Book,
         lost: Callable[[Iterable[DeviceKey]], None],
+        on_ready: Callable[[], None],
     ) -> None:
         super().__init__(ENDPOINT, Transport.MQTT, ingest, common, proxy=settings.proxy_protocol)
         self.settings = settings
         self.book = book
         self.lost = lost
+        self.on_ready = on_ready
+        self._subscribers: dict[str, dict[MqttConnection, None]] = {}  # by topic; with wildcards: under ANY
         self.routes = Routes(settings.routes)
         self.clients: dict[str, MqttConnection] = {}
         self.refused = common.metrics.mqtt_refused
 
-    def enter(self, client: MqttConnection) -> None:
-        """It is here; who came under the same name before is half-open."""
-        old = self.clients.get(client.client_id)
-        self.clients[client.client_id] = client
-        if old is not None and old is not client:
+    def replace(self, client: MqttConnection) -> None:
+        """It has come; who came under the same name before is half-open, and its session goes on here."""
+        old = self.clients.pop(client.client_id, None)
+        if old is not None:
             log.info("MQTT client reconnected", client=client.client_id)
+            old.keep()
+            self._strike(old, _names(old.filters))
             old.take_over()
 
-    def leave(self, client: MqttConnection) -> None:
-        """Its connection has ended."""
-        if self.clients.get(client.client_id) is client:
-            del self.clients[client.client_id]
+    def enter(self, client: MqttConnection) -> None:
+        """It is let in."""
+        self.clients[client.client_id] = client
+        if client.filters:
+            self.subscribed(client)
+
+    def leave(self, client: MqttConnection) -> bool:
+        """Its connection has ended; False: it has come again before."""
+        if self.clients.get(client.client_id) is not client:
+            return False
+        del self.clients[client.client_id]
+        self._strike(client, _names(client.filters))
+        return True
+
+    def subscribed(self, client: MqttConnection) -> None:
+        """It has filters, perhaps new ones: commands may wait for it."""
+        for name in _names(client.filters):
+            self._subscribers.setdefault(name, {})[client] = None
+        self.on_ready()
+
+    def unsubscribed(self, client: MqttConnection, patterns: Iterable[str]) -> None:
+        """It has these filters no longer."""
+        left = _names(client.filters)
+        self._strike(client, _names(patterns) - left)
+
+    def _strike(self, client: MqttConnection, names: Iterable[str]) -> None:
+        for name in names:
+            here = self._subscribers.get(name, {})
+            here.pop(client, None)
+            if not here:
+                self._subscribers.pop(name, None)
+
+    def subscriber(self, mail: Mail) -> MqttConnection | None:
+        """The client that came last of those that may have it."""
+        for name in (mail.topic, ANY):
+            for client in reversed(self._subscribers.get(name, {})):
+                if client.may_have(mail):
+                    return client
+        return None
 
     def will(self, client: MqttConnection, will: Will) -> None:
         """A client was lost: say what it wished to be said, unless it comes back before that is due."""
@@ -118,10 +159,9 @@ class MqttShared(Shared):
 
     def deliver(self, mail: Iterable[Mail]) -> None:
         """Commands have come: to those who are here and have subscribed."""
-        mail = list(mail)
-        for client in list(self.clients.values()):
-            if client.filters:
-                client.fetch(mail)
+        for one in mail:
+            for client in [*self._subscribers.get(one.topic, ()), *self._subscribers.get(ANY, ())]:
+                client.fetch([one])
 
 
 class MqttEndpoint:
@@ -136,6 +176,7 @@ class MqttEndpoint:
         lost: Callable[[Iterable[DeviceKey]], None] = lambda _: None,
     ) -> None:
         self._lost = lost
+        self.on_ready: Callable[[], None] = lambda: None
         self._mqtt = settings.mqtt
         self._ingest = ingest
         self._common = common
@@ -149,7 +190,9 @@ class MqttEndpoint:
         from tracker_server.listeners.mqtt.websocket import WebSocketConnection
 
         mqtt = self._mqtt
-        shared = self._shared = MqttShared(mqtt, self._ingest, self._common, self._book, self._lost)
+        shared = self._shared = MqttShared(
+            mqtt, self._ingest, self._common, self._book, self._lost, self.on_ready
+        )
         self._book.on_mail = shared.deliver
         ways: list[tuple[str, str, int, Callable[[], MqttConnection], bool]] = [
             ("mqtt", "port", mqtt.port, lambda: MqttConnection(shared), False),
@@ -179,6 +222,17 @@ class MqttEndpoint:
             self._servers.append(server)
             self.open_addresses += [Listening(name, "tcp", host, port, tls) for host in hosts]
 
+    def takes(self, mail: Mail) -> bool:
+        """Whether a client is here that may have it."""
+        return self._shared is not None and self._shared.subscriber(mail) is not None
+
+    def carry(self, mail: Mail) -> bool:
+        """Send it to the client that may have it; False: its device will acknowledge it, and the book is told then."""
+        client = self._shared.subscriber(mail) if self._shared is not None else None
+        if client is not None and not self._book.told(mail.id):
+            client.fetch([mail])
+        return False
+
     async def sweep(self) -> None:
         """Close the silent, for ever."""
         while True:
@@ -205,6 +259,11 @@ class MqttEndpoint:
             await asyncio.wait(answering, timeout=DRAIN_S_MAX)
         for connection in list(self._shared.connections):
             connection.close("server stops")
+
+
+def _names(patterns: Iterable[str]) -> set[str]:
+    """Under which names the subscriber of these filters is found."""
+    return {ANY if has_wildcards(one) else one for one in patterns}
 
 
 def mqtt_context(mqtt: Mqtt) -> ssl.SSLContext:

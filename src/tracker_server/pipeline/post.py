@@ -1,0 +1,60 @@
+"""How a device is told something that keeps no connection of its own to us, but fetches it by MQTT. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from tracker_protocols.model import DeviceKey
+from tracker_server.pipeline.mqtt_book import Mail
+
+NEVER: Final = datetime.max.replace(tzinfo=UTC)
+
+
+class Carrier(Protocol):
+    """Our own endpoint, or a broker that we subscribe to."""
+
+    def takes(self, mail: Mail) -> bool:
+        """Whether whoever fetches this is there now."""
+        ...
+
+    def carry(self, mail: Mail) -> bool:
+        """Send it. True: that is all that is ever known of it; False: its device will acknowledge it."""
+        ...
+
+
+class Order(Struct, frozen=True):
+    """A command of the queue in its device's words."""
+
+    number: int
+    device: DeviceKey
+    data: bytes
+    expires_at: datetime
+
+
+class Post:
+    """``topics``: where a device may look for what it is told, the likeliest first."""
+
+    def __init__(self, topics: Callable[[DeviceKey], Sequence[str]], carriers: Sequence[Carrier]) -> None:
+        self._topics = topics
+        self._carriers = carriers
+
+    def reaches(self, device: DeviceKey) -> bool:
+        """Whether it can be told something now."""
+        return self._way(device, Order(0, device, b"", NEVER)) is not None
+
+    def carry(self, order: Order) -> bool:
+        """Send it, where there is a way. True: count it as told; False: wait until the device has acknowledged it."""
+        way = self._way(order.device, order)
+        return way is not None and way[0].carry(way[1])
+
+    def _way(self, device: DeviceKey, order: Order) -> tuple[Carrier, Mail] | None:
+        for topic in self._topics(device):
+            mail = Mail(order.number, device, topic, order.data, order.expires_at, ordered=True)
+            for carrier in self._carriers:
+                if carrier.takes(mail):
+                    return carrier, mail
+        return None
