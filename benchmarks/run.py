@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import answers
 import decode
 import grow
 import ingest
@@ -65,6 +66,7 @@ SHORT: dict[str, Callable[[Given], Found]] = {
         f"ingest-{name}": lambda given, case=case: ingest.run(case, given.seconds)
         for name, case in ingest.CASES.items()
     },
+    "api": lambda given: answers.run(given.seconds),
     "slow": lambda given: many.slow(given.seconds),
     "idle": lambda _: many.idle(),
     "start": lambda _: many.start(),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 from geographiclib.geodesic import Geodesic
 
-from tracker_server.track.marking import Marker, Ride, Stay, steps_m
+from tracker_server.track.marking import Marker, Marks, Ride, Stay, micros, steps_m
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -38,26 +39,39 @@ MOMENTS = [NOON + n * MINUTE for n in range(7)]
 VALID = [True] * 7
 
 
+def mark(
+    marker: Marker,
+    begin: int = 0,
+    end: int = 7,
+    places: Sequence[tuple[float, float]] = PLACES,
+    valid: Sequence[bool] = VALID,
+) -> Marks:
+    """Of the fixes from one to before another."""
+    moments = np.array([micros(moment) for moment in MOMENTS[begin:end]], dtype=np.int64)
+    latitudes = [latitude for latitude, _ in places[begin:end]]
+    longitudes = [longitude for _, longitude in places[begin:end]]
+    return marker.mark(moments, latitudes, longitudes, valid[begin:end])
+
+
 @pytest.mark.parametrize("cut", range(8))
 def test_a_trip_in_the_middle_however_it_is_cut(cut: int) -> None:
     ride = Ride(MOMENTS[1], MOMENTS[4], 10_000.0, 3 * STEP)
     marker = Marker([ride], [Stay(9, MOMENTS[2], MOMENTS[5]), Stay(4, MOMENTS[4], None)], 10_000.0)
-    marks = [
-        *marker.mark(MOMENTS[:cut], PLACES[:cut], VALID[:cut]),
-        *marker.mark(MOMENTS[cut:], PLACES[cut:], VALID[cut:]),
-    ]
-    assert [mark.moving for mark in marks] == [False, True, True, True, False, False, False]
+    parts = [mark(marker, 0, cut), mark(marker, cut, 7)]
+    assert [one for part in parts for one in part.moving] == [False, True, True, True, False, False, False]
     totals = [0, 0, 1, 2, 3, 3, 3]
-    assert [mark.total_m for mark in marks] == pytest.approx([10_000 + n * STEP for n in totals], rel=1e-6)
-    assert sum(mark.distance_m or 0.0 for mark in marks) == pytest.approx(3 * STEP, rel=1e-6)
-    assert [mark.fence_ids for mark in marks] == [(), (), (9,), (9,), (9, 4), (4,), (4,)]
+    found = [one for part in parts for one in part.totals_m]
+    assert found == pytest.approx([10_000 + n * STEP for n in totals], rel=1e-6)
+    assert sum(sum(part.distances_m or ()) for part in parts) == pytest.approx(3 * STEP, rel=1e-6)
+    inside = [one for part in parts for one in part.fence_ids]
+    assert inside == [(), (), (9,), (9,), (9, 4), (4,), (4,)]
 
 
 def test_a_range_that_begins_in_the_middle_of_a_trip_says_what_the_whole_says() -> None:
     whole = Marker([Ride(MOMENTS[0], MOMENTS[5], 500.0, 5 * STEP)], [], 500.0)
     part = Marker([Ride(MOMENTS[0], MOMENTS[5], 500.0, 5 * STEP, 2 * STEP)], [], 500.0, PLACES[2])
-    expected = [mark.total_m for mark in whole.mark(MOMENTS, PLACES, VALID)][3:]
-    found = [mark.total_m for mark in part.mark(MOMENTS[3:], PLACES[3:], VALID[3:])]
+    expected = mark(whole).totals_m[3:]
+    found = mark(part, 3, 7).totals_m
     assert found == pytest.approx(expected, rel=1e-6)
 
 
@@ -66,7 +80,7 @@ def test_the_engine_has_the_last_word_on_a_trip_s_length() -> None:
     places = list(PLACES)
     places[2] = (10.0, 10.0)
     marker = Marker([Ride(MOMENTS[0], MOMENTS[5], 0.0, 5 * STEP)], [], 0.0)
-    totals = [mark.total_m for mark in marker.mark(MOMENTS, places, VALID)]
+    totals = list(mark(marker, places=places).totals_m)
     assert max(totals) == pytest.approx(5 * STEP)
     assert totals == sorted(totals)
 
@@ -75,12 +89,10 @@ def test_a_doubted_fix_adds_no_way() -> None:
     places, valid = list(PLACES), list(VALID)
     places[3], valid[3] = (0.0, 0.0), False
     marker = Marker([Ride(MOMENTS[0], None, 0.0, 0.0)], [], 0.0)
-    found = [mark.total_m for mark in marker.mark(MOMENTS, places, valid)]
+    found = mark(marker, places=places, valid=valid).totals_m
     assert found == pytest.approx([0, STEP, 2 * STEP, 2 * STEP, 4 * STEP, 5 * STEP, 6 * STEP], rel=1e-6)
 
 
 def test_nothing_known_marks_nothing() -> None:
-    marks = Marker([], [], 7.0).mark(MOMENTS, PLACES, VALID)
-    assert {(mark.distance_m, mark.total_m, mark.moving, mark.fence_ids) for mark in marks} == {
-        (0.0, 7.0, False, ())
-    }
+    marks = mark(Marker([], [], 7.0))
+    assert marks == Marks([0.0] * 7, [7.0] * 7, [False] * 7, [()] * 7)

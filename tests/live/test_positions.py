@@ -64,6 +64,37 @@ def test_the_latest_of_each_tracker_in_the_shape_of_the_field(world: World) -> N
     }
 
 
+def test_the_network_around_a_fix_and_where_tracker_and_history_say_the_same(world: World) -> None:
+    device = world.device(account := world.account())
+    network = {
+        "cells": [{"mcc": 214, "mnc": 7, "lac": 12, "cid": 345, "signal": -71}],
+        "access_points": [{"mac": "aa:bb:cc:dd:ee:ff", "signal": None}],
+    }
+    drive(
+        world, device, 2, network=json.dumps(network), attributes='{"motion": true, "distance": 9, "sat": 3}'
+    )
+    drive(world, other := world.device(account), 1, altitude_m=float("nan"))
+    with world.signed_in("viewer", account) as client:
+        latest, strange = client.get("/api/positions").json()
+        day = client.get("/api/positions", params={"deviceId": device, **PERIOD}).json()
+    for one in (latest, *day):
+        assert one["network"] == {
+            "cellTowers": [
+                {
+                    "cellId": 345,
+                    "locationAreaCode": 12,
+                    "mobileCountryCode": 214,
+                    "mobileNetworkCode": 7,
+                    "signalStrength": -71,
+                }
+            ],
+            "wifiAccessPoints": [{"macAddress": "aa:bb:cc:dd:ee:ff"}],
+        }
+        assert one["attributes"].items() >= {"sat": 3, "motion": False}.items()
+    assert [one["attributes"]["distance"] for one in day] == [0.0, 0.0]
+    assert (strange["deviceId"], strange["altitude"], strange["network"]) == (other, 0.0, None)
+
+
 def test_a_period_has_both_its_ends_in_any_iso_form(world: World) -> None:
     account = world.account()
     device = world.device(account)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from tracker_server.api.device_shape import device_json
 from tracker_server.api.event_shape import event_json
-from tracker_server.api.position_shape import Formulas, position_json
+from tracker_server.api.position_shape import Formulas, encoded, positions_of
 from tracker_server.live.hub import AwayError, EventNews
 from tracker_server.live.subscriber import Update
 from tracker_server.storage.database import AWAY
@@ -28,20 +28,20 @@ class LiveReader:
         wanted = list(device_ids)
         try:
             async with self._pools.display() as connection:
-                found = await latest_positions_of(connection, wanted)
-                cards = await device_cards_of(connection, wanted, {row[1]: row[0] for row, _ in found})
+                fixes, marks = await latest_positions_of(connection, wanted)
+                cards = await device_cards_of(
+                    connection, wanted, dict(zip(fixes.device_ids, fixes.ids, strict=True))
+                )
         except AWAY as error:
             raise AwayError(str(error).strip()) from error
-        positions = {row[1]: (row, mark) for row, mark in found}
+        positions = {one.device_id: encoded(one) for one in positions_of(fixes, marks, self._formulas)}
         updates: list[Update] = []
         for card in cards:
             row = device_json(card)
             if card.block is not None:
                 updates.append(Update(card.id, card.account_id, card=row))
                 continue
-            latest = positions.get(card.id)
-            position = None if latest is None else position_json(*latest, self._formulas)
-            updates.append(Update(card.id, card.account_id, position, row))
+            updates.append(Update(card.id, card.account_id, positions.get(card.id), row))
         return updates
 
     async def alerts(self, alert_ids: Iterable[int]) -> list[EventNews]:

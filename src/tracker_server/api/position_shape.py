@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import repeat
 from typing import Any, Final, Protocol
 
 import msgspec
+import numpy as np
 from msgspec import Struct
 
-from tracker_server.storage.positions_api import Row
-from tracker_server.track.marking import Mark
+from tracker_protocols.model import Network
+from tracker_server.storage.positions_api import Fixes
+from tracker_server.track.marking import Integers, Marks
 
 KNOTS_PER_MPS: Final = 3600 / 1852
-
-
-UNMARKED: Final = Mark()
 
 
 class Position(Struct, gc=False, rename="camel"):
@@ -36,7 +36,7 @@ class Position(Struct, gc=False, rename="camel"):
     course: float
     address: str | None
     accuracy: float  # m
-    network: None
+    network: msgspec.Raw | None
     geofence_ids: tuple[int, ...] | None
     attributes: msgspec.Raw
 
@@ -44,71 +44,6 @@ class Position(Struct, gc=False, rename="camel"):
 def iso_ms(moment: datetime) -> str:
     """ISO 8601 in UTC with milliseconds and ``Z``; the moment is in UTC."""
     return f"{moment.isoformat(timespec='milliseconds')[:-6]}Z"
-
-
-def iso_of(text: str) -> str:
-    """The same of a moment as the database writes it: ``2026-01-31 08:00:00.123456+00``."""
-    size = len(text)
-    if size >= 26:  # three digits of a second's fraction, or more
-        return f"{text[:10]}T{text[11:23]}Z"
-    if size == 22:
-        return f"{text[:10]}T{text[11:19]}.000Z"
-    return f"{text[:10]}T{text[11:19]}.{text[20:-3]:0<3}Z"
-
-
-_TEXT: Final = (
-    '{"id":%d,"deviceId":%d,"protocol":"%s","serverTime":"%s","deviceTime":"%s","fixTime":"%s","valid":%s,'
-    '"outdated":false,"latitude":%s,"longitude":%s,"altitude":%s,"speed":%s,"course":%s,"address":null,"accuracy":%s,'
-    '"network":null,"geofenceIds":%s,"attributes":%s%s"totalDistance":%.2f,"motion":%s}}'
-)
-
-
-def position_text(row: Row, mark: Mark) -> str:
-    """A row as JSON. Put together from pieces: thousands are answered at once, and the pieces are JSON already."""
-    (
-        number, device_id, _, _, _, _, valid, protocol, received, fixed, latitude, longitude, altitude, speed, course,
-        accuracy, said,
-    ) = row  # fmt: skip
-    fixed = iso_of(fixed)
-    if '"motion":' in said or '"distance":' in said or '"totalDistance":' in said:
-        said = _without_ours(said)
-    fences = mark.fence_ids
-    return _TEXT % (
-        number,
-        device_id,
-        protocol,
-        iso_of(received),
-        fixed,
-        fixed,
-        "true" if valid else "false",
-        latitude,
-        longitude,
-        altitude,
-        speed,
-        course,
-        accuracy,
-        f"[{','.join(map(str, fences))}]" if fences else "null",
-        "{" if len(said) == 2 else f"{said[:-1]}, ",
-        "" if mark.distance_m is None else f'"distance":{mark.distance_m:.2f},',
-        mark.total_m,
-        "true" if mark.moving else "false",
-    )
-
-
-def _without_ours(said: str) -> str:
-    """Where a tracker and its history say the same, the history's word stands."""
-    told: dict[str, Any] = msgspec.json.decode(said)
-    for name in ("distance", "totalDistance", "motion"):
-        told.pop(name, None)
-    return _encode(told).decode()
-
-
-def position_of(row: Row, mark: Mark = UNMARKED) -> Position:
-    """A row as a value, for what is no JSON."""
-    return msgspec.json.decode(position_text(row, mark), type=Position)
-
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Formulas(Protocol):
@@ -123,30 +58,122 @@ class Formulas(Protocol):
         ...
 
 
-def computed_text(row: Row, mark: Mark, formulas: Formulas | None) -> str:
-    """A row as it is answered: with what is computed of it."""
-    text = position_text(row, mark)
-    if formulas is None or not formulas.has(row[1]):
-        return text
-    told: dict[str, Any] = msgspec.json.decode(text)
-    formulas.apply(row[1], told)
-    return _encode(told).decode()
+def positions_of(
+    fixes: Fixes, marks: Marks | None = None, formulas: Formulas | None = None
+) -> list[Position]:
+    """Fixes as they are answered: with what is computed of them. ``marks`` None: not asked for."""
+    fixed = moments_ms(fixes.fixed_us)
+    found = list(
+        map(
+            Position,
+            fixes.ids,
+            fixes.device_ids,
+            fixes.protocols,
+            moments_ms(fixes.received_us),
+            fixed,
+            fixed,
+            fixes.valid,
+            repeat(False),
+            fixes.latitudes,
+            fixes.longitudes,
+            numbers(fixes.altitudes_m),
+            numbers(fixes.speeds_mps, KNOTS_PER_MPS),
+            numbers(fixes.courses_deg),
+            repeat(None),
+            numbers(fixes.accuracies_m),
+            map(_network, fixes.networks) if any(fixes.networks) else repeat(None),
+            repeat(None) if marks is None else [inside or None for inside in marks.fence_ids],
+            map(msgspec.Raw, _attributes(fixes.attributes, marks)),
+        )
+    )
+    if formulas is None:
+        return found
+    return [_computed(one, formulas) if formulas.has(one.device_id) else one for one in found]
 
 
-def shown(row: Row, mark: Mark, formulas: Formulas | None) -> Position:
-    """The same as a value."""
-    return msgspec.json.decode(computed_text(row, mark, formulas), type=Position)
+def moments_ms(micros: Integers) -> list[str]:
+    """ISO 8601 in UTC with milliseconds and ``Z``."""
+    moments = (micros // 1000).astype("datetime64[ms]")
+    texts: list[str] = np.datetime_as_string(moments, timezone="UTC").tolist()
+    return texts
 
 
-def positions_json(rows: Sequence[Row], marks: Sequence[Mark], formulas: Formulas | None = None) -> bytes:
-    """A JSON array of them, without its brackets, so that chunks can follow each other."""
-    if formulas is None or not any(map(formulas.has, {row[1] for row in rows})):
-        return ",".join(map(position_text, rows, marks)).encode()
-    return ",".join(
-        [computed_text(row, mark, formulas) for row, mark in zip(rows, marks, strict=True)]
-    ).encode()
+def numbers(values: Sequence[float | None], factor: float = 1.0) -> list[float]:
+    """To the ten thousandth; what is unknown, or no number of JSON's, is 0."""
+    table = np.nan_to_num(np.array(values, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    rounded: list[float] = np.round(table * factor, 4).tolist()
+    return rounded
 
 
-def position_json(row: Row, mark: Mark, formulas: Formulas | None = None) -> str:
+OURS: Final = ('"distance":', '"totalDistance":', '"motion":')
+
+
+def _attributes(said: Sequence[str], marks: Marks | None) -> list[str]:
+    """What each tracker said, and what its history says; thousands at once, so they are put together as text."""
+    if marks is None:
+        return list(said)
+    together = "".join(said)
+    if any(name in together for name in OURS):
+        begun = [_begun(one) for one in said]
+    else:
+        begun = ["{" if one == "{}" else f"{one[:-1]}," for one in said]
+    moving = ["true" if one else "false" for one in marks.moving]
+    if marks.distances_m is None:
+        rows = zip(begun, marks.totals_m, moving, strict=True)
+        return [f'{text}"totalDistance":{total:.2f},"motion":{moves}}}' for text, total, moves in rows]
+    steps = zip(begun, marks.distances_m, marks.totals_m, moving, strict=True)
+    return [
+        f'{text}"distance":{step:.2f},"totalDistance":{total:.2f},"motion":{moves}}}'
+        for text, step, total, moves in steps
+    ]
+
+
+def _begun(said: str) -> str:
+    """An object to which more is to be added. Where a tracker and its history say the same, the history's word stands."""
+    told: dict[str, Any] = msgspec.json.decode(said)
+    kept = {name: value for name, value in told.items() if f'"{name}":' not in OURS}
+    return f"{_encode(kept).decode()[:-1]}," if kept else "{"
+
+
+def _network(stored: str | None) -> msgspec.Raw | None:
+    """Cells and access points by the names of the field's reference."""
+    if stored is None:
+        return None
+    told = msgspec.json.decode(stored, type=Network)
+    named: dict[str, Any] = {}
+    if told.cells:
+        named["cellTowers"] = [
+            {
+                "cellId": cell.cid,
+                "locationAreaCode": cell.lac,
+                "mobileCountryCode": cell.mcc,
+                "mobileNetworkCode": cell.mnc,
+                **({} if cell.signal is None else {"signalStrength": cell.signal}),
+            }
+            for cell in told.cells
+        ]
+    if told.access_points:
+        named["wifiAccessPoints"] = [
+            {"macAddress": point.mac, **({} if point.signal is None else {"signalStrength": point.signal})}
+            for point in told.access_points
+        ]
+    return msgspec.Raw(_encode(named))
+
+
+def _computed(position: Position, formulas: Formulas) -> Position:
+    told: dict[str, Any] = msgspec.json.decode(_encode(position))
+    formulas.apply(position.device_id, told)
+    return msgspec.json.decode(_encode(told), type=Position)
+
+
+def encoded(position: Position) -> str:
     """One of them."""
-    return computed_text(row, mark, formulas)
+    return _encode(position).decode()
+
+
+def positions_json(fixes: Fixes, marks: Marks, formulas: Formulas | None = None) -> bytes:
+    """A JSON array of them, without its brackets, so that chunks can follow each other."""
+    return _encode(positions_of(fixes, marks, formulas))[1:-1]
+
+
+_encode: Final = msgspec.json.Encoder().encode

@@ -8,13 +8,14 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import numpy as np
 from msgspec import Struct, field
 from starlette.responses import Response
 
 from tracker_server.api.authorise import Kind, Routes
 from tracker_server.api.call import Call
 from tracker_server.api.errors import JSON, Refusal, bad, not_found
-from tracker_server.api.position_shape import Position, positions_json, shown
+from tracker_server.api.position_shape import Position, positions_json, positions_of
 from tracker_server.api.streaming import HiddenMeanwhileError, attachment, streamed
 from tracker_server.api.values import Number
 from tracker_server.exports import tracks
@@ -25,14 +26,14 @@ from tracker_server.storage.history import COLUMNS, displayed_positions
 from tracker_server.storage.marks_api import marker_of
 from tracker_server.storage.positions_api import (
     IDS_MAX,
-    Row,
+    Fixes,
     delete_positions,
     latest_positions,
     names_of,
     positions_between,
     positions_numbered,
 )
-from tracker_server.track.marking import Mark, Marker
+from tracker_server.track.marking import EPOCH, MICROSECOND, Marker, Marks, micros
 
 routes = Routes("Positions")
 
@@ -98,24 +99,29 @@ async def _numbered(call: Call[PositionsQuery, None], ids: Sequence[int]) -> Res
         raise bad("id", f"more than {IDS_MAX} ids; ask for fewer at a time")
     scope = call.principal.scope
     async with call.services.pools.display() as connection:
-        rows = [row for row in await positions_numbered(connection, ids) if scope.holds(row[1], row[2])]
-        marks: dict[int, Mark] = {}
-        for row in rows:
-            marker = await marker_of(connection, row[1], row[3], row[3])
-            marks[row[0]] = mark_all(marker, [row])[0]
-    return _json(positions_json(rows, [marks[row[0]] for row in rows], call.services.computed))
+        found = await positions_numbered(connection, ids)
+        parts: list[bytes] = []
+        for at in range(len(found)):
+            if scope.holds(found.device_ids[at], found.account_ids[at]):
+                one = found.taken([at])
+                moment = EPOCH + MICROSECOND * int(one.fixed_us[0])
+                marker = await marker_of(connection, one.device_ids[0], moment, moment)
+                parts.append(positions_json(one, mark_all(marker, one), call.services.computed))
+    return _json(b",".join(parts))
 
 
 async def _latest(call: Call[PositionsQuery, None], query: PositionsQuery) -> Response:
     async with call.services.pools.display() as connection:
-        found = await latest_positions(connection, call.principal.scope)
-    if query.device_id:
-        found = [one for one in found if one[0][1] in query.device_id]
-    if query.geofence_id:
-        found = [one for one in found if query.geofence_id in one[1].fence_ids]
-    return _json(
-        positions_json([row for row, _ in found], [mark for _, mark in found], call.services.computed)
-    )
+        fixes, marks = await latest_positions(connection, call.principal.scope)
+    if query.device_id or query.geofence_id:
+        kept = [
+            at
+            for at, device_id in enumerate(fixes.device_ids)
+            if (not query.device_id or device_id in query.device_id)
+            and (not query.geofence_id or query.geofence_id in marks.fence_ids[at])
+        ]
+        fixes, marks = fixes.taken(kept), marks.taken(kept)
+    return _json(positions_json(fixes, marks, call.services.computed))
 
 
 def _json(array: bytes) -> Response:
@@ -155,8 +161,8 @@ class Histories:
         self.until = until
         self.fence_id = fence_id
 
-    async def chunks(self) -> AsyncGenerator[tuple[int, list[Row], list[Mark]]]:
-        """Tracker, rows and their marks."""
+    async def chunks(self) -> AsyncGenerator[tuple[int, Fixes, Marks]]:
+        """Tracker, fixes and their marks."""
         async with self.call.services.pools.display() as connection:
             for device_id in self.device_ids:
                 marker = await marker_of(connection, device_id, self.since, self.until)
@@ -168,11 +174,11 @@ class Histories:
                 finally:
                     await rows.aclose()
 
-    def _kept(self, rows: list[Row], marks: list[Mark]) -> tuple[list[Row], list[Mark]]:
+    def _kept(self, fixes: Fixes, marks: Marks) -> tuple[Fixes, Marks]:
         if not self.fence_id:
-            return rows, marks
-        pairs = [pair for pair in zip(rows, marks, strict=True) if self.fence_id in pair[1].fence_ids]
-        return [row for row, _ in pairs], [mark for _, mark in pairs]
+            return fixes, marks
+        kept = [at for at, inside in enumerate(marks.fence_ids) if self.fence_id in inside]
+        return fixes.taken(kept), marks.taken(kept)
 
     def ask_gate(self, device_id: int) -> None:
         """The database was asked when the answer began; it may have become another since. Raises HiddenMeanwhileError."""
@@ -181,9 +187,9 @@ class Histories:
             raise HiddenMeanwhileError
 
 
-def mark_all(marker: Marker, rows: Sequence[Row]) -> list[Mark]:
-    """The marks of these rows."""
-    return marker.mark([row[3] for row in rows], [(row[4], row[5]) for row in rows], [row[6] for row in rows])
+def mark_all(marker: Marker, fixes: Fixes) -> Marks:
+    """The marks of these fixes."""
+    return marker.mark(fixes.fixed_us, fixes.latitudes, fixes.longitudes, fixes.valid)
 
 
 async def position_array(wanted: Histories) -> AsyncGenerator[bytes]:
@@ -191,9 +197,9 @@ async def position_array(wanted: Histories) -> AsyncGenerator[bytes]:
     before = b"["
     chunks = wanted.chunks()
     try:
-        async for _, rows, marks in chunks:
-            if rows:
-                yield before + positions_json(rows, marks, wanted.call.services.computed)
+        async for _, fixes, marks in chunks:
+            if len(fixes):
+                yield before + positions_json(fixes, marks, wanted.call.services.computed)
                 before = b","
     finally:
         await chunks.aclose()
@@ -233,11 +239,11 @@ async def get_csv(call: Call[ExportQuery, None]) -> Response:
         yield line(CSV_COLUMNS)
         chunks = wanted.chunks()
         try:
-            async for device_id, rows, marks in chunks:
+            async for device_id, fixes, marks in chunks:
                 unique_id, name = names[device_id]
                 yield b"".join(
-                    line([csv_cell(cell) for cell in _csv_row(shown(row, mark, formulas), unique_id, name)])
-                    for row, mark in zip(rows, marks, strict=True)
+                    line([csv_cell(cell) for cell in _csv_row(one, unique_id, name)])
+                    for one in positions_of(fixes, marks, formulas)
                 )
         finally:
             await chunks.aclose()
@@ -380,10 +386,9 @@ async def _with_rows(
                         wanted.ask_gate(device_id)
                     count += 1
                     if marker is not None:
-                        (mark,) = marker.mark(
-                            [row["fixed_at"]], [(row["latitude"], row["longitude"])], [row["valid"]]
-                        )
-                        if wanted.fence_id not in mark.fence_ids:
+                        moment = np.array([micros(row["fixed_at"])], dtype=np.int64)
+                        marks = marker.mark(moment, [row["latitude"]], [row["longitude"]], [row["valid"]])
+                        if wanted.fence_id not in marks.fence_ids[0]:
                             continue
                     yield row
             finally:

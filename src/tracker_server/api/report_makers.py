@@ -17,7 +17,7 @@ from psycopg import AsyncConnection
 
 from tracker_server.api.errors import bad
 from tracker_server.api.event_shape import Event, event_shape
-from tracker_server.api.position_shape import KNOTS_PER_MPS, Formulas, Position, iso_ms, position_of, shown
+from tracker_server.api.position_shape import KNOTS_PER_MPS, Formulas, Position, iso_ms, positions_of
 from tracker_server.api.report_shapes import (
     CombinedItem,
     DeviceItem,
@@ -189,11 +189,9 @@ async def route(desk: Desk) -> list[Position]:
             marker = await marker_of(connection, device_id, asked.since, asked.until)
             chunks = positions_between(connection, device_id, asked.since, asked.until)
             try:
-                async for rows in chunks:
-                    marks = marker.mark(
-                        [row[3] for row in rows], [(row[4], row[5]) for row in rows], [row[6] for row in rows]
-                    )
-                    found += [shown(row, mark, desk.formulas) for row, mark in zip(rows, marks, strict=True)]
+                async for fixes in chunks:
+                    marks = marker.mark(fixes.fixed_us, fixes.latitudes, fixes.longitudes, fixes.valid)
+                    found += positions_of(fixes, marks, desk.formulas)
                     desk.bounded(found)
             finally:
                 await chunks.aclose()
@@ -370,7 +368,8 @@ async def devices(desk: Desk) -> list[DeviceItem]:
     """How each tracker stands."""
     async with desk.pools.display() as connection:
         cards = await device_cards_of(connection, desk.ids)
-        latest = {row[1]: (row, mark) for row, mark in await latest_positions_of(connection, desk.ids)}
+        fixes, marks = await latest_positions_of(connection, desk.ids)
+    latest = {one.device_id: (at, one) for at, one in enumerate(positions_of(fixes))}
     from tracker_server.api.device_shape import device_shape
 
     found: list[DeviceItem] = []
@@ -378,8 +377,7 @@ async def devices(desk: Desk) -> list[DeviceItem]:
         if card.block is not None:
             continue
         shape = device_shape(card)
-        row, mark = latest.get(card.id, (None, None))
-        position = position_of(row) if row is not None else None
+        at, position = latest.get(card.id, (0, None))
         found.append(
             DeviceItem(
                 device_id=card.id,
@@ -392,8 +390,8 @@ async def devices(desk: Desk) -> list[DeviceItem]:
                 longitude=position.longitude if position else None,
                 speed=position.speed if position else None,
                 course=position.course if position else None,
-                motion=mark.moving if mark else None,
-                total_distance=round(mark.total_m, 2) if mark else None,
+                motion=marks.moving[at] if position else None,
+                total_distance=round(marks.totals_m[at], 2) if position else None,
             )
         )
     return found
@@ -410,9 +408,9 @@ async def combined(desk: Desk) -> list[CombinedItem]:
             way: list[tuple[float, float]] = []
             chunks = positions_between(connection, device_id, asked.since, asked.until)
             try:
-                async for rows in chunks:
-                    way += [(row[5], row[4]) for row in rows]
-                    places += len(rows)
+                async for fixes in chunks:
+                    way += zip(fixes.longitudes, fixes.latitudes, strict=True)
+                    places += len(fixes)
                     if places > ROUTE_PLACES_MAX:
                         raise bad(
                             "to",
@@ -424,8 +422,8 @@ async def combined(desk: Desk) -> list[CombinedItem]:
             ids = list(dict.fromkeys(one.position_id for one in mine if one.position_id))
             told: list[Position] = []
             for begin in range(0, len(ids), IDS_MAX):
-                rows = await positions_numbered(connection, ids[begin : begin + IDS_MAX])
-                told += [position_of(row) for row in rows if row[1] == device_id]
+                fixes = await positions_numbered(connection, ids[begin : begin + IDS_MAX])
+                told += [one for one in positions_of(fixes) if one.device_id == device_id]
             if way or mine:
                 found.append(CombinedItem(device_id=device_id, route=way, events=mine, positions=told))
     return found

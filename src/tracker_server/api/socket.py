@@ -102,10 +102,10 @@ class LiveSocket:
 
     async def _latest(self) -> str:
         async with self._services.pools.display() as connection:
-            found = await latest_positions(connection, self._principal.scope)
+            fixes, marks = await latest_positions(connection, self._principal.scope)
         now = datetime.now(UTC)
-        shown = [one for one in found if not self._hidden(one[0][1], now)]
-        rows = positions_json([row for row, _ in shown], [mark for _, mark in shown], self._services.computed)
+        shown = [at for at, device_id in enumerate(fixes.device_ids) if not self._hidden(device_id, now)]
+        rows = positions_json(fixes.taken(shown), marks.taken(shown), self._services.computed)
         return f'{{"positions":[{rows.decode()}]}}'
 
     def _hidden(self, device_id: int, now: datetime) -> bool:

@@ -1,57 +1,78 @@
-"""Fixes as the API shows them: through the gate, in the order of the engine's (moment, digest), as plain tuples.
+"""Fixes as the API shows them: through the gate, in the order of the engine's (moment, digest), by column.
 
-A day of one tracker is some 9,000 rows. So the database writes numbers and moments as text, in C and in a process of
-its own, and what is left to do for each row is to put pieces together.
+A day of one tracker is some 9,000 rows. So values come in binary, moments as numbers, and whatever is done is done to a
+column of thousands at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, LiteralString
 
+import numpy as np
+import psycopg
+from msgspec import Struct
 from psycopg import AsyncConnection
 
 from tracker_server.model.people import IN_SCOPE, Scope
-from tracker_server.track.marking import Mark
+from tracker_server.track.marking import Integers, Marks
 
-CHUNK_ROWS = 1_000  # what is made into JSON at once: some 10 ms, then the loop turns
+CHUNK_ROWS = 2_000  # what is made into JSON at once: some milliseconds, then the loop turns
 IDS_MAX = 500  # positions asked for by their numbers in one request
-
-Row = tuple[
-    int, int, int, datetime, float, float, bool, str, str, str, str, str, str, str, str, str, str,
-]  # fmt: skip
-"""id, device_id, account_id, fixed_at, latitude, longitude, valid, protocol; then as text: received_at, fixed_at (ISO, UTC),
-latitude, longitude, altitude (m), speed (knots), course, accuracy (m), what is unknown as 0; attributes (JSON)."""
-Marked = tuple[Row, Mark]
+POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01, from where the database counts
 
 
-def _number(expression: LiteralString) -> LiteralString:
-    """As JSON has it: neither null, nor what JSON has no word for."""
-    return f"coalesce((CASE WHEN abs({expression}) < 'Infinity' THEN {expression} END)::text, '0')"
+class Fixes(Struct, frozen=True):
+    """Fixes, a value for each in every field. Moments in microseconds since 1970; attributes and networks are JSON."""
+
+    ids: Sequence[int]
+    device_ids: Sequence[int]
+    account_ids: Sequence[int]
+    fixed_us: Integers
+    received_us: Integers
+    latitudes: Sequence[float]
+    longitudes: Sequence[float]
+    valid: Sequence[bool]
+    protocols: Sequence[str]
+    altitudes_m: Sequence[float | None]
+    speeds_mps: Sequence[float | None]
+    courses_deg: Sequence[float | None]
+    accuracies_m: Sequence[float | None]
+    attributes: Sequence[str]
+    networks: Sequence[str | None]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def taken(self, at: Sequence[int]) -> Fixes:
+        """Those at these places."""
+        columns: list[Any] = [getattr(self, name) for name in self.__struct_fields__]
+        return Fixes(*(_those(column, at) for column in columns))
 
 
-_NUMBERS: LiteralString = ", ".join(
-    [
-        _number("altitude_m"),
-        _number("(speed_mps * 1.9438445::real)::real"),  # knots
-        _number("course_deg"),
-        _number("accuracy_m"),
-    ]
-)
-_COLUMNS: LiteralString = (
-    "id, device_id, account_id, fixed_at, latitude, longitude, valid, protocol, received_at::text AS received, fixed_at::text AS fixed,"
-    f" latitude::text, longitude::text, {_NUMBERS}, attributes::text"
-)
+def _those(column: Any, at: Sequence[int]) -> Any:
+    return column[list(at)] if isinstance(column, np.ndarray) else [column[one] for one in at]
+
+
+COLUMNS: LiteralString = """
+id, device_id, account_id, timestamptz_send(fixed_at), timestamptz_send(received_at), latitude, longitude, valid, protocol,
+altitude_m, speed_mps, course_deg, accuracy_m, attributes::text, network::text
+"""
+# the sort is of narrow rows, and what is sorted is written out as it is fetched: the first page comes at once
 RANGE: LiteralString = f"""
-SELECT {_COLUMNS} FROM display.positions
-WHERE device_id = %(device)s AND fixed_at >= %(since)s AND fixed_at <= %(until)s ORDER BY fixed_at, digest
+SELECT {COLUMNS} FROM (
+    SELECT * FROM display.positions
+    WHERE device_id = %(device)s AND fixed_at >= %(since)s AND fixed_at <= %(until)s ORDER BY fixed_at, digest
+) sorted
 """  # noqa: S608
-_LATEST: LiteralString = f"SELECT {_COLUMNS}, odometer_mm, moving, fence_ids FROM display.latest"  # noqa: S608
+_LATEST: LiteralString = f"SELECT {COLUMNS}, odometer_mm, moving, fence_ids FROM display.latest"  # noqa: S608
 LATEST: LiteralString = f"{_LATEST} WHERE {IN_SCOPE} ORDER BY device_id"
 LATEST_OF: LiteralString = f"{_LATEST} WHERE device_id = ANY(%(devices)s) ORDER BY device_id"
 NUMBERED: LiteralString = f"""
-SELECT {_COLUMNS} FROM display.positions WHERE id = ANY(%(ids)s) ORDER BY fixed_at, digest
+SELECT {COLUMNS} FROM display.positions WHERE id = ANY(%(ids)s) ORDER BY fixed_at, digest
 """  # noqa: S608
 
 DELETE: LiteralString = """
@@ -76,57 +97,77 @@ ON CONFLICT (device_id) DO UPDATE SET from_at = least(track_queue.from_at, exclu
 """
 
 
+def fixes_of(rows: Sequence[tuple[Any, ...]]) -> Fixes:
+    """Rows of ``COLUMNS``, or of more, by column."""
+    if not rows:
+        return Fixes([], [], [], _micros([]), _micros([]), *([] for _ in range(10)))
+    columns: list[Any] = list(zip(*rows, strict=True))[:FIELDS]
+    columns[3:5] = _micros(columns[3]), _micros(columns[4])
+    return Fixes(*columns)
+
+
+def _micros(sent: Sequence[bytes]) -> Integers:
+    return np.frombuffer(b"".join(sent), dtype=">i8").astype(np.int64) + POSTGRES_EPOCH_US
+
+
+FIELDS = len(Fixes.__struct_fields__)
+
+
 async def positions_between(
     connection: AsyncConnection[Any], device_id: int, since: datetime, until: datetime
-) -> AsyncGenerator[list[Row]]:
+) -> AsyncGenerator[Fixes]:
     """One tracker's fixes with since ≤ fixed_at ≤ until, in chunks, as they come from the database: a long history
-    costs neither side its length in memory. Close it where it is not read to its end.
+    costs neither side its length in memory. While one is worked on, the database makes the next. Close it where it is
+    not read to its end.
     """
     parameters = {"device": device_id, "since": since, "until": until}
-    chunk: list[Row] = []
-    cursor = connection.cursor()
-    rows = cursor.stream(RANGE, parameters, binary=True, size=CHUNK_ROWS)
-    try:
-        async for row in rows:
-            chunk.append(row)  # pyright: ignore[reportArgumentType]
-            if len(chunk) == CHUNK_ROWS:
-                yield chunk
-                chunk = []
-    finally:
-        await _end(rows)
-    if chunk:
-        yield chunk
+    async with connection.transaction(), connection.cursor("history") as cursor:
+        await cursor.execute(RANGE, parameters, binary=True)
+        following = asyncio.create_task(cursor.fetchmany(CHUNK_ROWS))
+        try:
+            while rows := await following:
+                following = asyncio.create_task(cursor.fetchmany(CHUNK_ROWS))
+                await asyncio.sleep(0)  # it is asked for
+                yield fixes_of(rows)
+        finally:
+            await _settled(following)
 
 
-async def _end(rows: AsyncIterator[Any]) -> None:
-    if isinstance(rows, AsyncGenerator):
-        await rows.aclose()
+async def _settled(task: asyncio.Task[Any]) -> None:
+    """The connection is free again."""
+    with suppress(psycopg.Error):
+        await task
 
 
-async def latest_positions(connection: AsyncConnection[Any], scope: Scope) -> list[Marked]:
+async def latest_positions(connection: AsyncConnection[Any], scope: Scope) -> tuple[Fixes, Marks]:
     """The latest of each tracker in this scope."""
     found = await connection.execute(LATEST, scope.parameters(), binary=True)
     return _marked(await found.fetchall())
 
 
-async def latest_positions_of(connection: AsyncConnection[Any], device_ids: Sequence[int]) -> list[Marked]:
+async def latest_positions_of(
+    connection: AsyncConnection[Any], device_ids: Sequence[int]
+) -> tuple[Fixes, Marks]:
     """The latest of these trackers."""
     found = await connection.execute(LATEST_OF, {"devices": list(device_ids)}, binary=True)
     return _marked(await found.fetchall())
 
 
-def _marked(rows: Sequence[tuple[Any, ...]]) -> list[Marked]:
+def _marked(rows: Sequence[tuple[Any, ...]]) -> tuple[Fixes, Marks]:
     """As the engine left each tracker; the step to a latest fix is not asked for, it would be a look-up for each."""
-    return [
-        (row[:17], Mark(None, row[17] / 1000, row[18], tuple(row[19])))  # pyright: ignore[reportReturnType]
-        for row in rows
-    ]
+    marks = Marks(
+        None,
+        [row[FIELDS] / 1000 for row in rows],
+        [row[FIELDS + 1] for row in rows],
+        [tuple(row[FIELDS + 2]) for row in rows],
+    )
+    return fixes_of(rows), marks
 
 
-async def positions_numbered(connection: AsyncConnection[Any], ids: Sequence[int]) -> list[Row]:
+async def positions_numbered(connection: AsyncConnection[Any], ids: Sequence[int]) -> Fixes:
     """Those with these numbers, of whatever tracker: whoever asks must be held to his scope by what comes back."""
     found = await connection.execute(NUMBERED, {"ids": list(ids[:IDS_MAX])}, binary=True)
-    return await found.fetchall()
+    return fixes_of(await found.fetchall())
 
 
 async def names_of(connection: AsyncConnection[Any], device_ids: Sequence[int]) -> dict[int, tuple[str, str]]:

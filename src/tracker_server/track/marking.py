@@ -7,9 +7,8 @@ found for the trip, so that at its end the total is the engine's own.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -19,8 +18,11 @@ from numpy.typing import NDArray
 from tracker_server.track.geodesy import ECCENTRICITY, EQUATOR_RADIUS_M
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 _E2: Final = ECCENTRICITY**2
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND: Final = timedelta(microseconds=1)
 NOWHERE: Final[tuple[int, ...]] = ()
 
 
@@ -44,15 +46,29 @@ class Stay(Struct, frozen=True, gc=False):
     left_at: datetime | None
 
 
-class Mark(Struct, frozen=True, gc=False):
-    """What the history says of a fix: metres from the fix before (None: not asked for) and in all, moving or not, the
-    fences it lies in.
+class Marks(Struct, frozen=True):
+    """What the history says of fixes, a value for each: metres from the fix before (None: not asked for) and in all,
+    moving or not, the fences it lies in.
     """
 
-    distance_m: float | None = None
-    total_m: float = 0.0
-    moving: bool = False
-    fence_ids: tuple[int, ...] = ()
+    distances_m: Sequence[float] | None
+    totals_m: Sequence[float]
+    moving: Sequence[bool]
+    fence_ids: Sequence[tuple[int, ...]]
+
+    def taken(self, at: Sequence[int]) -> Marks:
+        """Of those at these places."""
+        return Marks(
+            None if self.distances_m is None else [self.distances_m[one] for one in at],
+            [self.totals_m[one] for one in at],
+            [self.moving[one] for one in at],
+            [self.fence_ids[one] for one in at],
+        )
+
+
+def micros(moment: datetime) -> int:
+    """Since 1970 in UTC."""
+    return (moment - EPOCH) // MICROSECOND
 
 
 def steps_m(latitudes: Floats, longitudes: Floats) -> Floats:
@@ -86,67 +102,84 @@ class Marker:
         self._last = last
 
     def mark(
-        self, moments: Sequence[datetime], places: Sequence[tuple[float, float]], valid: Sequence[bool]
-    ) -> list[Mark]:
-        """One mark for each fix. A fix that its receiver doubts adds no way."""
-        ways = self._ways(places, valid)
-        inside = self._inside(moments)
-        marks: list[Mark] = []
-        for at, moment in enumerate(moments):
-            before = self._total_m
-            moving = self._ride_to(moment, ways[at])
-            total = self._total_m
-            marks.append(Mark(total - before, total, moving, inside[at] if inside else ()))
-        return marks
+        self,
+        moments: Integers,
+        latitudes: Sequence[float],
+        longitudes: Sequence[float],
+        valid: Sequence[bool],
+    ) -> Marks:
+        """One mark for each fix; ``moments`` are ``micros``. A fix that its receiver doubts adds no way."""
+        count = len(moments)
+        ways = self._ways(latitudes, longitudes, valid)
+        totals = np.empty(count)
+        moving = np.zeros(count, dtype=np.bool_)
+        before_m = self._total_m
+        at = 0
+        while at < count:
+            at = self._ride_on(moments, ways, totals, moving, at)
+        return Marks(
+            np.diff(totals, prepend=before_m).tolist(),
+            totals.tolist(),
+            moving.tolist(),
+            self._inside(moments),
+        )
 
-    def _ride_to(self, moment: datetime, way_m: float) -> bool:
-        """Count the way to this moment's fix; answers whether it is on a trip."""
-        rides = self._rides
-        while rides:
-            ride = rides[0]
-            if ride.ended_at is None or moment < ride.ended_at:
-                break
+    def _ride_on(
+        self, moments: Integers, ways: Floats, totals: Floats, moving: NDArray[np.bool_], at: int
+    ) -> int:
+        """Fill in from a fix to where a ride begins or ends; answers where that is."""
+        while (
+            self._rides
+            and self._rides[0].ended_at is not None
+            and moments[at] >= micros(self._rides[0].ended_at)
+        ):
+            ride = self._rides.pop(0)
             self._total_m = max(self._total_m, ride.odometer_start_m + ride.distance_m)
             self._riding = False
-            rides.pop(0)
-        if not rides or moment < rides[0].started_at:
-            return False
-        ride = rides[0]
+        if not self._rides:
+            totals[at:] = self._total_m
+            return len(moments)
+        ride = self._rides[0]
+        begin = int(moments.searchsorted(micros(ride.started_at)))
+        if at < begin:
+            totals[at:begin] = self._total_m
+            return begin
+        end = len(moments) if ride.ended_at is None else int(moments.searchsorted(micros(ride.ended_at)))
+        steps = ways[at:end].copy()
         if not self._riding:
             self._riding = True
-            driven_m = 0.0 if ride.lead_m is None else ride.lead_m + way_m
+            driven_m = 0.0 if ride.lead_m is None else ride.lead_m + float(steps[0])
             self._total_m = max(self._total_m, ride.odometer_start_m + driven_m)
-        else:
-            self._total_m += way_m
+            steps[0] = 0.0
+        ridden = self._total_m + np.cumsum(steps)
         if ride.ended_at is not None:
-            self._total_m = min(self._total_m, ride.odometer_start_m + ride.distance_m)
-        return True
+            ridden = np.minimum(ridden, ride.odometer_start_m + ride.distance_m)
+        totals[at:end] = ridden
+        moving[at:end] = True
+        self._total_m = float(ridden[-1])
+        return end
 
-    def _ways(self, places: Sequence[tuple[float, float]], valid: Sequence[bool]) -> list[float]:
+    def _ways(self, latitudes: Sequence[float], longitudes: Sequence[float], valid: Sequence[bool]) -> Floats:
         """Metres to each fix from the last good one before it."""
-        at = [index for index, fits in enumerate(valid) if fits]
-        good = [places[index] for index in at]
+        good = np.flatnonzero(valid)
+        ways = np.zeros(len(valid))
+        if not len(good):
+            return ways
+        north = np.array(latitudes, dtype=np.float64)[good]
+        east = np.array(longitudes, dtype=np.float64)[good]
         if self._last is not None:
-            good.insert(0, self._last)
-        ways = [0.0] * len(places)
-        if len(good) > 1:
-            table = np.array(good, dtype=np.float64)
-            steps: list[float] = steps_m(table[:, 0], table[:, 1]).tolist()
-            for index, way in zip(at[len(at) - len(steps) :], steps, strict=True):
-                ways[index] = way
-        if good:
-            self._last = good[-1]
+            steps = steps_m(np.concatenate(([self._last[0]], north)), np.concatenate(([self._last[1]], east)))
+            ways[good] = steps
+        else:
+            ways[good[1:]] = steps_m(north, east)
+        self._last = (float(north[-1]), float(east[-1]))
         return ways
 
-    def _inside(self, moments: Sequence[datetime]) -> list[tuple[int, ...]] | None:
-        inside: list[tuple[int, ...]] | None = None
+    def _inside(self, moments: Integers) -> list[tuple[int, ...]]:
+        inside: list[tuple[int, ...]] = [NOWHERE] * len(moments)
         for stay in self._stays:
-            begin = bisect_left(moments, stay.entered_at)
-            end = len(moments) if stay.left_at is None else bisect_left(moments, stay.left_at)
-            if begin >= end:
-                continue
-            if inside is None:
-                inside = [NOWHERE for _ in moments]
+            begin = int(moments.searchsorted(micros(stay.entered_at)))
+            end = len(moments) if stay.left_at is None else int(moments.searchsorted(micros(stay.left_at)))
             for at in range(begin, end):
                 inside[at] = (*inside[at], stay.fence_id)
         return inside
