@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
+import socket
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 import httpx
+import psycopg
 import pytest
 from pyotp.totp import TOTP
 
@@ -14,6 +19,8 @@ from tests.servers.ports import free_port
 from tests.servers.postgres import SharedPostgres
 from tests.servers.serve import Servers
 from tests.servers.waiting import wait_until
+from tracker_server.api.access import code_step
+from tracker_server.storage.sessions import sweep_ended
 
 
 def basic(email: str, password: str = PASSWORD) -> dict[str, str]:
@@ -105,7 +112,67 @@ def test_totp(world: World) -> None:
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "TOTP")
         wrong = f"{(int(TOTP(key).now()) + 500_000) % 1_000_000:06}"
         assert nobody.post("/api/session", data={**form, "code": wrong}).status_code == 401
-        assert nobody.post("/api/session", data={**form, "code": TOTP(key).now()}).status_code == 200
+        code = TOTP(key).now()
+        assert nobody.post("/api/session", data={**form, "code": code}).status_code == 200
+        again = nobody.post("/api/session", data={**form, "code": code})
+        assert (again.status_code, again.headers["www-authenticate"]) == (401, "TOTP"), "a code works once"
+
+
+def test_a_code_is_of_now_or_of_the_step_beside_it() -> None:
+    key = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    step = TOTP(key).timecode(now)
+    for ahead, found in ((-2, None), (-1, step - 1), (0, step), (1, step + 1), (2, None)):
+        assert code_step(key, f" {TOTP(key).generate_otp(step + ahead)} ", now) == found
+    assert code_step(key, None, now) is None
+
+
+def test_a_head_without_end_is_refused(world: World) -> None:
+    address = (urlsplit(world.url).hostname, urlsplit(world.url).port)
+    with socket.create_connection(address, timeout=30) as line:
+        line.sendall(b"GET /api/server HTTP/1.1\r\nHost: x\r\nX-Long: ")
+        with contextlib.suppress(OSError):  # it is closed while we still talk
+            for _ in range(100):
+                line.sendall(b"x" * 10_000)
+        with contextlib.suppress(OSError):
+            assert line.recv(100).startswith(b"HTTP/1.1 431 ")
+    with world.nobody() as nobody:
+        assert nobody.get("/api/server", headers={"X-Long": "x" * 30_000}).status_code == 200
+
+
+def test_an_etag_spares_what_one_has_and_is_nobody_else_s(world: World) -> None:
+    account = world.account()
+    device = world.device(account)
+    with world.signed_in("owner", account) as owner, world.signed_in("viewer", account) as viewer:
+        told = owner.get("/api/devices")
+        tag = told.headers["etag"]
+        same = owner.get("/api/devices", headers={"If-None-Match": f'"other", W/{tag}'})
+        assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tag)
+        other = viewer.get("/api/devices", headers={"If-None-Match": tag})
+        assert (other.status_code, other.json()) == (200, told.json())
+        world.block(device)
+        assert owner.get("/api/devices", headers={"If-None-Match": tag}).status_code == 200
+
+
+def test_what_has_ended_by_time_is_swept_away(world: World) -> None:
+    user = world.user_id(world.user("viewer", world.account()))
+    for table, kind in (("sessions (digest, user_id", ""), ("tokens (digest, user_id, kind", "'access', ")):
+        for number, ends in enumerate(("-1 minute", "1 hour")):
+            digest = f"{table[:4]}{user}{number}".encode()
+            world.sql(
+                f"INSERT INTO core.{table}, expires_at) VALUES (%s, %s, {kind}now() + interval '{ends}')",
+                digest,
+                user,
+            )
+
+    async def sweep() -> None:
+        async with await psycopg.AsyncConnection.connect(world.running.dsn, autocommit=True) as connection:
+            await sweep_ended(connection)
+
+    asyncio.run(sweep())
+    for table in ("sessions", "tokens"):
+        left = world.sql(f"SELECT count(*) FROM core.{table} WHERE user_id = %s", user)
+        assert left == [(1,)]
 
 
 def test_a_token_lives_until_its_end_or_its_revocation(world: World) -> None:

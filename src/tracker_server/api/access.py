@@ -36,6 +36,7 @@ from tracker_server.storage.users import (
     UserRow,
     linked_devices,
     shared_devices,
+    use_totp_step,
     user_by_email,
     user_by_id,
 )
@@ -171,16 +172,26 @@ class Access:
             for attempts, key in keys:
                 attempts.failed(key, now)
             raise Refusal(401, "e-mail address or password is wrong")
-        if user.totp_key and not _code_fits(user.totp_key, code):
+        if user.totp_key and not await self._code_counts(user, code):
             if code:
                 for attempts, key in keys:
                     attempts.failed(key, now)
             raise Refusal(
-                401, "code: write the six digits of your authenticator", headers={"WWW-Authenticate": "TOTP"}
+                401,
+                "code: write the six digits of your authenticator; each works once",
+                headers={"WWW-Authenticate": "TOTP"},
             )
         for attempts, key in keys[1:]:
             attempts.forget(key)
         return user
+
+    async def _code_counts(self, user: UserRow, code: str | None) -> bool:
+        """Whether it is one of now, and the first time that it, or a later one, is written."""
+        step = code_step(user.totp_key or "", code, datetime.now(UTC))
+        if step is None:
+            return False
+        async with self._pools.core() as connection:
+            return await use_totp_step(connection, user.id, step)
 
     def session_end(self, now: datetime) -> datetime:
         """When a session that begins now ends, unless it is used."""
@@ -296,7 +307,13 @@ def _replace(principal: Principal, **changes: Any) -> Principal:
     return replace(principal, **changes)
 
 
-def _code_fits(key: str, code: str | None) -> bool:
+def code_step(key: str, code: str | None, now: datetime) -> int | None:
+    """The time step of a code: this one, the one before or the next, for clocks differ; None: it is of no such step."""
     from pyotp.totp import TOTP
+    from pyotp.utils import strings_equal
 
-    return bool(code) and TOTP(key).verify(str(code).strip(), valid_window=1)
+    totp = TOTP(key)
+    step = totp.timecode(now)
+    given = (code or "").strip()
+    fitting = [at for at in (step - 1, step, step + 1) if strings_equal(given, totp.generate_otp(at))]
+    return max(fitting, default=None)

@@ -17,11 +17,13 @@ word for (accounts, ledger, payments, blocks) is ours, in the same style, with m
 **Signing in.** `POST /api/session` (form `email`, `password`, and `code` where the user has an authenticator) answers the user and
 the cookie `JSESSIONID`. `Authorization: Basic` and `Authorization: Bearer` work on each call, `?token=` too. A wrong password and an
 unknown user are both 401; after ten failures of one name from one address in a quarter of an hour it is 429.
+The code of an authenticator works once.
 
 **Answers.** 200 with JSON, or 204. What is refused has a status of 4xx and a sentence that names the field and the cure: plain
 text, or `{"error": …}` where the request says `Accept: application/json`. 401: nobody is signed in. 403: the right is missing.
 404: it is not there, or not yours; the two are told alike, and a hidden tracker is not there either. 409: it is there already, or
-stands against it. 413: the body is too long. 503: the database is away.
+stands against it. 413: the body is too long; 431: the headers are. 503: the database is away. Whole JSON answers have an `ETag`,
+which with `If-None-Match` spares what one has: 304.
 
 **Queries.** Unknown parameters are ignored. `id`, `uniqueId`, `deviceId`, `groupId` and `type` may be repeated where a list is
 meant. Moments may have any ISO 8601 form; without an offset they are UTC.

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tracker_server.config import Api
 
 BACKLOG = 1_024
+HEAD_BYTES_MAX = 65_536  # request line and headers; browsers and proxies stay below a tenth of it
+TOO_LONG = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: text/plain\r\nConnection: close\r\n"
+    b"Content-Length: 31\r\n\r\nthe request's head is too long\n"
+)
 WISH_BYTES_MAX = 4_096  # of one message that a socket's client sends
 
 
@@ -31,12 +38,44 @@ class ApiServer(uvicorn.Server):
         await self.serve(sockets=listening)
 
 
+class LimitedHttp(HttpToolsProtocol):
+    """Uvicorn's own, which reads headers without end, with an end."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """A client called."""
+        super().connection_made(transport)
+        self._head_bytes = 0
+        self._in_head = True
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._head_bytes = 0
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """What comes now is a body."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Refuse a head that goes on for too long; one that ends in the piece in which it began was no burden."""
+        going_on = self._in_head
+        super().data_received(data)
+        if going_on and self._in_head and self.parser is not None and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self.transport.write(TOO_LONG)
+                self.transport.close()
+
+
 def make_server(app: Starlette, api: Api) -> ApiServer:
     """A server of this application, with TLS where the settings name a certificate."""
     return ApiServer(
         uvicorn.Config(
             app,
             loop="none",
+            http=LimitedHttp,
             lifespan="off",
             log_config=None,
             access_log=False,

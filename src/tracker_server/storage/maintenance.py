@@ -16,6 +16,7 @@ from tracker_server.storage.addresses import forget_addresses
 from tracker_server.storage.database import AWAY, Database, Role
 from tracker_server.storage.outbox import prune
 from tracker_server.storage.payments import expire
+from tracker_server.storage.sessions import sweep_ended
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +65,7 @@ class Maintenance:
             limit = datetime.now(UTC) - timedelta(days=self._settings.quarantine.days)
             await connection.execute("DELETE FROM core.quarantine WHERE received_at < %s", [limit])
             await expire(connection, datetime.now(UTC), timedelta(hours=self._settings.payments.link_hours))
+            await sweep_ended(connection)
             await prune(connection, datetime.now(UTC) - timedelta(days=self._settings.notices.keep_days))
             await forget_addresses(
                 connection, datetime.now(UTC) - timedelta(days=self._settings.geocoder.keep_days)

@@ -94,8 +94,14 @@ async def touch_session(connection: AsyncConnection[Any], digest: bytes, expires
 
 
 async def end_session(connection: AsyncConnection[Any], digest: bytes) -> None:
-    """It is over, and what has ended by time is swept away."""
-    await connection.execute("DELETE FROM core.sessions WHERE digest = %s OR expires_at <= now()", [digest])
+    """It is over."""
+    await connection.execute("DELETE FROM core.sessions WHERE digest = %s", [digest])
+
+
+async def sweep_ended(connection: AsyncConnection[Any]) -> None:
+    """Delete the sessions and tokens that have ended by time."""
+    await connection.execute("DELETE FROM core.sessions WHERE expires_at <= now()")
+    await connection.execute("DELETE FROM core.tokens WHERE expires_at <= now()")
 
 
 async def end_sessions_of(connection: AsyncConnection[Any], user_id: int, but: bytes = b"") -> None:

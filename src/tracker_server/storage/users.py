@@ -178,6 +178,14 @@ async def is_there_an_admin(connection: AsyncConnection[Any]) -> bool:
     return bool(row and row[0])
 
 
+async def use_totp_step(connection: AsyncConnection[Any], user_id: int, step: int) -> bool:
+    """Use up the codes of a time step and of those before it; False: they have been."""
+    done = await connection.execute(
+        "UPDATE core.users SET totp_step = %s WHERE id = %s AND totp_step < %s", [step, user_id, step]
+    )
+    return done.rowcount == 1
+
+
 async def linked_devices(connection: AsyncConnection[Any], user_id: int) -> frozenset[int]:
     """Trackers linked to a user, one by one or by a group (and the groups in it)."""
     rows = await connection.execute(LINKED, {"user": user_id})
