@@ -54,6 +54,7 @@ from tracker_server.storage.notice_clock import NoticeClock
 from tracker_server.storage.outbox import Outbox
 from tracker_server.storage.payouts import PayoutClock
 from tracker_server.storage.pools import Pools
+from tracker_server.storage.proximity_queue import ProximityQueue
 from tracker_server.storage.saved_reports import ReportClock
 from tracker_server.storage.sessions import new_setup_token
 from tracker_server.storage.track_queue import TrackQueue
@@ -125,6 +126,7 @@ class Server:
         publish = settings.mqtt.publish
         self.outward = Outward(publish, self.database, self.metrics) if publish.url else None
         self.track_queue = TrackQueue(self.database, self.station.stage)
+        self.proximity_queue = ProximityQueue(self.database, self.station.stage)
         self.billing_clock = BillingClock(
             self.database, BillingStore(settings_of(settings.billing)), self.metrics
         )
@@ -204,6 +206,7 @@ class Server:
             writing = await station.begin(tasks)
             station.beside(tasks, aside("payouts", self.payout_clock.run))
             station.beside(tasks, aside("track queue", self.track_queue.run))
+            station.beside(tasks, aside("pairs of trackers", self.proximity_queue.run))
             station.beside(tasks, self.mqtt_feed.run())
             await self.mqtt_feed.ready.wait()
             await self.mqtt.open()

@@ -19,9 +19,11 @@ from tracker_server.gate import Block
 from tracker_server.metrics import Metrics
 from tracker_server.pipeline.alert_book import AlertBook
 from tracker_server.pipeline.trackers import Tracker, Trackers
+from tracker_server.storage.alert_log import alert_log
 from tracker_server.storage.alert_outbox import AlertWriter
 from tracker_server.storage.alert_rules import add_rule, read_households
 from tracker_server.storage.database import Database, Role
+from tracker_server.storage.outbox import Outbox
 
 MINUTE = timedelta(minutes=1)
 
@@ -29,8 +31,9 @@ MINUTE = timedelta(minutes=1)
 class World:
     """Account Norte with trackers T1 and T2, and a writer whose clock is in our hands."""
 
-    def __init__(self, dsn: str, connection: AsyncConnection[Any]) -> None:
+    def __init__(self, dsn: str, database: Database, connection: AsyncConnection[Any]) -> None:
         self.dsn = dsn
+        self.database = database
         self.connection = connection
         self.trackers = Trackers()
         self.metrics = Metrics()
@@ -80,6 +83,14 @@ class World:
         async with self.connection.transaction():
             await self.writer(**settings).write_alerts(self.connection, events, now)
 
+    async def rewritten(self, wrong: AlertEvent, *events: AlertEvent) -> None:
+        """A late fix: one event is superseded and others take its place, in one transaction."""
+        async with self.connection.transaction():
+            await self.connection.execute(
+                "UPDATE core.events SET superseded = true, superseded_at = now() WHERE id = %s", [wrong.id]
+            )
+            await self.writer().write_alerts(self.connection, events, NOON)
+
     def rows(self) -> list[tuple[str, str | None]]:
         """Recipient and why it was withheld, of each message."""
         found = query(self.dsn, "SELECT recipient, withheld FROM core.outbox ORDER BY id")
@@ -90,7 +101,7 @@ class World:
 async def world(dsn: str) -> AsyncGenerator[World]:
     database = Database(Settings(storage=Storage(dsn=dsn)))
     async with await database.connect(Role.CORE) as connection:
-        yield World(dsn, connection)
+        yield World(dsn, database, connection)
 
 
 async def test_an_event_becomes_one_message_for_each_recipient_once(home_dsn: str) -> None:
@@ -140,6 +151,15 @@ async def test_an_event_about_a_hidden_neighbour_is_not_told(postgres_dsn: str) 
         near = {"other_id": at.devices["T2"]}
         await at.write(at.happened("proximityEnter", attributes=near))
         assert len(at.rows()) == 1
+        async with Outbox(at.database).desk() as desk:
+            assert [message.hidden for message in await desk.due("email", NOON, (), 9)] == [False]
+            query(
+                at.dsn,
+                f"INSERT INTO core.blocks (device_id, reason, since) VALUES ({at.devices['T2']}, 'hold', now())",
+            )
+            assert [message.hidden for message in await desk.due("email", NOON, (), 9)] == [True]
+        async with await at.database.connect(Role.DISPLAY) as display:
+            assert [row async for row in alert_log(display, gated=True)] == []
         neighbour.blocks = (Block("hold", NOON - MINUTE),)
         await at.write(at.happened("proximityExit", attributes=near))
         await at.write(
@@ -175,10 +195,16 @@ async def test_what_moves_in_time_is_not_told_twice(home_dsn: str) -> None:
         await at.rule()
         first = at.happened(fence_id=5)
         await at.write(first)
-        query(at.dsn, f"UPDATE core.events SET superseded = true WHERE id = {first.id}")
-        await at.write(at.happened(at=NOON - MINUTE, fence_id=5))
-        await at.write(at.happened(at=NOON - MINUTE, fence_id=6))
+        moved = at.happened(at=NOON - MINUTE, fence_id=5)
+        elsewhere = at.happened(at=NOON - MINUTE, fence_id=6)
+        await at.rewritten(first, moved, elsewhere)
         assert [withheld for _, withheld in at.rows()] == [None, "repeated", None]
+        again = at.happened(at=NOON - 2 * MINUTE, fence_id=5)
+        await at.rewritten(moved, again)
+        assert [withheld for _, withheld in at.rows()] == [None, "repeated", None, "repeated"]
+        # what happens next is news, however soon after
+        await at.write(at.happened(at=NOON + MINUTE, fence_id=5))
+        assert at.rows()[-1] == ("norte@example.com", None)
 
 
 async def test_budgets_are_by_local_day_and_by_the_hour_and_every_overrun_is_logged(

@@ -64,7 +64,23 @@ class Village:
                 "INSERT INTO core.events (device_id, type, occurred_at, attributes) VALUES (%s, 'alarm', %s, %s)",
                 device, "2026-01-02T08:30:00Z", mark,
             )  # fmt: skip
+        named = json.dumps({"other_id": self.hidden, "mark": HIDDEN[1]})
+        world.sql(
+            "INSERT INTO core.events (device_id, type, occurred_at, attributes) VALUES (%s, 'proximityEnter', %s, %s)",
+            self.shown, "2026-01-02T08:40:00Z", named,
+        )  # fmt: skip
         world.block(self.hidden)
+        beside, neighbour = world.device(self.own), world.device(self.foreign)
+        self.pairs = {
+            whose: world.sql(
+                "INSERT INTO core.proximities (account_id, kind, device_id, other_id, limit_m)"
+                " SELECT account_id, 'zone', id, %s, 100 FROM core.devices WHERE id = %s RETURNING id",
+                other, one,
+            )[0][0]
+            for whose, one, other in (
+                ("own", self.shown, beside), ("foreign", self.theirs, neighbour), ("hidden", self.shown, self.hidden),
+            )
+        }  # fmt: skip
         self.emails = {
             "viewer": world.user("viewer", self.own), "manager": world.user("manager", self.own),
             "restricted": world.user("manager", self.own, restricted=True), "owner": world.user("owner", self.own),
@@ -76,6 +92,7 @@ class Village:
             Kind.SHOWN: {"own": self.shown, "foreign": self.theirs, "hidden": self.hidden},
             Kind.ACCOUNT: {"own": self.own, "foreign": self.foreign},
             Kind.USER: {"own": world.user_id(self.emails["viewer"]), "foreign": world.user_id(stranger)},
+            Kind.PROXIMITY: self.pairs,
         }
         with world.client(stranger) as them, world.client(self.emails["owner"]) as owner:
             for kind, path in OBJECTS.items():
@@ -102,7 +119,7 @@ class Village:
     def foreign_rows(self) -> list[Any]:
         """All of it, to see that it did not change."""
         tables = ("devices", "groups", "drivers", "maintenance", "calendars", "computed_attributes", "fences", "commands",
-                  "alert_rules", "users", "accounts", "billing", "journal")  # fmt: skip
+                  "alert_rules", "users", "accounts", "billing", "journal", "proximities")  # fmt: skip
         found: list[Any] = []
         for table in tables:
             column = "id" if table == "accounts" else "account_id"

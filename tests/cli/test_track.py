@@ -238,3 +238,25 @@ def test_a_fence_with_a_schedule_and_a_shape_from_a_file(terminal: Terminal, tmp
     store_fixes(terminal.dsn, "T1", day())
     assert [one["type"] for one in terminal.json("events", "T1") if one["fence"]] == []
     assert len(terminal.json("visits", "T1")) == 1, "who was inside is known all the same"
+
+
+def test_pairs_of_trackers(terminal: Terminal) -> None:
+    terminal.ok("device", "add", "T1")
+    terminal.ok("device", "add", "T2")
+    add = ("proximity", "add", "T1", "T2", "--within-m")
+    assert "zone of T1 and T2 added as 1" in terminal.ok(*add, "300")
+    terminal.ok(*add, "50", "--kind", "companion", "--stale-s", "60")
+    listed = terminal.json("proximity", "list", "--account", "default")
+    assert [
+        (one["kind"], one["unique_id"], one["other_unique_id"], one["limit_m"], one["near"]) for one in listed
+    ] == [
+        ("zone", "T1", "T2", 300.0, False),
+        ("companion", "T1", "T2", 50.0, False),
+    ]
+    refused(terminal, *add, "300", match="already; remove it first")
+    refused(terminal, "proximity", "add", "T1", "T9", "--within-m", "1", match="no tracker 'T9'")
+    refused(terminal, "proximity", "list", "--account", "Nobody", match="no account 'Nobody'")
+    wrong(terminal, *add, "0", match="--within-m: 0 cannot be meant")
+    wrong(terminal, *add, "1", "--hysteresis-m", "-1", match="--hysteresis-m: -1 cannot be meant")
+    terminal.ok("proximity", "remove", "1")
+    refused(terminal, "proximity", "remove", "1", match="there is no pair 1")

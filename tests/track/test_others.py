@@ -20,7 +20,16 @@ from tracker_server.track.engine import Mark, step
 from tracker_server.track.explain import explain, explained
 from tracker_server.track.fences.index import EMPTY, FenceIndex
 from tracker_server.track.observation import Use, arranged, use_of
-from tracker_server.track.proximity import Pair, Sighting, Zone, step_proximity, unaccompanied
+from tracker_server.track.proximity import (
+    Companion,
+    Pair,
+    PairMark,
+    Sighting,
+    Zone,
+    rerun,
+    step_proximity,
+    unaccompanied,
+)
 from tracker_server.track.settings import TrackSettings
 from tracker_server.track.state import State
 
@@ -82,9 +91,10 @@ def meeting(metres: list[float]) -> list[Sighting]:
 def test_two_trackers_meet_and_part() -> None:
     zone = Zone(limit_m=200.0)
     far_to_near = [900, 400, 190, 180, 150, 80, 180, 210, 190, 215, 225, 260, 700]
-    pair, events = step_proximity(Pair(), meeting([float(m) for m in far_to_near]), zone, 7)
-    assert spoken(events) == ["25 proximityEnter", "95 proximityExit"]
-    assert events[0].attributes["other_id"] == 7
+    pair, found = step_proximity(Pair(), meeting([float(m) for m in far_to_near]), zone, 7)
+    assert spoken([one.event for one in found]) == ["25 proximityEnter", "95 proximityExit"]
+    assert found[0].event.attributes["other_id"] == 7
+    assert (found[0].place.latitude, found[0].place.longitude) == at(0)
     assert not pair.near
     jitter = random.Random(1)
     edge = [200 + jitter.gauss(0, 8) for _ in range(1000)]
@@ -108,14 +118,46 @@ def test_proximity_in_steps_is_proximity_at_once() -> None:
 def test_motion_without_a_companion() -> None:
     taken = step(State(), [*stand(0, 600, at(0)), *drive(600, 700, 0, 20.0)], DEFAULTS, EMPTY)
     (moving,) = [one for one in taken.found if isinstance(one, Event) and one.type is EventType.DEVICE_MOVING]
-    zone = Zone(limit_m=100.0)
     place = motion.place_of(fix(610, at(200)))
-    near, far, old = fix(600, at(150)), fix(600, at(900)), fix(100, at(200))
-    assert unaccompanied(moving, place, {}, zone) is None
-    assert unaccompanied(moving, place, {1: far, 2: near}, zone) is None
-    alone = unaccompanied(moving, place, {1: far, 2: old}, zone)
+    near, far, old = (
+        Companion(seen, Zone(limit_m=100.0))
+        for seen in (fix(600, at(150)), fix(600, at(900)), fix(100, at(200)))
+    )
+    assert unaccompanied(moving, place, {}) is None
+    assert unaccompanied(moving, place, {1: far, 2: near}) is None
+    assert unaccompanied(moving, place, {1: Companion(far.fix, Zone(limit_m=800.0))}) is None
+    alone = unaccompanied(moving, place, {1: far, 2: old, 3: Companion(None, near.zone)})
     assert alone is not None
     assert spoken([alone]) == ["610 unaccompaniedMotion"]
+    assert alone.attributes == {"companion_ids": [1, 2, 3]}
+
+
+@given(st.lists(st.floats(0.0, 500.0), min_size=2, max_size=60), st.data())
+@settings(max_examples=60)
+def test_a_late_sighting_runs_again_until_all_is_as_it_was(metres: list[float], data: st.DataObject) -> None:
+    """Whichever sightings come late: what was found before them, and after the run has met an old mark, is what the
+    whole history comes to.
+    """
+    zone, every = Zone(limit_m=200.0), 4
+    whole = meeting(metres)
+    late = data.draw(st.sets(st.integers(0, len(whole) - 1), min_size=1, max_size=3))
+    early = [one for n, one in enumerate(whole) if n not in late]
+    touched = [whole[n].fix.at_us for n in late]
+    before = rerun(Pair(), early, [], zone, 7, touched_us=0, every=every)
+    start = max(
+        (mark for mark in before.marks if mark.at_us < min(touched)),
+        key=lambda mark: mark.at_us,
+        default=PairMark(-1, Pair()),
+    )
+    window = [one for one in whole if one.fix.at_us > start.at_us]
+    later = [mark for mark in before.marks if mark.at_us > start.at_us]
+    again = rerun(start.pair, window, later, zone, 7, touched_us=max(touched), every=every)
+    found = [one for one in before.found if one.event.decided_us <= start.at_us] + again.found
+    if again.until_us is not None:
+        found += [one for one in before.found if one.event.decided_us > again.until_us]
+    at_once = rerun(Pair(), whole, [], zone, 7, touched_us=0)
+    assert found == at_once.found
+    assert (again.pair if again.until_us is None else before.pair) == at_once.pair
 
 
 # ------------------------------------------------------------------------------------------------- explanations

@@ -127,6 +127,12 @@ class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
     longitude: float | None = None
     hidden: bool = False
 
+    @property
+    def other_ids(self) -> tuple[int, ...]:
+        """The other trackers that it is about."""
+        other = self.attributes.get("other_id")
+        return (*(self.attributes.get("companion_ids") or ()), *(() if other is None else (other,)))
+
 
 class Told(msgspec.Struct, frozen=True):
     """One message that an event becomes. ``due_at``: now, or the end of the quiet time."""
@@ -156,15 +162,19 @@ def matches(row: RuleRow, household: Household, event: AlertEvent) -> bool:
         groups = household.groups.get(event.device_id, frozenset())
         if not groups.intersection(rule.group_ids):
             return False
-    if row.user_id is not None and not _may_see(household.people.get(row.user_id), event.device_id):
+    if row.user_id is not None and not _may_see(household.people.get(row.user_id), event):
         return False
     calendar = row.calendar or rule.calendar
     return not calendar or active_at(calendar, household.zone, event.occurred_at)
 
 
-def _may_see(person: Person | None, device_id: int) -> bool:
-    """A rule tells its maker nothing that he may not see; one whose maker is gone tells nothing."""
-    return person is not None and (person.device_ids is None or device_id in person.device_ids)
+def _may_see(person: Person | None, event: AlertEvent) -> bool:
+    """A rule tells its maker nothing that he may not see, of any tracker that it is about; one whose maker is gone tells
+    nothing.
+    """
+    if person is None or person.device_ids is None:
+        return person is not None
+    return person.device_ids.issuperset((event.device_id, *event.other_ids))
 
 
 def told(household: Household, event: AlertEvent, now: datetime) -> list[Told]:
@@ -197,7 +207,7 @@ def recipients(
             continue
         person = household.people.get(one.user)
         address = _of_person(person, channel)
-        if person is not None and address and _may_see(person, event.device_id):
+        if person is not None and address and _may_see(person, event):
             found.setdefault(
                 address, row.rule.language or known_language(person.language) or household.language
             )

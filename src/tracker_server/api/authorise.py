@@ -57,6 +57,7 @@ class Kind(StrEnum):
     TARIFF = "tariff"  # anybody's
     EVENT = "event"  # of a shown tracker
     REPORT = "saved report"
+    PROXIMITY = "pair of trackers"  # both shown
 
     @property
     def word(self) -> str:

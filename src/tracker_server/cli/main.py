@@ -29,6 +29,7 @@ from tracker_server.cli.mqtt import app as mqtt
 from tracker_server.cli.outbox import app as outbox
 from tracker_server.cli.positions import positions
 from tracker_server.cli.protocols import protocols
+from tracker_server.cli.proximity import app as proximity
 from tracker_server.cli.quarantine import app as quarantine
 from tracker_server.cli.serve import serve
 from tracker_server.cli.simulate import simulate
@@ -54,6 +55,7 @@ app.command(trips)
 app.command(stops)
 app.command(visits)
 app.command(fence)
+app.command(proximity)
 app.command(track)
 app.command(command)
 app.command(import_)

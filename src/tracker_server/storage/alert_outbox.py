@@ -41,30 +41,33 @@ WHERE e.id = s.id AND e.device_id = s.device_id AND e.occurred_at = s.occurred_a
 """
 WRITE = """
 INSERT INTO core.outbox (key, channel, recipient, account_id, device_id, payload, created_at, due_at, next_at, rule_id,
-                         event_id, event_at, event_type, fence_id, withheld_at, withheld, error, body, delivered_at)
+                         event_id, event_at, event_type, fence_id, withheld_at, withheld, error, body, delivered_at, other_ids)
 SELECT m.key, m.channel, m.recipient, m.account_id, m.device_id, m.payload, %(now)s, m.due_at, m.due_at, m.rule_id,
        m.event_id, m.event_at, m.event_type, m.fence_id, CASE WHEN m.withheld IS NOT NULL THEN %(now)s END, m.withheld, m.error,
-       m.body, CASE WHEN m.channel = 'web' AND m.withheld IS NULL THEN %(now)s END
+       m.body, CASE WHEN m.channel = 'web' AND m.withheld IS NULL THEN %(now)s END,
+       string_to_array(m.others, ' ')::bigint[]
 FROM unnest(%(keys)s::text[], %(channels)s::text[], %(recipients)s::text[], %(accounts)s::bigint[], %(devices)s::bigint[],
             %(payloads)s::jsonb[], %(dues)s::timestamptz[], %(rules)s::bigint[], %(events)s::bigint[],
             %(moments)s::timestamptz[], %(types)s::text[], %(fences)s::bigint[], %(withheld)s::text[], %(errors)s::text[],
-            %(bodies)s::text[])
+            %(bodies)s::text[], %(others)s::text[])
     AS m (key, channel, recipient, account_id, device_id, payload, due_at, rule_id, event_id, event_at, event_type,
-          fence_id, withheld, error, body)
+          fence_id, withheld, error, body, others)
 ON CONFLICT (key) DO NOTHING
 """
-# What was told of these trackers by these rules: for the throttle the newest moment of each kind, and of what turned
-# out to have happened at another moment, that it was told.
+# What was told of these trackers by these rules: for the throttle the newest moment of each kind; and of what this very
+# transaction has superseded, for it turned out to have happened at another moment, that it was told.
 TOLD_BEFORE = """
 SELECT rule_id, device_id, event_type, max(event_at) FROM core.outbox
 WHERE event_id IS NOT NULL AND withheld IS NULL AND rule_id = ANY(%s) AND device_id = ANY(%s) AND event_at > %s
 GROUP BY 1, 2, 3
 """
 REDATED = """
-SELECT DISTINCT o.rule_id, o.device_id, o.event_type, coalesce(o.fence_id, 0)
+SELECT DISTINCT o.rule_id, o.device_id, o.event_type, coalesce(o.fence_id, 0), coalesce(o.other_ids, '{}')
 FROM core.outbox o
-JOIN core.events e ON e.device_id = o.device_id AND e.occurred_at = o.event_at AND e.id = o.event_id AND e.superseded
-WHERE o.withheld IS NULL AND o.rule_id = ANY(%s) AND o.device_id = ANY(%s) AND o.event_at > %s
+JOIN core.events e ON e.device_id = o.device_id AND e.occurred_at = o.event_at AND e.id = o.event_id
+    AND e.superseded AND e.superseded_at = now()
+WHERE (o.withheld IS NULL OR o.withheld = 'repeated')
+  AND o.rule_id = ANY(%s) AND o.device_id = ANY(%s) AND o.event_at > %s
 """
 SPENT = """
 SELECT account_id, channel, count(*) FROM core.outbox
@@ -134,11 +137,8 @@ class AlertWriter:
 
     def _is_hidden(self, event: AlertEvent, now: datetime) -> bool:
         """Also where another tracker that it is about is hidden, or is not there any more."""
-        others = event.attributes.get("companion_ids") or []
-        other = event.attributes.get("other_id")
         return self._hides(event.device_id, now, unknown=False) or any(
-            self._hides(device_id, now, unknown=True)
-            for device_id in [*others, *([] if other is None else [other])]
+            self._hides(device_id, now, unknown=True) for device_id in event.other_ids
         )
 
     def _hides(self, device_id: int, now: datetime, *, unknown: bool) -> bool:
@@ -192,6 +192,7 @@ async def write(
                 worded(letter).subject if alert.told.channel == WEB else None
                 for alert, letter in zip(new, letters, strict=True)
             ],
+            "others": [" ".join(map(str, alert.event.other_ids)) or None for alert in new],
         },
     )
 
@@ -211,14 +212,14 @@ async def _withhold_repeated(
     rows = await connection.execute(
         REDATED, [rules, devices, now - 2 * timedelta(seconds=settings.age_max_s)]
     )
-    redated = set(await rows.fetchall())
+    redated = {(*row[:4], tuple(row[4])) for row in await rows.fetchall()}
     fresh: dict[tuple[int, int, str], NewAlert] = {}
     for alert in sorted(new, key=lambda one: one.event.occurred_at):
         event, row = alert.event, alert.told.row
         of_kind = (row.id, event.device_id, event.type)
         if alert.withheld:
             continue
-        if (*of_kind, event.fence_id or 0) in redated:
+        if (*of_kind, event.fence_id or 0, event.other_ids) in redated:
             alert.withheld, alert.error = REPEATED, "it was told before; a late fix has moved it in time"
         elif memory.too_soon(row, event) or _too_soon_after(fresh.get(of_kind), event, row):
             alert.withheld, alert.error = (

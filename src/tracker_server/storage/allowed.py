@@ -9,6 +9,7 @@ from psycopg import AsyncConnection, sql
 
 from tracker_server.model.people import IN_SCOPE, Principal, Role
 from tracker_server.storage.pools import Pools
+from tracker_server.storage.proximities import BOTH_IN_SCOPE
 
 
 class Kept(Struct, frozen=True):
@@ -88,6 +89,12 @@ async def allowed(pools: Pools, principal: Principal, kind: str, numbers: frozen
             return await _ids(connection, statement, {**principal.scope.parameters(), "ids": list(numbers)})
     if principal.role is Role.GUEST:
         return frozenset()
+    if kind == "pair of trackers":
+        async with pools.display() as connection:
+            pair = sql.SQL("SELECT id FROM display.proximities WHERE id = ANY(%(ids)s) AND {}").format(
+                sql.SQL(BOTH_IN_SCOPE)
+            )
+            return await _ids(connection, pair, {**principal.scope.parameters(), "ids": list(numbers)})
     async with pools.core() as connection:
         if kind == "account":
             own = [number for number in numbers if principal.may_account(number)]

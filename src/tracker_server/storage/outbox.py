@@ -49,7 +49,7 @@ DUE = f"""
 SELECT o.id, o.key, o.channel, o.recipient, o.account_id, o.payload, o.created_at, o.due_at, o.attempts, o.device_id,
        o.event_id IS NOT NULL AS alert, o.body,
        CASE WHEN o.channel = 'webhook' THEN (SELECT webhook_secret FROM core.accounts a WHERE a.id = o.account_id) END AS secret,
-       o.event_id IS NOT NULL AND (EXISTS (SELECT FROM core.hidden h WHERE h.device_id = o.device_id)
+       o.event_id IS NOT NULL AND (EXISTS (SELECT FROM core.hidden h WHERE h.device_id = o.device_id OR h.device_id = ANY(o.other_ids))
            OR NOT EXISTS (SELECT FROM core.devices d WHERE d.id = o.device_id AND d.removed_at IS NULL)) AS hidden,
        (SELECT max(e.next_at) FROM core.outbox e
         WHERE e.account_id = o.account_id AND coalesce(e.device_id, 0) = coalesce(o.device_id, 0)

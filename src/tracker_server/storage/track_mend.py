@@ -228,7 +228,7 @@ async def mend(
     settings, fences = ground.settings_of(device_id), ground.fences
     while True:
         start = await before(connection, device_id, touched_us[0])
-        window, cut = await _window(connection, device_id, start, reports_max)
+        window, cut = await reports_after(connection, device_id, start, reports_max)
         end_us = window[-1].at_us if cut else HISTORY_END_US
         start_us = EARLIEST_US - 1 if start is None else start.at_us
         later = await _later(connection, device_id, start_us, end_us)
@@ -277,7 +277,7 @@ async def _later(
     return [one for one in made if one is not None]
 
 
-async def _window(
+async def reports_after(
     connection: AsyncConnection[Any], device_id: int, start: Checkpoint | None, reports_max: int
 ) -> tuple[list[Observation], bool]:
     """The reports after a checkpoint, and whether there are more: then the last moment in it is whole."""
@@ -295,7 +295,7 @@ async def _window(
     first_left_us = reports[reports_max].at_us
     kept = [seen for seen in reports[:reports_max] if seen.at_us < first_left_us]
     if not kept:  # so many reports of one moment
-        return await _window(connection, device_id, start, reports_max * 2)
+        return await reports_after(connection, device_id, start, reports_max * 2)
     return kept, True
 
 

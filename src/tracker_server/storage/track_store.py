@@ -18,6 +18,7 @@ from tracker_server.pipeline.batch import micros
 from tracker_server.pipeline.track_book import Change, Deep, Entry, Ground, Held, mended, take
 from tracker_server.pipeline.trackers import Tracker
 from tracker_server.storage.copy_rows import Bigints, Moments
+from tracker_server.storage.proximities import touched
 from tracker_server.storage.track_grounds import read_ground
 from tracker_server.storage.track_mend import EARLIEST_US, load, mend
 from tracker_server.storage.track_rows import (
@@ -90,6 +91,7 @@ class TrackStage:
         self.grounds: dict[int, Ground] = {}
         self.entries: dict[int, Entry] = {}
         self.came_online: Callable[[Tracker], None] = lambda _: None
+        self.paired: frozenset[int] | None = None  # trackers of pairs; None: not known here
 
     def settings_of(self, tracker: Tracker) -> TrackSettings:
         """What holds for a tracker, as far as is known."""
@@ -316,6 +318,8 @@ class TrackStage:
     def written(self, taking: Taking) -> tuple[list[LiteralString], list[Any], list[LiteralString]]:
         """Parts of the batch's last statement, their parameters, and what it answers for ``learn``."""
         made = parts(taking.rows)
+        if self.paired is None or self.paired:
+            made += touched(taking.changes, self.paired)
         return (
             [text for text, _ in made],
             [value for _, values in made for value in values],
