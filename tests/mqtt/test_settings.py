@@ -12,9 +12,9 @@ from tracker_protocols.json.mapping import Compiled, Mapping, MappingError
 from tracker_protocols.model import Report
 from tracker_server.config import ConfigError, load
 from tracker_server.config_mqtt import MqttRoute
-from tracker_server.listeners.broker import address_of
 from tracker_server.listeners.outward import topic_of
 from tracker_server.listeners.payloads import Routes, Talk, fallback_of
+from tracker_server.mqtt.address import address_of
 from tracker_server.pipeline.mqtt_book import Identity
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -150,7 +150,7 @@ async def _rule_of(call: Call[Any, Any], given: Notification) -> Rule:
             command=await _command(call, given.command_id or 0),
         )
         # trackers may be linked to it later, so none need be named yet
-        check(replace(rule, always=True), set(channels_of(call.services.settings)) | {WEB, COMMAND, "mqtt"})
+        check(replace(rule, always=True), set(channels_of(call.services.settings)) | {WEB, COMMAND})
     except RuleError as error:
         raise Refusal(400, str(error)) from None
     return rule

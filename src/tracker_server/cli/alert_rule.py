@@ -195,14 +195,14 @@ def _calendar(path: Path) -> str:
 
 def _check(rule: Rule, settings: Settings) -> None:
     """Refuse what cannot be meant; tell what is not set up here, for the server may have other settings."""
-    from tracker_server.alerts.rules import CHANNELS, COMMAND, MQTT, WEB, RuleError, check
+    from tracker_server.alerts.rules import CHANNELS, COMMAND, WEB, RuleError, check
     from tracker_server.notify.channels import channels_of
 
     try:
         check(rule, CHANNELS)
     except RuleError as error:
         wrong(f"--{'on' if error.field == 'type' else error.field}{str(error).removeprefix(error.field)}")
-    here = {*channels_of(settings), WEB, COMMAND, MQTT}
+    here = {*channels_of(settings), WEB, COMMAND}
     for channel in rule.channels:
         if channel not in here:
             say(

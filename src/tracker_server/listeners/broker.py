@@ -12,16 +12,15 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, Protocol, TypeAlias
-from urllib.parse import unquote, urlsplit
 
 import structlog
-from msgspec import Struct
 
 from tracker_protocols.model import DeviceKey, Frame, Message
 from tracker_server.config_mqtt import MqttBroker
 from tracker_server.listeners.mqtt.connection import owing
 from tracker_server.listeners.payloads import Routes, Talk
 from tracker_server.metrics import Metrics
+from tracker_server.mqtt.address import Address, address_of
 from tracker_server.mqtt.topics import SHARED
 from tracker_server.pipeline.ingest import Ingest
 from tracker_server.pipeline.mqtt_book import Identity, Mail
@@ -33,7 +32,6 @@ RETRY_S_FIRST: Final = 0.5
 RETRY_S_MAX: Final = 30.0
 FULL_S: Final = 60.0  # after a publish that could not be kept: until it is asked for again
 DEVICES_MAX: Final = 200_000  # behind one broker, of whom something is remembered
-PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 
 Taken: TypeAlias = Callable[[str, bytes], Awaitable[None]]
 """Called for each publish; returns once it may be acknowledged."""
@@ -57,31 +55,6 @@ class Subscriber(Protocol):
     def publish(self, topic: str, payload: bytes) -> None:
         """Say something there, such as a binary protocol's answer."""
         ...
-
-
-class Address(Struct, frozen=True):
-    """A broker's URL in its parts."""
-
-    host: str
-    port: int
-    tls: bool
-    user: str
-    password: str
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-def address_of(url: str) -> Address:
-    """``mqtt://user:password@host:port``."""
-    parts = urlsplit(url)
-    return Address(
-        parts.hostname or "localhost",
-        parts.port or PORTS[parts.scheme],
-        parts.scheme == "mqtts",
-        unquote(parts.username or ""),
-        unquote(parts.password or ""),
-    )
 
 
 def filters_of(settings: MqttBroker) -> list[str]:

@@ -12,7 +12,8 @@ import gmqtt
 from gmqtt.mqtt.constants import MQTTv50
 
 from tracker_server.config_mqtt import MqttBroker
-from tracker_server.listeners.broker import Address, BrokerAwayError, Taken, filters_of
+from tracker_server.listeners.broker import BrokerAwayError, Taken, filters_of
+from tracker_server.mqtt.address import Address
 
 KEEP_ALIVE_S: Final = 30
 CONNECT_S_MAX: Final = 15.0

@@ -7,7 +7,6 @@ hidden tracker goes unsaid, and what the broker keeps of it is taken back.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -19,8 +18,8 @@ from msgspec import Struct
 from psycopg import AsyncConnection
 
 from tracker_server.config_mqtt import MqttPublish
-from tracker_server.listeners.broker import address_of
 from tracker_server.metrics import Metrics
+from tracker_server.mqtt.address import address_of, topic_of, trust
 from tracker_server.mqtt.client import ConnectionEndedError, Publisher, open_publisher
 from tracker_server.mqtt.codes import Code
 from tracker_server.mqtt.packets import MQTT_5, Connect
@@ -43,7 +42,6 @@ IDLE_S: Final = 0.25
 GATE_S: Final = 0.5  # how often blocks are looked for: they begin and end by time, too
 RETRY_S: Final = 2.0
 KEEP_ALIVE_S: Final = 30
-FORBIDDEN: Final = str.maketrans({"+": "_", "#": "_", "\0": "_"})
 
 STATES: Final = {
     "deviceOnline": "online",
@@ -60,18 +58,6 @@ class Saying(Struct, frozen=True):
     payload: bytes
     device_id: int
     retain: bool = False
-
-
-def topic_of(template: str, row: dict[str, Any], kind: str) -> str:
-    """Where a thing is published; what no topic may hold is an underscore."""
-    for name, value in (
-        ("account", row["account"]),
-        ("unique_id", row["unique_id"]),
-        ("id", str(row["device_id"])),
-        ("kind", kind),
-    ):
-        template = template.replace(f"{{{name}}}", value.translate(FORBIDDEN))
-    return template
 
 
 def position_of(row: dict[str, Any]) -> bytes:
@@ -174,7 +160,7 @@ class Outward:
                 user=address.user or None,
                 password=address.password.encode() or None,
             )
-            tls = tls_of(settings) if address.tls else None
+            tls = trust(settings.tls_ca) if address.tls else None
             publisher = await open_publisher(address.host, address.port, said, tls)
             self._discovered.clear()
             self._up.set(1)
@@ -256,11 +242,3 @@ class Outward:
         for code in [await one for one in waiting]:
             if code >= Code.UNSPECIFIED:
                 log.warning("the broker does not take what we publish", code=hex(code))
-
-
-def tls_of(settings: MqttPublish) -> ssl.SSLContext:
-    """To trust the system's authorities, and one more."""
-    context = ssl.create_default_context()
-    if settings.tls_ca:
-        context.load_verify_locations(settings.tls_ca)
-    return context

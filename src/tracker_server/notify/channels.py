@@ -6,6 +6,7 @@ from tracker_server.config import Settings
 from tracker_server.config_alerts import Sms
 from tracker_server.notify.geocoder import Geocoder
 from tracker_server.notify.messenger import MessengerChannel
+from tracker_server.notify.mqtt import MqttChannel
 from tracker_server.notify.sms import SmsChannel
 from tracker_server.notify.smtp import SmtpChannel
 from tracker_server.notify.webhook import WebhookChannel
@@ -18,6 +19,7 @@ SET_UP_BY = {
     SmsChannel.name: "sms.provider",
     MessengerChannel.name: "notices.messenger_url",
     WebhookChannel.name: "webhooks.enabled",
+    MqttChannel.name: "mqtt.publish.url",
 }
 
 
@@ -39,6 +41,8 @@ def channels_of(
         )
     if settings.webhooks.enabled:
         found.append(WebhookChannel(settings.webhooks))
+    if settings.mqtt.publish.url:
+        found.append(MqttChannel(settings.mqtt.publish))
     return {channel.name: channel for channel in found}
 
 
