@@ -242,6 +242,12 @@ class Billing(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             description="false: what was received before the block stays visible; the operator's hold hides all anyway"
         ),
     ] = True
+    blocked_keep_days: Annotated[
+        Annotated[int, Meta(ge=0, le=3650)],
+        Meta(
+            description="days for which what a tracker records while it is blocked for money is kept; deleted only as announced. 0: as long as all else"
+        ),
+    ] = 0
 
 
 class Smtp(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

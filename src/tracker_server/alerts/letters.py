@@ -24,7 +24,7 @@ def spoken(language: str) -> Language:
 
 TRACKERS_MAX: Final = 100  # named in one letter; the rest are counted
 
-MoneyKind = Literal["ending", "overdue", "low", "blocked", "unblocked", "resuming"]
+MoneyKind = Literal["ending", "overdue", "low", "blocked", "unblocked", "resuming", "purge"]
 
 
 class TrackerLine(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -117,6 +117,13 @@ PHRASES: Final[dict[Language, dict[str, Phrases]]] = {
             "The pause ends by itself as {on} begins. From then on the tracker is paid for as before, "
             "or blocked where the money does not suffice.",
         ),
+        "purge": Phrases(
+            "Data of {count} blocked trackers will be deleted from {on} on",
+            "Data of {tracker} will be deleted from {on} on",
+            "This tracker has been blocked for long. What it has recorded since then will be deleted, the oldest first, from {on} on, "
+            "unless it is paid before. What it recorded while it was paid stays.",
+            "To pay: {amount}.",
+        ),
         "password": Phrases(
             "Set a new password",
             "Set a new password",
@@ -165,6 +172,13 @@ PHRASES: Final[dict[Language, dict[str, Phrases]]] = {
             "La pausa de {tracker} termina el {on}",
             "La pausa termina por sí sola al comenzar el {on}. A partir de entonces el rastreador se paga "
             "como antes, o se bloquea si el dinero no alcanza.",
+        ),
+        "purge": Phrases(
+            "Los datos de {count} rastreadores bloqueados se borrarán a partir del {on}",
+            "Los datos de {tracker} se borrarán a partir del {on}",
+            "Este rastreador lleva mucho tiempo bloqueado. Lo que ha registrado desde entonces se borrará, empezando por lo más antiguo, "
+            "a partir del {on}, salvo que se pague antes. Lo que registró mientras estaba pagado se conserva.",
+            "Por pagar: {amount}.",
         ),
         "password": Phrases(
             "Elija una contraseña nueva",
@@ -215,6 +229,13 @@ PHRASES: Final[dict[Language, dict[str, Phrases]]] = {
             "Приостановка трекера {tracker} заканчивается {on}",
             "С наступлением {on} приостановка закончится сама. После этого трекер оплачивается как прежде "
             "или блокируется, если денег не хватит.",
+        ),
+        "purge": Phrases(
+            "Данные заблокированных трекеров ({count}) будут удаляться с {on}",
+            "Данные трекера {tracker} будут удаляться с {on}",
+            "Этот трекер давно заблокирован. Если его не оплатить раньше, то с {on} записанное за время блокировки будет удаляться, "
+            "начиная с самого старого. Записанное за оплаченное время останется.",
+            "К оплате: {amount}.",
         ),
         "password": Phrases(
             "Новый пароль",

@@ -124,6 +124,7 @@ def _shape(row: ManagedRow, purse: Purse) -> Managed:
         waiting=row.waiting or 0,
         test=row.test,
         priority=row.priority,
+        purge_at=iso(row.purge_at),
     )
 
 

@@ -43,6 +43,7 @@ class NoticeKind(StrEnum):
     BLOCKED = "blocked"  # the balance did not last
     UNBLOCKED = "unblocked"
     RESUMING = "resuming"  # a pause ends by itself
+    PURGE = "purge"  # what a blocked tracker recorded will be deleted: told by what deletes it
 
 
 class Notice(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "id", "unique_id", "name", "account", "priority", "test", "state", "reason", "since", "due_now", "currency", "waiting",
-    "contact_at", "latest_fixed_at", "created_at", "owned_since", "removed_at",
+    "contact_at", "latest_fixed_at", "created_at", "owned_since", "removed_at", "purge_at",
 )  # fmt: skip
 TABLE_COLUMNS = (
     "unique_id", "name", "account", "priority", "test", "state", "reason", "since", "due_now", "waiting", "contact_at",
@@ -19,7 +19,7 @@ TABLE_COLUMNS = (
 
 def device_row(device: DeviceRow) -> dict[str, Any]:
     """A tracker as ``COLUMNS``: ``state`` is active, blocked, suspended or removed; ``reason`` and ``since`` of the
-    block, ``due_now`` what would lift it, ``waiting`` the fixes received since it began.
+    block, ``due_now`` what would lift it, ``waiting`` the fixes received since it began, ``purge_at`` when they begin to be deleted.
     """
     from tracker_server.model.money import currency, format_minor
 
@@ -43,6 +43,7 @@ def device_row(device: DeviceRow) -> dict[str, Any]:
         "created_at": device.created_at,
         "owned_since": device.owned_since,
         "removed_at": device.removed_at,
+        "purge_at": device.purge_at,
     }
 
 

@@ -33,11 +33,12 @@ RETURNING unique_id, id
 """
 SELECT = """
 SELECT d.id, d.unique_id, d.name, a.name AS account, d.priority, d.test, d.created_at, d.owned_since, d.removed_at,
-       s.contact_at, s.latest_fixed_at, b.blocks, a.currency, m.state, m.reason, m.due_minor, m.waiting, now() AS now
+       s.contact_at, s.latest_fixed_at, b.blocks, a.currency, m.state, m.reason, m.due_minor, m.waiting, g.purge_at, now() AS now
 FROM core.devices d
 JOIN core.accounts a ON a.id = d.account_id
 JOIN core.device_state s ON s.device_id = d.id
 LEFT JOIN core.management m ON m.device_id = d.id
+LEFT JOIN core.purges g ON g.device_id = d.id AND m.state = 'blocked'
 LEFT JOIN LATERAL (
     SELECT array_agg(ROW(reason, since, until, note) ORDER BY since, reason) AS blocks
     FROM core.blocks WHERE device_id = d.id
@@ -85,7 +86,8 @@ class DeviceRow(Struct, frozen=True):
     """A tracker in one account's hands, and what hid it at ``read_at``.
 
     ``state``, ``reason``: of its management row; None where it was removed. ``due_minor``: what would show it again, in
-    minor units of ``currency``; ``waiting``: fixes received since it was hidden; None where that does not apply.
+    minor units of ``currency``; ``waiting``: fixes received since it was hidden; ``purge_at``: from when on
+    what it recorded under the block is deleted; None where that does not apply.
     """
 
     id: int
@@ -105,6 +107,7 @@ class DeviceRow(Struct, frozen=True):
     reason: str | None
     due_minor: int | None
     waiting: int | None
+    purge_at: datetime | None
     read_at: datetime
 
     @property

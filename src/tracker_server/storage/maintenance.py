@@ -13,6 +13,7 @@ from psycopg import AsyncConnection, sql
 from tracker_server.config import Settings
 from tracker_server.pipeline.quarantine import Room
 from tracker_server.storage.addresses import forget_addresses
+from tracker_server.storage.blocked_data import keep_house
 from tracker_server.storage.database import AWAY, Database, Role
 from tracker_server.storage.outbox import prune
 from tracker_server.storage.payments import expire
@@ -64,6 +65,9 @@ class Maintenance:
                     log.info("retention dropped", partition=name)
             limit = datetime.now(UTC) - timedelta(days=self._settings.quarantine.days)
             await connection.execute("DELETE FROM core.quarantine WHERE received_at < %s", [limit])
+            gone = await keep_house(connection, datetime.now(UTC), self._settings.billing.blocked_keep_days)
+            if gone:
+                log.info("data of blocked trackers deleted, as announced", rows=gone)
             await expire(connection, datetime.now(UTC), timedelta(hours=self._settings.payments.link_hours))
             await sweep_ended(connection)
             await prune(connection, datetime.now(UTC) - timedelta(days=self._settings.notices.keep_days))
