@@ -155,9 +155,7 @@ class Shop:
                 [self.hands[step.cut].info.backend_pid],
             )
         answers = await asyncio.gather(*done)
-        if step.twice and isinstance(answers[0], AlreadyDone):
-            answers[0] = answers[-1]
-        self.follow(step.asked, rows, answers[: len(step.asked)], await self.read())
+        self.follow(asked, rows, answers, await self.read())
 
     async def asks(self, hand: int, command: AnyCommand) -> Any:
         """Until it is answered, as every client does that knows its key."""
