@@ -1,7 +1,8 @@
-"""The rules of balance mode once more, as plainly as they can be written: what the engine is compared with.
+"""The rules once more, as plainly as they can be written: what the engine is compared with.
 
 It walks every midnight and every window's end, keeps mutable dictionaries, and shares no code with the
-engine. It knows top-ups, connections (test ones too), conversions, removals, switches, refunds and SMS.
+engine. It knows top-ups, connections (test ones too), conversions, removals, switches between all kinds of tariffs,
+months in advance, refunds and SMS.
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ Row = tuple[str, str, str | None, str | None, int, int]  # at, kind, device, dat
 
 
 class Hand:
-    def __init__(self, zone: str, tariff: str, tariffs: dict[str, tuple[int, int]]) -> None:
+    def __init__(
+        self, zone: str, tariff: str, tariffs: dict[str, tuple[int, int]], terms: frozenset[str] = frozenset()
+    ) -> None:
+        """``tariffs``: the price of a month and of an SMS; ``terms``: those of them that are paid by months in advance."""
         self.zone, self.tariff, self.tariffs = ZoneInfo(zone), tariff, tariffs
+        self.terms = terms
         self.balance = 0
         self.rows: list[Row] = []
         self.refused: list[tuple[int, str]] = []
@@ -38,29 +43,59 @@ class Hand:
 
     def sweep(self, at: datetime) -> None:
         price = self.tariffs[self.tariff][0]
-        if price == 0:
+        if price == 0 or self.tariff in self.terms:
             return
         day = self.today(at)
         days = monthrange(day.year, day.month)[1]
         fee = price * day.day // days - price * (day.day - 1) // days
-        for name in sorted(
-            self.trackers, key=lambda n: (self.trackers[n]["turn"], self.trackers[n]["since"], n)
-        ):
+        for name in self.in_turn():
             tracker = self.trackers[name]
             if tracker["test"]:
                 continue
-            if tracker["window"] is None:
+            if not tracker["entered"]:
                 if price <= self.balance:
                     self.write(at, "connection", -price, name)
                     elapsed = at + timedelta(days=31)
                     clock = (at.astimezone(self.zone).replace(tzinfo=None) + timedelta(days=31)).replace(
                         tzinfo=self.zone
                     )
+                    tracker["entered"] = True
                     tracker["window"] = max(elapsed, clock.astimezone(UTC))
                     heapq.heappush(self.heap, (tracker["window"], 0, None))
-            elif at >= tracker["window"] and tracker["paid"] != day and 0 < fee <= self.balance:
+            elif not self.covered(tracker, at) and 0 < fee <= self.balance:
                 self.write(at, "daily", -fee, name, day)
                 tracker["paid"] = day
+
+    def in_turn(self) -> list[str]:
+        return sorted(self.trackers, key=lambda n: (self.trackers[n]["turn"], self.trackers[n]["since"], n))
+
+    def pay_term(self, names: list[str], months: int, at: datetime) -> str | None:
+        if self.tariff not in self.terms:
+            return "not_a_term_tariff"
+        if not 1 <= months <= 12:
+            return "months_out_of_range"
+        cost = self.tariffs[self.tariff][0] * months
+        if cost * len(names) > self.balance:
+            return "insufficient_funds"
+        for name in names:
+            tracker = self.trackers[name]
+            if not tracker["entered"] or tracker["term"] is None:
+                begins = self.today(at)
+                if tracker["paid"] is not None:
+                    begins = max(begins, tracker["paid"] + timedelta(days=1))
+                tracker["term"] = (begins, 0)
+            self.write(at, "term", -cost, name)
+            tracker["term"] = (tracker["term"][0], tracker["term"][1] + months)
+            tracker["entered"] = True
+        return None
+
+    def covered(self, tracker: dict[str, Any], at: datetime) -> bool:
+        day = self.today(at)
+        return (
+            (tracker["window"] is not None and at < tracker["window"])
+            or (tracker["paid"] is not None and tracker["paid"] >= day)
+            or (tracker["term"] is not None and months_on(*tracker["term"]) > day)
+        )
 
     def run(self, actions: list[dict[str, Any]], start: datetime, end: datetime) -> None:
         day = self.today(start)
@@ -81,7 +116,7 @@ class Hand:
                     continue
             self.sweep(at)
 
-    def do(self, action: dict[str, Any], at: datetime) -> str | None:
+    def do(self, action: dict[str, Any], at: datetime) -> str | None:  # noqa: PLR0911 - one way out for each refusal
         name: str = action.get("device", "")
         match action["do"]:
             case "topup":
@@ -95,9 +130,17 @@ class Hand:
                     return "already_connected"
                 if action["test"] and any(tracker["test"] for tracker in self.trackers.values()):
                     return "test_device_exists"
+                months = action.get("months")
+                if months is not None and (self.tariff not in self.terms or action["test"]):
+                    return "not_a_term_tariff"
                 self.trackers[name] = {
                     "turn": action["priority"], "since": at, "test": action["test"], "window": None, "paid": None,
+                    "entered": False, "term": None,
                 }  # fmt: skip
+                refused = None if months is None else self.pay_term([name], months, at)
+                if refused:
+                    del self.trackers[name]
+                return refused
             case "convert":
                 if name not in self.trackers:
                     return "unknown_device"
@@ -108,6 +151,13 @@ class Hand:
                 if name not in self.trackers:
                     return "unknown_device"
                 del self.trackers[name]
+            case "pay_term":
+                names = [name] if name else [n for n in self.in_turn() if not self.trackers[n]["test"]]
+                if not names or any(n not in self.trackers for n in names):
+                    return "unknown_device"
+                if any(self.trackers[n]["test"] for n in names):
+                    return "test_device"
+                return self.pay_term(names, action["months"], at)
             case "switch":
                 return self.switch(action["tariff"], at)
             case "refund":
@@ -127,8 +177,29 @@ class Hand:
         if self.switched.count((local.year, local.month)) >= 2:
             return "switch_limit"
         self.switched.append((local.year, local.month))
-        if self.tariffs[tariff][0] == 0 or self.tariffs[self.tariff][0] == 0:
-            for tracker in self.trackers.values():
+        was_free, is_free = self.tariffs[self.tariff][0] == 0, self.tariffs[tariff][0] == 0
+        was_term, is_term = self.tariff in self.terms, tariff in self.terms
+        today = self.today(at)
+        for tracker in self.trackers.values():
+            if is_free and not was_free:
                 tracker["window"] = None
+            elif was_free and not is_free and not tracker["test"]:
+                runs = tracker["term"] is not None and months_on(*tracker["term"]) > today
+                tracker["entered"] = is_term and runs
+            elif is_term and not was_term and tracker["entered"]:
+                # the first term begins where the dates that are paid end
+                ends = [today]
+                if tracker["paid"] is not None:
+                    ends.append(tracker["paid"] + timedelta(days=1))
+                if tracker["window"] is not None:
+                    ends.append(self.today(tracker["window"]))
+                if tracker["term"] is None or months_on(*tracker["term"]) < max(ends):
+                    tracker["term"] = (max(ends), 0)
         self.tariff = tariff
         return None
+
+
+def months_on(start: date, months: int) -> date:
+    """The first day after so many months, the 31st kept where there is one."""
+    year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
+    return date(year, month + 1, min(start.day, monthrange(year, month + 1)[1]))

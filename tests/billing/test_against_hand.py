@@ -13,8 +13,9 @@ from tests.billing.ledger_by_hand import Hand
 from tests.billing.moments import PHASES, ZONES, starts, steps
 from tracker_server.billing.what_if import what_if
 
-MONTHLY = {"Std": 31000, "Pro": 99999, "Odd": 7, "Free": 0}
-SMS = {"Std": 500, "Pro": 333, "Odd": 1, "Free": 0}
+MONTHLY = {"Std": 31000, "Pro": 99999, "Odd": 7, "Free": 0, "Term": 31000, "Year": 12345}
+SMS = {"Std": 500, "Pro": 333, "Odd": 1, "Free": 0, "Term": 500, "Year": 1}
+TERMS = frozenset({"Term", "Year"})
 
 
 def money(minor: int) -> str:
@@ -36,6 +37,9 @@ def histories(draw: st.DrawFn) -> dict[str, Any]:
                 {"do": "topup", "amount": money(amount), "key": f"q{place}"},
                 {"do": "connect", "device": device, "priority": draw(st.integers(1, 3)), "test": False},
                 {"do": "connect", "device": device, "priority": 2, "test": draw(st.integers(0, 3)) == 0},
+                {"do": "connect", "device": device, "priority": 1, "test": False, "months": draw(st.integers(0, 13))},
+                {"do": "pay_term", "device": device, "months": draw(st.integers(0, 13))},
+                {"do": "pay_term", "months": draw(st.integers(1, 3))},
                 {"do": "convert", "device": device},
                 {"do": "remove", "device": device},
                 {"do": "switch", "tariff": draw(st.sampled_from(sorted(MONTHLY)))},
@@ -44,7 +48,14 @@ def histories(draw: st.DrawFn) -> dict[str, Any]:
             ))
         )  # fmt: skip
         actions.append({"at": at.isoformat(), **action})
-    tariffs = {name: {"monthly": money(MONTHLY[name]), "sms": money(SMS[name])} for name in MONTHLY}
+    tariffs = {
+        name: {
+            "monthly": money(MONTHLY[name]),
+            "sms": money(SMS[name]),
+            **({"mode": "term"} if name in TERMS else {}),
+        }
+        for name in MONTHLY
+    }
     return {
         "currency": "RUB",
         "zone": draw(st.sampled_from(ZONES)),
@@ -65,7 +76,9 @@ def histories(draw: st.DrawFn) -> dict[str, Any]:
 @given(histories())
 def test_the_calculator_agrees_with_the_rules_written_twice(history: dict[str, Any]) -> None:
     answer = json.loads(what_if(json.dumps(history).encode()))
-    hand = Hand(history["zone"], history["tariff"], {name: (MONTHLY[name], SMS[name]) for name in MONTHLY})
+    hand = Hand(
+        history["zone"], history["tariff"], {name: (MONTHLY[name], SMS[name]) for name in MONTHLY}, TERMS
+    )
     hand.run(history["actions"], *(datetime.fromisoformat(history[name]) for name in ("start", "end")))
     rows = [
         (
