@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 import structlog
+from starlette.types import ASGIApp
 
 from tracker_protocols.model import DeviceKey
 from tracker_server.api.access import Access
@@ -251,7 +252,10 @@ class Server:
             gateways=self.gateways,
             readiness=self.readiness,
         )
-        server = make_server(make_app(services), api)
+        app: ASGIApp = make_app(services)
+        if self.station.traces is not None:
+            app = self.station.traces.app(app)
+        server = make_server(app, api)
         try:
             sockets = open_sockets(api)
         except OSError as error:

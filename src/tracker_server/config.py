@@ -24,6 +24,7 @@ from tracker_server.config_alerts import Alerts, AlertSettingError, Geocoding, S
 from tracker_server.config_keys import SECRET, Section, keys_of, sections_in, summary
 from tracker_server.config_money import MoneySettingError, Payments, Seller, check_money
 from tracker_server.config_mqtt import Mqtt, MqttBroker, MqttRoute, MqttSettingError, check_mqtt
+from tracker_server.config_tracing import Tracing, TracingSettingError, check_tracing
 from tracker_server.config_track import Geofences, Track
 from tracker_server.model import address, money
 
@@ -358,6 +359,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     geofences: Geofences = field(default_factory=Geofences)
     mqtt: Mqtt = field(default_factory=Mqtt)
     mappings: dict[str, JsonMapping] = field(default_factory=dict)
+    tracing: Tracing = field(default_factory=Tracing)
     log: Log = field(default_factory=Log)
 
 
@@ -608,7 +610,8 @@ def _check(settings: Settings, origin: Mapping[str, str]) -> None:
     _check_tls("mqtt", settings.mqtt.tls_cert, settings.mqtt.tls_key)
     try:
         check_mqtt(settings.mqtt, settings.mappings)
-    except MqttSettingError as error:
+        check_tracing(settings.tracing)
+    except (MqttSettingError, TracingSettingError) as error:
         raise ConfigError(str(error)) from None
     check_zone("billing.zone", settings.billing.zone)
     check_page(settings.page)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -31,6 +31,9 @@ from tracker_server.storage.track_feed import TrackFeed
 from tracker_server.storage.track_grounds import engine_settings
 from tracker_server.storage.track_store import TrackStage
 from tracker_server.storage.tracker_feed import TrackerFeed
+
+if TYPE_CHECKING:
+    from tracker_server.tracing import Traces
 
 log = structlog.get_logger(__name__)
 
@@ -59,9 +62,18 @@ def link_of(settings: Settings) -> str:
     return settings.alerts.link or (f"{page}/?event={EVENT_PLACE}" if page else "")
 
 
+def traces_of(settings: Settings, number: int) -> Traces | None:
+    """Who looks on, if anybody. Raises TracingError."""
+    if not settings.tracing.endpoint:
+        return None
+    from tracker_server.tracing import Traces
+
+    return Traces(settings.tracing, number)
+
+
 class Station:
-    """Built and started by a process's own root. ``watching`` hears of commits; ``first``: of several processes on the
-    same ports, the one that opens them first.
+    """Built and started by a process's own root. ``watching`` hears of commits; ``number``: of several processes on the
+    same ports, 0 is the one that opens them first.
     """
 
     def __init__(
@@ -72,14 +84,15 @@ class Station:
         metrics: Metrics,
         watching: Watching,
         *,
-        first: bool = True,
+        number: int = 0,
     ) -> None:
         install_payloads(settings)
         self.settings, self.database, self.trackers, self.metrics = settings, database, trackers, metrics
         self.live_relay = LiveRelay(database, watching)
         self.stage = TrackStage(engine_settings(settings))
         self.store = IngestStore(database, self.stage)
-        self.batcher = Batcher(
+        self.traces = traces_of(settings, number)
+        self.batcher = (Batcher if self.traces is None else self.traces.batcher)(
             self.store,
             metrics,
             queue_rows_max=settings.ingest.queue_rows_max,
@@ -96,7 +109,9 @@ class Station:
             future_max_s=settings.ingest.future_max_s,
             register_unknown=settings.devices.unknown == "register",
         )
-        self.listeners = Listeners(settings, self.ingest, metrics, first=first)
+        self.listeners = Listeners(settings, self.ingest, metrics, first=number == 0)
+        if self.traces is not None:
+            self.listeners.trace(self.traces.decoding)
         self.command_desk = CommandDesk(database, self.ingest, trackers)
         self.feed = TrackerFeed(database, trackers, metrics, watching.touch)
         self.alert_book = AlertBook(link_of(settings))
@@ -147,5 +162,7 @@ class Station:
 
     def end(self) -> None:
         """Let go of all that runs beside."""
+        if self.traces is not None:
+            self.traces.close()
         for task in self._beside:
             task.cancel()

@@ -56,7 +56,7 @@ class Worker:
         self.number = number
         self.metrics = Metrics()
         self.database = Database(settings)
-        self.station = Station(settings, self.database, Trackers(), self.metrics, Relayed(), first=False)
+        self.station = Station(settings, self.database, Trackers(), self.metrics, Relayed(), number=number)
         self._stop = asyncio.Event()
 
     async def run(self, first: asyncio.StreamReader) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 
 
 class HttpPeer:
-    """``answers``: status and body of the next requests; afterwards 200 and nothing."""
+    """``answers``: status and body of the next requests; afterwards 200 and nothing. ``asked``: all requests; ``taken``:
+    the idempotency keys of those that were told so.
+    """
 
     def __init__(self) -> None:
         peer = self
@@ -19,6 +21,7 @@ class HttpPeer:
         self.headers: dict[str, str] = {}
         self.hang_s = 0.0
         self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.taken: list[str] = []
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
@@ -29,6 +32,8 @@ class HttpPeer:
                 peer.asked.append((self.command, self.path, dict(self.headers), body))
                 time.sleep(peer.hang_s)
                 status, text = peer.answers.pop(0) if peer.answers else (200, "")
+                if status < 300:
+                    peer.taken.append(self.headers.get("Idempotency-Key", ""))
                 self.send_response(status)
                 for name, value in peer.headers.items():
                     self.send_header(name, value)

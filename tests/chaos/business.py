@@ -13,12 +13,17 @@ import psycopg
 from psycopg import AsyncConnection
 
 from tracker_server.alerts.letters import TestLetter, encode
+from tracker_server.alerts.rules import Recipient, Rule
 from tracker_server.billing.commands import AlreadyDone, Done, TopUp
 from tracker_server.billing.state import Settings as BillingSettings
+from tracker_server.simulator.routes import TOWNS
+from tracker_server.storage.alert_rules import add_rule
 from tracker_server.storage.billing_store import BillingStore
 from tracker_server.storage.database import AWAY, Database, Role
 from tracker_server.storage.devices import hold_device, release_device
+from tracker_server.storage.fences import NewFence, add_fences
 from tracker_server.storage.outbox import NewMessage, enqueue
+from tracker_server.track.fences.shapes import Area, Ring
 
 ACCOUNTS = 4
 PAUSE_S = 0.3  # between two deeds of one kind
@@ -26,11 +31,31 @@ ALWAYS_HELD = 2  # trackers hidden from the beginning to the end
 PATIENCE_S = 3.0  # for one try
 
 
+ALERTED = ("geofenceEnter", "geofenceExit", "deviceOnline", "deviceMoving", "deviceStopped")
+ALERT_CHANNELS = ("email", "webhook")
+SQUARE_DEG = 0.02  # of the fences around the towns where the fleet drives
+SQUARES = 5
+
+
+def chessboard(latitude: float, longitude: float) -> NewFence:
+    """One fence of many squares, so that whoever drives goes in and out."""
+    rings: list[Ring] = []
+    for north in range(-SQUARES, SQUARES):
+        for east in range(-SQUARES, SQUARES):
+            if (north + east) % 2:
+                continue
+            south, west = latitude + north * SQUARE_DEG, longitude + east * SQUARE_DEG
+            top, right = south + SQUARE_DEG * 0.9, west + SQUARE_DEG * 0.9
+            rings.append(Ring(((west, south), (right, south), (right, top), (west, top), (west, south))))
+    return NewFence(name=f"{latitude:.2f} {longitude:.2f}", shape=Area(tuple(rings)))
+
+
 class Business:
     """``paid``, ``lettered`` and ``held`` are what was acknowledged; ``leaks`` what a hidden tracker showed."""
 
-    def __init__(self, database: Database, seed: int) -> None:
+    def __init__(self, database: Database, seed: int, hooks_port: int) -> None:
         self._database = database
+        self._hooks = f"http://127.0.0.1:{hooks_port}/"
         self._rng = random.Random(f"{seed}/business")
         self._store = BillingStore(BillingSettings())
         self._accounts: list[int] = []
@@ -63,9 +88,22 @@ class Business:
                 [self._accounts, ACCOUNTS, ids],
             )
             self._devices = [device for (device,) in await rows.fetchall()]
+            for account in self._accounts:
+                await add_fences(connection, account, [chessboard(*town[:2]) for town in TOWNS])
+                await add_rule(connection, account, self._rule(account))
             for device in self._devices[:ALWAYS_HELD]:
                 await hold_device(connection, device, "chaos")
                 self.held.add(device)
+
+    def _rule(self, account: int) -> Rule:
+        """Everything that happens to any tracker, by e-mail and by webhook."""
+        receivers = Recipient("email", f"alerts-{account}@example.com"), Recipient("webhook", self._hooks)
+        return Rule(types=ALERTED, channels=ALERT_CHANNELS, always=True, recipients=receivers)
+
+    @property
+    def always_held(self) -> list[int]:
+        """Trackers of which nobody may hear anything."""
+        return self._devices[:ALWAYS_HELD]
 
     async def run(self) -> None:
         """All of it, until cancelled."""
@@ -136,7 +174,7 @@ class Business:
 
     async def _look(self, _number: int) -> None:
         """As the customer's side of the server: a hidden tracker has no places."""
-        hidden = self._devices[:ALWAYS_HELD]
+        hidden = self.always_held
 
         async def look(connection: AsyncConnection[Any]) -> list[Any]:
             found = await connection.execute(

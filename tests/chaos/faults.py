@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from tests.chaos.plant import FAKETIME, Plant
 from tests.chaos.proxy import Cut, Proxy
+from tests.servers.mosquitto import Mosquitto
 
 READY_S_MAX = 90.0
 FULL_S_MAX = 6.0
@@ -24,11 +25,12 @@ MEMORY_MB_MORE = 24  # than the server has when the limit comes
 
 
 class Chance(Struct):
-    """What a fault may draw, and the plant that it breaks."""
+    """What a fault may draw, and the plant that it breaks. ``kills``: processes that were killed with SIGKILL."""
 
     plant: Plant
     proxy: Proxy
     rng: random.Random
+    kills: int = 0
 
     def seconds(self, least: float, most: float) -> float:
         """A length drawn from the seed."""
@@ -56,7 +58,20 @@ async def kill_server(chance: Chance) -> None:
     running = chance.plant.running
     assert running is not None
     running.kill()
+    chance.kills += 1
     await launch(chance.plant)
+
+
+async def kill_worker(chance: Chance) -> None:
+    """kill -9 of one of the processes beside the first; that one starts it again."""
+    workers = chance.plant.worker_processes()
+    assert workers, "there is no worker to be killed"
+    victim = chance.rng.choice(workers)
+    victim.kill()
+    chance.kills += 1
+    async with asyncio.timeout(READY_S_MAX):
+        while not [one for one in chance.plant.worker_processes() if one.pid != victim.pid]:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
 
 
 async def restart_server(chance: Chance) -> None:
@@ -82,19 +97,26 @@ async def freeze_server(chance: Chance) -> None:
 async def kill_database(chance: Chance) -> None:
     """kill -9 of PostgreSQL's postmaster."""
     chance.plant.postgres()[0].kill()
+    chance.kills += 1
     await chance.plant.start_database()
 
 
 async def kill_backend(chance: Chance) -> None:
     """kill -9 of one of its backends: PostgreSQL throws all of them out and recovers."""
-    children = chance.plant.postgres()[1:]
-    backends = [
-        child
-        for child in children
-        if "tracker_core" in _command(child) or "postgres tracker" in _command(child)
-    ]
-    if backends:
-        chance.rng.choice(backends).kill()
+    plant = chance.plant
+    backends = [child for child in plant.postgres()[1:] if "postgres tracker" in _command(child)]
+    assert backends, "nobody is connected to the database"
+    before = _crashes(plant)
+    chance.rng.choice(backends).kill()
+    chance.kills += 1
+    async with asyncio.timeout(READY_S_MAX):
+        while _crashes(plant) == before:  # noqa: ASYNC110  (another process writes it)
+            await asyncio.sleep(0.1)
+
+
+def _crashes(plant: Plant) -> int:
+    """How often PostgreSQL has noticed that a backend was killed."""
+    return plant.embedded.log_file.read_bytes().count(b"was terminated by signal 9")
 
 
 def _command(process: psutil.Process) -> str:
@@ -141,6 +163,7 @@ async def kill_both(chance: Chance) -> None:
     assert running is not None
     chance.plant.postgres()[0].kill()
     running.kill()
+    chance.kills += 2
     await chance.plant.start_database()
     await launch(chance.plant)
 
@@ -154,6 +177,7 @@ async def kill_server_behind_a_frozen_database(chance: Chance) -> None:
     try:
         await asyncio.sleep(chance.seconds(0.5, 1.5))
         running.kill()
+        chance.kills += 1
     finally:
         _signal(processes, signal.SIGCONT)
     await launch(chance.plant)
@@ -178,6 +202,46 @@ async def _cut(chance: Chance, how: Cut) -> None:
 async def cut_all(chance: Chance) -> None:
     """Every connection to the database breaks."""
     chance.proxy.cut_all()
+
+
+async def kill_broker(chance: Chance) -> None:
+    """kill -9 of the broker to which the server publishes."""
+    broker = _broker(chance)
+    await asyncio.to_thread(broker.kill)
+    chance.kills += 1
+    await asyncio.sleep(chance.seconds(0.0, 3.0))
+    await asyncio.to_thread(broker.launch)
+
+
+async def restart_broker(chance: Chance) -> None:
+    """Stopped in order, and started again."""
+    broker = _broker(chance)
+    await asyncio.to_thread(broker.stop)
+    await asyncio.to_thread(broker.launch)
+
+
+async def freeze_broker(chance: Chance) -> None:
+    """SIGSTOP: its line is open, and nobody answers."""
+    broker = _broker(chance)
+    broker.freeze()
+    try:
+        await asyncio.sleep(chance.seconds(0.5, 5.0))
+    finally:
+        broker.resume()
+
+
+def _broker(chance: Chance) -> Mosquitto:
+    assert chance.plant.broker is not None
+    return chance.plant.broker
+
+
+async def deafen_receivers(chance: Chance) -> None:
+    """Mail server and webhook receiver take nothing for a while, or take it and say that they have not."""
+    plant = chance.plant
+    plant.hooks.answers += [(503, "")] * chance.rng.randrange(1, 8)
+    plant.mail.answers += ["451 later"] * chance.rng.randrange(1, 4)
+    plant.mail.data_answers += ["451 later"] * chance.rng.randrange(0, 3)
+    await asyncio.sleep(chance.seconds(0.5, 2.0))
 
 
 async def fill_disk(chance: Chance) -> None:
@@ -222,7 +286,7 @@ async def limit_memory(chance: Chance) -> None:
 
 FAULTS: tuple[Fault, ...] = (
     kill_server, kill_database, kill_both, kill_server_behind_a_frozen_database, restart_server, freeze_server, restart_database, freeze_database,
-    kill_backend, cut_before_commit, cut_after_commit, cut_all, fill_disk, step_clock, limit_memory,
+    kill_backend, kill_worker, kill_broker, restart_broker, freeze_broker, deafen_receivers, cut_before_commit, cut_after_commit, cut_all, fill_disk, step_clock, limit_memory,
 )  # fmt: skip
 
 
@@ -231,7 +295,15 @@ BY_NAME: dict[str, Fault] = {fault.__name__: fault for fault in FAULTS}
 
 def possible(plant: Plant) -> tuple[Fault, ...]:
     """Those that this machine can do."""
-    impossible = (set() if plant.small_disk else {fill_disk}) | (set() if FAKETIME.exists() else {step_clock})
+    impossible: set[Fault] = set()
+    if not plant.small_disk:
+        impossible.add(fill_disk)
+    if not FAKETIME.exists():
+        impossible.add(step_clock)
+    if plant.workers == 1:
+        impossible.add(kill_worker)
+    if plant.broker is None:
+        impossible |= {kill_broker, restart_broker, freeze_broker}
     return tuple(fault for fault in FAULTS if fault not in impossible)
 
 

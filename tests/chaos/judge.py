@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from datetime import datetime
 
-from tests.chaos.business import Business
+from tests.chaos.business import ALERT_CHANNELS, ALERTED, Business
 from tests.chaos.plant import Plant
+from tests.mqtt.test_outward import kept_by
 from tests.storage.rows import query
 from tracker_server.notify.messages import message_id
 
-QUIET_S_MAX = 60.0  # for what waits in the outbox
+QUIET_S_MAX = 120.0  # for what waits in the outbox
 
 
 async def judge(plant: Plant, business: Business) -> list[str]:
@@ -23,6 +25,7 @@ async def judge(plant: Plant, business: Business) -> list[str]:
 def _judge(plant: Plant, business: Business) -> list[str]:
     assert plant.running is not None
     found = [*fixes(plant), *money(plant, business), *gate(plant, business), *letters(plant, business)]
+    found += [*alerts(plant, business), *published(plant)]
     verified = plant.running.cli("billing", "verify")
     if verified.returncode:
         found.append(f"billing verify: {verified.stderr.strip()[-800:]}")
@@ -116,24 +119,100 @@ def letters(plant: Plant, business: Business) -> list[str]:
     def waiting() -> bool:
         return query(plant.embedded.dsn, count)[0]["n"] > 0
 
-    # what was postponed while its channel or the database was away has its own patience; we have not
-    query(plant.embedded.dsn, "UPDATE core.outbox SET next_at = now(), due_at = least(due_at, now())")
-    query(plant.embedded.dsn, "NOTIFY tracker_outbox")
     until = time.monotonic() + QUIET_S_MAX
     while waiting() and time.monotonic() < until:
-        time.sleep(0.2)
+        # what was postponed while its channel or the database was away has its own patience; we have not
+        query(
+            plant.embedded.dsn,
+            "UPDATE core.outbox SET next_at = now(), due_at = least(due_at, now())"
+            " WHERE delivered_at IS NULL AND failed_at IS NULL AND withheld_at IS NULL AND next_at > now()",
+        )
+        query(plant.embedded.dsn, "NOTIFY tracker_outbox")
+        time.sleep(1.0)
     rows = query(
-        plant.embedded.dsn, "SELECT key, delivered_at IS NOT NULL AS delivered, error FROM core.outbox"
+        plant.embedded.dsn,
+        "SELECT key, channel, delivered_at IS NOT NULL AS delivered, withheld, error FROM core.outbox",
     )
-    arrived = {str(mail["Message-ID"]) for mail in plant.mail.taken}
+    mails = {str(mail["Message-ID"]) for mail in plant.mail.taken}
+    hooks = set(plant.hooks.taken)
     found: list[str] = []
     for row in rows:
-        if not row["delivered"]:
-            found.append(f"letter {row['key']} was not delivered: {row['error']}")
-        elif message_id(row["key"], "example.com") not in arrived:
-            found.append(f"letter {row['key']} is marked as delivered and did not arrive")
+        arrived = (
+            row["key"] in hooks
+            if row["channel"] == "webhook"
+            else message_id(row["key"], "example.com") in mails
+        )
+        if row["delivered"]:
+            if not arrived:
+                found.append(f"{row['key']} is marked as delivered and did not arrive")
+        elif not row["withheld"]:
+            found.append(f"{row['key']} was not delivered: {row['error']}")
     if lost := business.lettered - {row["key"] for row in rows}:
         found.append(f"{len(lost)} letters were written and are gone, such as {sorted(lost)[:3]}")
     if not business.lettered:
         found.append("nobody wrote: the run proves nothing")
     return found[:5]
+
+
+UNTOLD = """
+SELECT e.id, e.type, d.unique_id, c.channel
+FROM core.events e JOIN core.devices d ON d.id = e.device_id CROSS JOIN unnest(%s::text[]) AS c (channel)
+WHERE e.type = ANY(%s) AND NOT coalesce((e.attributes ->> 'suppressed')::boolean, false)
+  AND NOT EXISTS (SELECT FROM core.outbox o WHERE o.event_id = e.id AND o.channel = c.channel)
+ORDER BY e.id
+"""
+
+
+def alerts(plant: Plant, business: Business) -> list[str]:
+    """Each event that a rule names is a message to each channel, but where its tracker was hidden; nobody heard of those."""
+    untold = query(plant.embedded.dsn, UNTOLD, [list(ALERT_CHANNELS), list(ALERTED)])
+    found = [
+        f"{len(untold)} alerts are lost, such as {row['type']} {row['id']} of {row['unique_id']} by {row['channel']}"
+        for row in untold[:1]
+    ]
+    hidden = set(business.always_held)
+    told = [
+        json.loads(body)["event"]["deviceId"] for _, _, headers, body in plant.hooks.asked if headers and body
+    ]
+    if leaked := hidden.intersection(told):
+        found.append(f"an alert of a hidden tracker was sent: {sorted(leaked)}")
+    if not alerts_written(plant):
+        found.append("nobody was alerted: the run proves nothing")
+    return found
+
+
+def alerts_written(plant: Plant) -> int:
+    """Messages about events, to be sent."""
+    counted = "SELECT count(*) AS n FROM core.outbox WHERE event_id IS NOT NULL AND withheld IS NULL"
+    return query(plant.embedded.dsn, counted)[0]["n"]
+
+
+def published(plant: Plant) -> list[str]:
+    """In the end the broker keeps the latest place of each tracker that is shown, and nothing of those that are not."""
+    if plant.broker is None:
+        return []
+    latest = {
+        f"out/{row['unique_id']}/position": row["at"]
+        for row in query(
+            plant.embedded.dsn,
+            "SELECT v.unique_id, extract(epoch FROM s.latest_fixed_at)::bigint AS at FROM display.devices v"
+            " JOIN core.device_state s ON s.device_id = v.id WHERE s.latest_fixed_at IS NOT NULL",
+        )
+    }
+    kept: dict[str, int] = {}
+    until = time.monotonic() + QUIET_S_MAX
+    while time.monotonic() < until:
+        kept = {topic: _fixed_at(one) for topic, one in kept_by(plant.broker, "out/+/position").items()}
+        if kept == latest:
+            return []
+        time.sleep(1.0)
+    wrong = [topic for topic in latest | kept if latest.get(topic) != kept.get(topic)]
+    return [
+        f"of {len(wrong)} trackers the broker keeps another place than the latest, such as {topic}: "
+        f"{kept.get(topic)} instead of {latest.get(topic)}"
+        for topic in wrong[:1]
+    ]
+
+
+def _fixed_at(told: dict[str, str]) -> int:
+    return int(datetime.fromisoformat(told["fixedAt"]).timestamp())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import psutil
 
+from tests.alerts.http_peer import HttpPeer
 from tests.notify.mail_server import MailServer
+from tests.servers.mosquitto import Mosquitto
 from tests.servers.ports import free_port
 from tests.servers.serve import PROGRAM, Running
 from tracker_protocols import ALL
@@ -20,10 +23,20 @@ from tracker_server.config import Settings, Storage
 from tracker_server.storage.database import Database
 from tracker_server.storage.embedded import Embedded
 
-FAMILIES = {"gt06": (3, 1), "teltonika": (2, 5), "osmand": (1, 1)}  # share of the devices, fixes in a packet
+FAMILIES = {
+    "gt06": (3, 1),
+    "teltonika": (2, 5),
+    "osmand": (1, 1),
+    "owntracks": (1, 1),
+}  # share of the devices, fixes in a packet
 DISK_MB = 800  # of the small disk on which the database lies, where we may mount one
+TOPIC = "out/{unique_id}/{kind}"  # what the server publishes
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 RECOVER_S_MAX = 90.0
+AGE_S_MAX = (
+    10**9
+)  # alerts of events that are older than this are told to nobody; the fleet tells of yesterday
 
 
 class Plant:
@@ -38,7 +51,10 @@ class Plant:
         self.small_disk = _mount(self.disk)
         self.embedded = Embedded(self.disk)
         self.proxy_socket = str(self.embedded.socket_dir / ".s.PGSQL.5432")
+        self.workers = 1 + seed % 2  # every other seed has two processes on its ports
         self.mail = MailServer()
+        self.hooks = HttpPeer()
+        self.broker = Mosquitto() if shutil.which("mosquitto", path=SYSTEM_PATH) else None
         self.ledger = self.home / "answered.csv"
         self.report = self.home / "report.json"
         self.fleet: subprocess.Popen[bytes] | None = None
@@ -67,11 +83,17 @@ class Plant:
         settings: dict[str, object] = {
             "api.host": "127.0.0.1", "api.port": free_port(), "log.level": "info",
             "smtp.host": "127.0.0.1", "smtp.port": self.mail.port, "smtp.tls": "none",
-            "smtp.from": "Tracking <billing@example.com>", "smtp.timeout_s": 2,
+            "smtp.from": "Tracking <billing@example.com>", "smtp.timeout_s": 5,
+            "workers": self.workers, "mqtt.host": "127.0.0.1", "mqtt.port": free_port(),
+            "alerts.age_max_s": AGE_S_MAX, "alerts.mails_per_hour_max": AGE_S_MAX,
+            "webhooks.private_addresses": "true", "webhooks.timeout_s": 5,
         }  # fmt: skip
+        if self.broker is not None:
+            settings |= {"mqtt.publish.url": self.broker.url, "mqtt.publish.topic": TOPIC}
         for protocol in ALL:
             settings[f"listeners.{protocol.name}.host"] = "127.0.0.1"
-            settings[f"listeners.{protocol.name}.port"] = free_port() if protocol.name in FAMILIES else 0
+            heard = protocol.name in FAMILIES and protocol.name != "owntracks"  # that family speaks MQTT
+            settings[f"listeners.{protocol.name}.port"] = free_port() if heard else 0
         self.running = Chaotic(self.home, settings, dsn)
         if FAKETIME.exists():
             self.clock.write_text("+0\n")
@@ -80,6 +102,17 @@ class Plant:
                 "FAKETIME_CACHE_DURATION": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             }  # fmt: skip
         return self.running
+
+    def worker_processes(self) -> list[psutil.Process]:
+        """Those beside the first process."""
+        if self.running is None or self.running.process is None:
+            return []
+        found: list[psutil.Process] = []
+        for child in psutil.Process(self.running.process.pid).children():
+            with contextlib.suppress(psutil.Error):
+                if "tracker_server.cli.worker" in child.cmdline():
+                    found.append(child)
+        return found
 
     # ------------------------------------------------------------------ the fleet
 
@@ -91,7 +124,8 @@ class Plant:
             f"rate = {self.rate}", "reconnect = true", "timeout = 8", f"give_up = {RECOVER_S_MAX}",
         ]  # fmt: skip
         for name, (share, packet) in FAMILIES.items():
-            port = self.running.settings[f"listeners.{name}.port"]
+            key = "mqtt.port" if name == "owntracks" else f"listeners.{name}.port"
+            port = self.running.settings[key]
             lines += [
                 "[[family]]",
                 f'protocol = "{name}"',
@@ -137,6 +171,9 @@ class Plant:
         if self.fleet is not None and self.fleet.poll() is None:
             self.fleet.kill()
             self.fleet.wait()
+        if self.broker is not None:
+            self.broker.resume()
+            self.broker.close()
         if self.running is not None and self.running.process is not None:
             os.kill(self.running.process.pid, signal.SIGCONT)
             self.running.kill()

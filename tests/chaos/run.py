@@ -19,12 +19,12 @@ from msgspec import Struct, field
 
 from tests.chaos.business import Business
 from tests.chaos.faults import BY_NAME, Chance, Fault, drawn, launch, now
-from tests.chaos.judge import judge
+from tests.chaos.judge import alerts_written, judge
 from tests.chaos.plant import Plant
 from tests.chaos.proxy import Proxy
 
 DEVICES = 30
-RATE = 120.0  # fixes a second of the whole fleet: the point is what breaks, not how fast
+RATE = 60.0  # fixes a second of the whole fleet: the point is what breaks, not how fast
 GAP_S = (0.5, 3.0)  # of peace after a fault
 FINISH_S_MAX = 180.0
 
@@ -35,18 +35,22 @@ class Verdict(Struct):
     seed: int
     seconds: float
     faults: Counter[str] = field(default_factory=Counter)
+    kills: int = 0
     answered: int = 0
     paid: int = 0
     letters: int = 0
     mails: int = 0
+    alerts: int = 0
+    hooks: int = 0
     found: list[str] = field(default_factory=list)
 
     def told(self) -> str:
         """In words."""
         counts = ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items()))
         lines = [
-            f"seed {self.seed}: {sum(self.faults.values())} faults in {self.seconds:.0f} s ({counts})",
-            f"{self.answered} fixes answered, {self.paid} payments, {self.letters} letters in {self.mails} mails",
+            f"seed {self.seed}: {sum(self.faults.values())} faults, {self.kills} kills in {self.seconds:.0f} s ({counts})",
+            f"{self.answered} fixes answered, {self.paid} payments",
+            f"{self.letters} letters and {self.alerts} alerts, in {self.mails} mails and {self.hooks} webhooks",
             *(f"BROKEN: {sentence}" for sentence in self.found),
             "" if self.found else "all that was promised was kept",
         ]
@@ -64,16 +68,19 @@ async def chaos(
         await plant.start_database()
         await proxy.open()
         plant.make_server(proxy.port)
-        with plant.mail.running():
+        if plant.broker is not None:
+            plant.broker.launch()
+        with plant.mail.running(), plant.hooks.running():
             await launch(plant)
             assert plant.database is not None
-            business = Business(plant.database, seed)
+            business = Business(plant.database, seed, plant.hooks.port)
             await business.set_up(plant.ids())
             await _live_through(plant, proxy, business, verdict, faults)
             verdict.found += await judge(plant, business)
+            verdict.alerts = await asyncio.to_thread(alerts_written, plant)
         verdict.answered = plant.answered()
         verdict.paid, verdict.letters = len(business.paid), len(business.lettered)
-        verdict.mails = len(plant.mail.taken)
+        verdict.mails, verdict.hooks = len(plant.mail.taken), len(plant.hooks.asked)
         if verdict.found and keep_logs:
             _keep_logs(plant, seed)
     finally:
@@ -100,6 +107,7 @@ async def _live_through(
             print(f"{now()} {fault.__name__}", flush=True)
             await fault(chance)
             verdict.faults[fault.__name__] += 1
+            verdict.kills = chance.kills
             if not left and faults is None:
                 left = drawn(plant, rng)
             await asyncio.sleep(rng.uniform(*GAP_S))

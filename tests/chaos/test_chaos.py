@@ -14,7 +14,7 @@ SECONDS = 15.0
 MIGRATIONS = ROOT / "src/tracker_server/storage/migrations"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_what_was_promised_is_kept_whatever_breaks() -> None:
     seed = random.randrange(2**31)
     print("seed", seed)
@@ -25,6 +25,7 @@ async def test_what_was_promised_is_kept_whatever_breaks() -> None:
     assert verdict.answered > 500
     assert verdict.paid
     assert verdict.mails >= verdict.letters > 0
+    assert verdict.hooks > 0 < verdict.alerts
 
 
 def test_the_view_that_forgets_is_the_newest() -> None:
@@ -47,7 +48,7 @@ def test_each_defect_is_found_out(tmp_path: Path) -> None:
         "a hidden tracker was shown",
         "payments that nobody made",
     }
-    for seed in ("7", "8", "9"):
+    for seed in ("8", "10", "12"):  # even ones: no workers, which would only cost time here
         status, said = told(source, "--seed", seed, "--time", "5", "--no-logs", *faults)
         assert status == 1, said
         missing = {sentence for sentence in missing if sentence not in said}

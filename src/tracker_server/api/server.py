@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tracker_server.config import Api
@@ -69,7 +69,7 @@ class LimitedHttp(HttpToolsProtocol):
                 self.transport.close()
 
 
-def make_server(app: Starlette, api: Api) -> ApiServer:
+def make_server(app: ASGIApp, api: Api) -> ApiServer:
     """A server of this application, with TLS where the settings name a certificate."""
     return ApiServer(
         uvicorn.Config(

@@ -25,6 +25,7 @@ def serve(*, config: Path | None = None, data_dir: Path | None = None) -> None:
 
     from tracker_server import logs
     from tracker_server.app import Server
+    from tracker_server.config_tracing import TracingError
     from tracker_server.listeners.server import ListenError
     from tracker_server.workers import WorkerError
 
@@ -40,7 +41,7 @@ def serve(*, config: Path | None = None, data_dir: Path | None = None) -> None:
     try:
         with told():
             uvloop.run(main())
-    except* (ListenError, WorkerError) as group:
+    except* (TracingError, ListenError, WorkerError) as group:
         refused("; ".join(str(error) for error in group.exceptions))
 
 

@@ -75,6 +75,9 @@ class Connection(asyncio.Protocol):
         self.session = Session(shared.protocol.name, shared.transport, remote, self, shared.refusal)
         shared.connections.add(self)
         shared.metrics.connections.inc()
+        if shared.traced is not None:
+            traced = shared.traced(shared.protocol.name, self.frames_of)
+            self.frames_of = traced  # pyright: ignore[reportAttributeAccessIssue]  (its parameters have no names)
 
     def data_received(self, data: bytes) -> None:
         shared = self.shared

@@ -6,12 +6,15 @@ import asyncio
 import errno
 import socket
 import ssl
+from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from prometheus_client import Counter
 
 from tracker_protocols import BY_NAME
+from tracker_protocols.model import Frame
 from tracker_protocols.protocol import Protocol, Transport
 from tracker_server.config import Limits, Listener, Settings
 from tracker_server.listeners.door import Door
@@ -34,6 +37,11 @@ class ListenError(Exception):
     """An address cannot be listened on. The message names the setting."""
 
 
+FramesOf = Callable[[bytes, datetime], list[Frame]]
+Traced = Callable[[str, FramesOf], FramesOf]
+"""A protocol's name and how its bytes become frames: the same, with somebody who looks on."""
+
+
 class Shared:
     """What all connections of one protocol and transport share."""
 
@@ -49,6 +57,7 @@ class Shared:
         "proxy_protocol",
         "refusal",
         "stopping",
+        "traced",
         "transport",
     )
 
@@ -63,6 +72,7 @@ class Shared:
         self.metrics: ProtocolMetrics = common.metrics.of_protocol(protocol.name)
         self.closed: Counter = common.metrics.connections_closed
         self.proxy_protocol = proxy
+        self.traced = common.traced
         self.refusal = b""
         self.connections: set[Connection] = set()
         self.loop = asyncio.get_running_loop()
@@ -75,6 +85,7 @@ class Common(Struct):
     limits: Limits
     door: Door
     metrics: Metrics
+    traced: Traced | None = None
 
 
 class Listening(Struct, frozen=True):
@@ -102,6 +113,10 @@ class Listeners:
         self._udp: list[UdpListener] = []
         self._shared: list[Shared] = []
         self.open_addresses: list[Listening] = []
+
+    def trace(self, traced: Traced) -> None:
+        """Have somebody look on at the reading of frames; before ``open``."""
+        self.common.traced = traced
 
     async def open(self) -> None:
         """Listen. Raises ListenError."""
