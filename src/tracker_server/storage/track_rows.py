@@ -112,7 +112,7 @@ WHERE c.device_id = u.device_id AND c.at > u.after_at
 SHIFT_TRIPS = """
 UPDATE core.trips t SET odometer_start_mm = t.odometer_start_mm + u.odometer_mm
 FROM unnest(%s, %s, %s) AS u (device_id, after_at, odometer_mm)
-WHERE t.device_id = u.device_id AND t.started_at > u.after_at AND t.superseded_at IS NULL
+WHERE t.device_id = u.device_id AND t.decided_at > u.after_at AND t.superseded_at IS NULL
 """
 
 
