@@ -30,7 +30,9 @@ from tracker_server.track.observation import arranged
 from tracker_server.track.settings import TrackSettings
 
 SEED = "TRACKER_TEST_SEED"  # one day again, instead of another each time
-A_LATE_REPORT_BEFORE_A_TRIP = 7  # what it added to the odometer was missing from the trip that went on meanwhile
+A_LATE_REPORT_BEFORE_A_TRIP = (
+    7  # what it added to the odometer was missing from the trip that went on meanwhile
+)
 
 
 async def draw(dsn: str) -> None:

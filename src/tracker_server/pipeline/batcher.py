@@ -79,8 +79,12 @@ class Batcher:
     @property
     def waiting_rows(self) -> int:
         """Reports read and not yet committed."""
-        committing = self.committing.rows if self.committing else 0
-        return committing + self.gathering.rows + sum(batch.rows for batch in self._full)
+        rows = self.gathering.rows
+        if self.committing is not None:
+            rows += self.committing.rows
+        if self._full:
+            rows += sum(batch.rows for batch in self._full)
+        return rows
 
     @property
     def waiting_s(self) -> float:
@@ -89,12 +93,10 @@ class Batcher:
 
     def regulate(self, session: Session) -> None:
         """Read a connection no further while it, or all together, have too much waiting."""
-        why = Pause(0)
-        if session.unanswered_bytes > self._unanswered_bytes_max:
-            why |= Pause.UNANSWERED
-        if self.waiting_rows >= self._queue_rows_max:
-            why |= Pause.QUEUE
-        if why:
+        unanswered = session.unanswered_bytes > self._unanswered_bytes_max
+        queue = self.waiting_rows >= self._queue_rows_max
+        if unanswered or queue:
+            why = (Pause.UNANSWERED if unanswered else Pause(0)) | (Pause.QUEUE if queue else Pause(0))
             self._held[session] = self._held.get(session, Pause(0)) | why
             session.wire.pause(why)
 

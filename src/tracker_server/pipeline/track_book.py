@@ -58,7 +58,7 @@ class Past(Struct, gc=False):
 
     state: State
     reports: Sequence[Observation]
-    found: list[Held]
+    found: Sequence[Held]
 
 
 class Entry(Struct, gc=False):
@@ -86,17 +86,18 @@ class Change(Struct, gc=False):
     tracker: Tracker
     entry: Entry
     expected: int  # the version that this follows
-    added: list[Held] = field(default_factory=list)
-    superseded: list[Held] = field(default_factory=list)
-    redated: list[Held] = field(default_factory=list)  # with the finding as it is now
-    opened: list[tuple[OpenKey, Held]] = field(default_factory=list)
-    closed: list[tuple[OpenKey, int]] = field(default_factory=list)
-    checkpoints: list[Checkpoint] = field(default_factory=list)
+    added: Sequence[Held] = ()
+    superseded: Sequence[Held] = ()
+    redated: Sequence[Held] = ()  # with the finding as it is now
+    opened: Sequence[tuple[OpenKey, Held]] = ()
+    closed: Sequence[tuple[OpenKey, int]] = ()
+    checkpoints: Sequence[Checkpoint] = ()
     void_us: tuple[int, int] | None = None
     shift_us: int | None = None
     shift: tuple[int, int] = (0, 0)
     queue_us: tuple[int, int] | None = None
     reports: Sequence[Observation] = ()
+    outside: bool = False  # of all fences, as before
 
     def places(self) -> dict[tuple[int, int], tuple[float, float]]:
         """Where the reports that are at hand were, by moment and digest."""
@@ -207,65 +208,93 @@ def _plan(tracker: Tracker, entry: Entry, reports: list[Observation]) -> _Plan |
 
 def _change(plan: _Plan, taken: Taken) -> Change | Deep:
     tracker, entry, past = plan.tracker, plan.entry, plan.entry.past
-    known = [held for one in past[plan.keep :] for held in one.found]
-    kept = past[: plan.keep]
+    kept, known = past, ()
+    if plan.keep < len(past):
+        known = [held for one in past[plan.keep :] for held in one.found]
+        kept = past[: plan.keep]
     change = Change(tracker, entry, entry.version, reports=plan.reports)
     if taken.retracted:
+        superseded: list[Held] = []
         before = [held for one in kept for held in one.found]
         for void in taken.retracted:
             held = next((held for held in before if held.finding == void), None)
             if held is None:
                 since_us = min(one.decided_us for one in taken.retracted)
                 return Deep(tracker, plan.reports, min(since_us, plan.reports[0].at_us))
-            change.superseded.append(held)
-        gone = {id(held) for held in change.superseded}
+            superseded.append(held)
+        change.superseded = superseded
+        gone = {id(held) for held in superseded}
         kept = [
             structs.replace(one, found=[held for held in one.found if id(held) not in gone]) for one in kept
         ]
+    found: Sequence[Held] = ()
     if known:
         found = _compared(change, known, taken.found)
-    else:
+    elif taken.found:
         found = change.added = [Held(one) for one in taken.found]
     after = Entry(
         entry.version + 1,
         taken.state,
         entry.checkpoint_us,
         entry.pending + plan.new,
-        kept,
+        _remembered(kept, Past(_begin(plan), plan.reports, found)),
         entry.open,
         entry.ground,
     )
-    _remember(after, Past(_begin(plan), plan.reports, found))
     change.entry = after
     if plan.late_us is not None and entry.checkpoint_us is not None and plan.late_us <= entry.checkpoint_us:
         change.void_us = plan.late_us, VOID_FOREVER_US
         after.checkpoint_us = None
         after.pending = CHECKPOINT_EVERY
-    _open_and_close(change)
+    if known or not past or not _goes_on(entry.state, taken.state):
+        _open_and_close(change)
+    else:
+        change.outside = not taken.state.sides
     _checkpoint(change)
     return change
 
 
-def _compared(change: Change, known: list[Held], found: Sequence[Finding]) -> list[Held]:
+def _compared(change: Change, known: Sequence[Held], found: Sequence[Finding]) -> list[Held]:
     """Note what a second run changes; answers what stands now."""
     by_finding = {id(held.finding): held for held in known}
     superseded, added, redated = compared([held.finding for held in known], found)
-    change.superseded += [by_finding.pop(id(one)) for one in superseded]
+    change.superseded = [*change.superseded, *(by_finding.pop(id(one)) for one in superseded)]
     change.added = [Held(one) for one in added]
+    later: list[Held] = []
     for before, now in redated:
         was = by_finding.pop(id(before))
         held = Held(now, was.row)
         by_finding[id(now)] = held
-        change.redated.append(held)
+        later.append(held)
+    change.redated = later
     return [*by_finding.values(), *change.added]
 
 
-def _remember(entry: Entry, past: Past) -> None:
-    """Keep this batch behind the state, and no more than a little."""
-    kept = [*entry.past, past][-PAST_MAX:]
-    while kept and sum(len(one.reports) for one in kept) > PAST_REPORTS_MAX:
-        kept = kept[1:]
-    entry.past = kept
+def _remembered(kept: Sequence[Past], past: Past) -> list[Past]:
+    """The batches to be kept: those before and this one, and no more than a little of all."""
+    out = [*kept, past]
+    if len(out) > PAST_MAX:
+        del out[: len(out) - PAST_MAX]
+    reports = 0
+    for n in range(len(out) - 1, -1, -1):
+        reports += len(out[n].reports)
+        if reports > PAST_REPORTS_MAX:
+            return out[n + 1 :]
+    return out
+
+
+def _goes_on(before: State, after: State) -> bool:
+    """Whether what has begun and not ended is surely the same. Where a tracker is in a fence, or near one, it is looked
+    at closely.
+    """
+    was, now = before.motion, after.motion
+    return (
+        was.ride is now.ride
+        and was.stop_told is now.stop_told
+        and not (now.stop_told and (was.since_us != now.since_us or was.anchor is not now.anchor))
+        and not before.sides
+        and not after.sides
+    )
 
 
 def open_keys(state: State) -> list[OpenKey]:
@@ -308,7 +337,7 @@ def _checkpoint(change: Change, *, every: int = CHECKPOINT_EVERY) -> None:
     entry, state = change.entry, change.entry.state
     if entry.pending < every or state.seen_us is None or state.first is not None:
         return
-    change.checkpoints.append(Checkpoint(state.seen_us, state))
+    change.checkpoints = [*change.checkpoints, Checkpoint(state.seen_us, state)]
     entry.checkpoint_us, entry.pending = state.seen_us, 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, LiteralString
 
 import msgspec
@@ -96,6 +97,11 @@ def copy_data(rows: Iterable[PositionRow]) -> bytes:
     return b"".join([HEADER, *map(position_bytes, rows), TRAILER])
 
 
+@lru_cache(maxsize=64)
+def _elements(count: int) -> struct.Struct:
+    return struct.Struct(f"!{'iq' * count}")
+
+
 class PackedArray:
     """An array parameter of 8-byte elements (bigint[] or timestamptz[], None as NULL), packed in one go."""
 
@@ -104,8 +110,14 @@ class PackedArray:
     element_oid = INT8_OID
 
     def __init__(self, values: Sequence[int | None]) -> None:
-        head = _ARRAY.pack(1, 1, self.element_oid, len(values), 1)
-        self.data = head + b"".join([NULL if value is None else _INT8.pack(8, value) for value in values])
+        count = len(values)
+        head = _ARRAY.pack(1, 1, self.element_oid, count, 1)
+        if None in values:
+            self.data = head + b"".join([NULL if value is None else _INT8.pack(8, value) for value in values])
+        else:
+            pairs: list[Any] = [8] * (2 * count)
+            pairs[1::2] = values
+            self.data = head + _elements(count).pack(*pairs)
 
 
 class Bigints(PackedArray):

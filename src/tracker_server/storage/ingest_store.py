@@ -43,7 +43,7 @@ from tracker_server.storage.copy_rows import (
 from tracker_server.storage.database import AWAY, Database, Role
 from tracker_server.storage.embedded import EmbeddedError
 from tracker_server.storage.track_rows import Told, days_of
-from tracker_server.storage.track_store import Taking, TrackStage, marks
+from tracker_server.storage.track_store import NO_MARK, Taking, TrackStage, fences_of, mark_of
 from tracker_server.track.observation import Observation, observation
 from tracker_server.track.settings import TrackSettings
 
@@ -92,15 +92,17 @@ UPDATE_STATE: LiteralString = f"""state AS (
         track_version = CASE WHEN u.version IS NULL THEN s.track_version ELSE s.track_version + 1 END,
         odometer_mm = coalesce(u.odometer_mm, s.odometer_mm),
         engine_us = coalesce(u.engine_us, s.engine_us),
-        moving = coalesce(u.moving, s.moving),
-        fence_ids = coalesce(u.fence_ids::bigint[], s.fence_ids),
-        online = u.online OR s.online,
-        inactive = s.inactive AND NOT u.online
-    FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::boolean[], %s::text[], %s::boolean[])
-        AS u (device_id, contact_at, newest_fixed_at, at, fixed_at, digest, version, odometer_mm, engine_us, moving, fence_ids, online)
+        moving = coalesce(u.moving <> 0, s.moving),
+        fence_ids = coalesce(f.fence_ids::bigint[], s.fence_ids),
+        online = u.online <> 0 OR s.online,
+        inactive = s.inactive AND u.online = 0
+    FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        AS u (device_id, contact_at, newest_fixed_at, at, fixed_at, digest, version, odometer_mm, engine_us, moving, online)
+    LEFT JOIN unnest(%s, %s::text[]) AS f (device_id, fence_ids) ON f.device_id = u.device_id
     WHERE s.device_id = u.device_id
     RETURNING s.device_id, u.version IS NOT NULL AND s.track_version <> u.version + 1 AS stale
 )"""  # noqa: S608
+STATE_COLUMNS = 11  # of ``u``
 STALE: LiteralString = "(SELECT array_agg(device_id) FROM state WHERE stale)"
 LOCK_STATE = "SELECT FROM core.device_state WHERE device_id = ANY(%s) ORDER BY device_id FOR UPDATE"
 KEYS: LiteralString = "array_agg(device_id), array_agg(at), array_agg(digest)"
@@ -531,23 +533,32 @@ def _text(text: str) -> str:
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
+def _tracker_id(one: tuple[Tracker, _Latest]) -> int:
+    return one[0].id or 0
+
+
 def _state(latest: dict[Tracker, _Latest], taking: Taking) -> list[Any]:
-    said = list(latest.values())
-    stands = marks(taking.changes)
-    nothing = (None, None, None, None, None)
-    marked = [stands.get(tracker.id or 0, nothing) for tracker in latest]
+    """The parameters of ``UPDATE_STATE``."""
+    changes = {change.tracker: change for change in taking.changes}
     online = set(taking.online)
+    rows: list[tuple[int | None, ...]] = []
+    within: list[int] = []
+    fences: list[str] = []
+    # by id: two processes that write the same trackers lock them in one order
+    for tracker, said in sorted(latest.items(), key=_tracker_id):
+        at = said.at or (None, None, None)
+        change = changes.get(tracker)
+        mark = NO_MARK if change is None else mark_of(change)
+        is_online = tracker.online or tracker in online
+        rows.append(
+            (tracker.id, tracker.contact_us or None, said.newest_us, *at, *mark, 1 if is_online else 0)
+        )
+        if change is not None and not change.outside:
+            within.append(change.tracker.id or 0)
+            fences.append(fences_of(change.entry.state))
+    columns = zip(*rows, strict=True) if rows else [()] * STATE_COLUMNS
+    devices, contact, newest, at_, fixed, digest, *marks, onlines = columns
     return [
-        Bigints([tracker.id for tracker in latest]),
-        Moments([tracker.contact_us or None for tracker in latest]),
-        Moments([one.newest_us for one in said]),
-        Moments([one.at[0] if one.at else None for one in said]),
-        Moments([one.at[1] if one.at else None for one in said]),
-        Bigints([one.at[2] if one.at else None for one in said]),
-        Bigints([mark[0] for mark in marked]),
-        Bigints([mark[1] for mark in marked]),
-        Bigints([mark[2] for mark in marked]),
-        [mark[3] for mark in marked],
-        [mark[4] for mark in marked],
-        [bool(tracker.online) or tracker in online for tracker in latest],
-    ]
+        Bigints(devices), Moments(contact), Moments(newest), Moments(at_), Moments(fixed), Bigints(digest),
+        *map(Bigints, marks), Bigints(onlines), Bigints(within), fences,
+    ]  # fmt: skip

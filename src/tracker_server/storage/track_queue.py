@@ -23,7 +23,7 @@ from tracker_server.storage.maintenance import ensure_days
 from tracker_server.storage.track_grounds import read_ground
 from tracker_server.storage.track_mend import EARLIEST_US, HISTORY_END_US, load, mend
 from tracker_server.storage.track_rows import days_of
-from tracker_server.storage.track_store import STATE_OF_ONE, Taking, TrackStage, marks
+from tracker_server.storage.track_store import STATE_OF_ONE, Taking, TrackStage, fences_of, mark_of
 from tracker_server.track.state import shifted
 
 log = structlog.get_logger(__name__)
@@ -135,7 +135,7 @@ class TrackQueue:
         )
         if run.rest_us is not None:
             # the state at the end is not yet made from all that is before it
-            change.opened, change.closed = [], []
+            change.opened, change.closed = (), ()
         if run.until_us is not None and any(run.shift):
             change.shift_us, change.shift = run.until_us, run.shift
         taking = Taking(changes=[change], owners={tracker.id: tracker})
@@ -146,10 +146,9 @@ class TrackQueue:
         await self._stage.shift(connection, change)
         texts, values, answers = self._stage.written(taking)
         statement = f"WITH {', '.join([*texts, STATE_OF_ONE])} SELECT {', '.join(answers)}"
-        stands = marks(taking.changes)[tracker.id]
-        row = await (
-            await connection.execute(statement.encode(), [*values, *stands[1:], tracker.id])
-        ).fetchone()
+        _, *totals, moving = mark_of(change)
+        stands = [*totals, bool(moving), fences_of(change.entry.state), tracker.id]
+        row = await (await connection.execute(statement.encode(), [*values, *stands])).fetchone()
         assert row is not None
         await self._stage.told(connection, taking, row, datetime.now(UTC))
         return None if run.rest_us is None else (run.rest_us, max(end, run.rest_us))

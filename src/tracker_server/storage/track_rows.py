@@ -163,15 +163,20 @@ class Rows(Struct):
         """One tracker's share."""
         tracker_id = change.tracker.id
         assert tracker_id is not None
-        places: dict[tuple[int, int], tuple[float, float]] | None = None
-        for held in (*change.added, *(held for _, held in change.opened)):
-            if isinstance(held.finding, Event) and places is None:
-                places = change.places()
-            self._put(tracker_id, held, places or {}, change.entry.state)
-        self.gone += [(tracker_id, held) for held in change.superseded]
-        self.redated += [(tracker_id, held) for held in change.redated]
-        self.closed += [(key[0], row) for key, row in change.closed]
-        self.checkpoints += [(tracker_id, one) for one in change.checkpoints]
+        if change.added or change.opened:
+            places: dict[tuple[int, int], tuple[float, float]] | None = None
+            for held in (*change.added, *(held for _, held in change.opened)):
+                if isinstance(held.finding, Event) and places is None:
+                    places = change.places()
+                self._put(tracker_id, held, places or {}, change.entry.state)
+        if change.superseded:
+            self.gone += [(tracker_id, held) for held in change.superseded]
+        if change.redated:
+            self.redated += [(tracker_id, held) for held in change.redated]
+        if change.closed:
+            self.closed += [(key[0], row) for key, row in change.closed]
+        if change.checkpoints:
+            self.checkpoints += [(tracker_id, one) for one in change.checkpoints]
         if change.void_us is not None:
             begin, end = change.void_us
             self.void.append((tracker_id, max(begin, MOMENT_MIN_US), min(end, MOMENT_MAX_US)))

@@ -151,14 +151,14 @@ class TrackStage:
                     for t, reports in fed.items()
                     if t.id is not None
                 ]
-        once = {device_id: (device_id, begin, end) for device_id, begin, end in queued}
-        taking.rows.queued = [
-            *taking.rows.queued,
-            *(one for one in once.values() if one[0] not in _queued(taking)),
-        ]
+        if queued:
+            once = {device_id: (device_id, begin, end) for device_id, begin, end in queued}
+            already = {device_id for device_id, _, _ in taking.rows.queued}
+            taking.rows.queued += [one for one in once.values() if one[0] not in already]
         await self._greet(connection, taking, contacts, now_us)
         for change in taking.changes:
-            await self.shift(connection, change)
+            if change.shift_us is not None:
+                await self.shift(connection, change)
         await self._find_places(connection, taking)
         return taking
 
@@ -332,7 +332,8 @@ class TrackStage:
         """The rows are there: put in their ids, and tell of the events."""
         learn(taking.rows, ids)
         for change in taking.changes:
-            change.entry.open |= {key: held.row for key, held in change.opened}
+            if change.opened:
+                change.entry.open |= {key: held.row for key, held in change.opened}
         if self.tell is None or not taking.rows.events:
             return
         names = self._fence_names(taking)
@@ -405,24 +406,17 @@ class TrackStage:
         return len(ready)
 
 
-def _queued(taking: Taking) -> set[int]:
-    return {device_id for device_id, _, _ in taking.rows.queued}
+NO_MARK: Final = (None, None, None, None)
 
 
-def marks(changes: Sequence[Change]) -> dict[int, tuple[int, int, int, bool, str]]:
-    """Of each tracker that took something: the version that this follows, odometer, engine time, whether it moves, and
-    the fences that it is in.
-    """
-    return {change.tracker.id or 0: (change.expected, *_stands(change.entry.state)) for change in changes}
-
-
-def _stands(state: State) -> tuple[int, int, bool, str]:
-    inside = (
-        ",".join(
-            str(fence_id) for fence_id in sorted(f for f, s in state.sides.items() if s.position in WAS_IN)
-        )
-        if state.sides
-        else ""
-    )
+def mark_of(change: Change) -> tuple[int, int, int, int]:
+    """Of a tracker that took something: the version that this follows, odometer, engine time, whether it moves."""
+    state = change.entry.state
     totals = state.totals
-    return totals.odometer_mm, totals.engine_us, state.motion.phase in MOVING_PHASES, f"{{{inside}}}"
+    return change.expected, totals.odometer_mm, totals.engine_us, state.motion.phase in MOVING_PHASES
+
+
+def fences_of(state: State) -> str:
+    """The fences that a tracker is in, as PostgreSQL writes a bigint[]."""
+    inside = sorted(fence_id for fence_id, side in state.sides.items() if side.position in WAS_IN)
+    return f"{{{','.join(map(str, inside))}}}"

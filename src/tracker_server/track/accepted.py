@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from tracker_server.model.event import Finding, Place
-from tracker_server.track.geodesy import distance_m
+from tracker_server.track.geodesy import way_m
 from tracker_server.track.observation import Observation
 from tracker_server.track.settings import TrackSettings
 from tracker_server.track.signals import Signals
@@ -26,11 +26,13 @@ class Step(Struct, gc=False):
 
 def metres_apart(one: Observation, other: Observation) -> float:
     """Metres between two fixes."""
-    assert one.latitude is not None
-    assert one.longitude is not None
-    assert other.latitude is not None
-    assert other.longitude is not None
-    return distance_m(one.latitude, one.longitude, other.latitude, other.longitude)
+    latitude, longitude = one.latitude, one.longitude
+    other_latitude, other_longitude = other.latitude, other.longitude
+    assert latitude is not None
+    assert longitude is not None
+    assert other_latitude is not None
+    assert other_longitude is not None
+    return way_m(latitude, longitude, other_latitude, other_longitude)
 
 
 def place_of(fix: Observation) -> Place:

@@ -21,7 +21,7 @@ from tracker_server.track.fences.prepared import MARGIN_MAX_M
 from tracker_server.track.fuel import advance_fuel
 from tracker_server.track.maintenance import advance_maintenance
 from tracker_server.track.motion import Motion, advance_motion, relocate
-from tracker_server.track.observation import Observation, Use, use_of
+from tracker_server.track.observation import FIX, Observation, Use, use_of
 from tracker_server.track.phases import MOVING_PHASES
 from tracker_server.track.settings import TrackSettings
 from tracker_server.track.sides import WAS_IN, Hit, advance_crossings, advance_sides, fence_limit
@@ -110,7 +110,7 @@ def judge(jobs: Sequence[Job], fences: FenceIndex) -> list[list[Judged | None]]:
         verdicts: list[Judged | None] = []
         before = job.state.last
         for seen in job.observations:
-            if use_of(seen, settings) is not Use.FIX:
+            if use_of(seen, settings) is not FIX:
                 verdicts.append(None)
                 continue
             if fences.fences:
@@ -191,8 +191,8 @@ def _take(job: Job, fences: FenceIndex, verdicts: list[Judged | None]) -> Taken:
     found: list[Finding] = []
     retracted: tuple[Finding, ...] = ()
     for seen, verdict in zip(job.observations, verdicts, strict=True):
-        at_us = seen.at_us
-        assert state.seen_us is None or (at_us, seen.digest) > (state.seen_us, state.seen_digest), (
+        at_us, digest, last_us = seen.at_us, seen.digest, state.seen_us
+        assert last_us is None or at_us > last_us or (at_us == last_us and digest > state.seen_digest), (
             "observations are taken in order; late ones go through replay"
         )
         if verdict is None and use_of(seen, settings) is Use.FUTURE:
@@ -200,9 +200,10 @@ def _take(job: Job, fences: FenceIndex, verdicts: list[Judged | None]) -> Taken:
                 job.marks.append(_mark(state, seen, settings))
             continue
         earlier = (state.seen_us, clone(state.totals)) if settings.maintenance else None
-        state.seen_us, state.seen_digest = at_us, seen.digest
+        state.seen_us, state.seen_digest = at_us, digest
         advance_signals(state.signals, state.totals, seen, settings, found)
         if "fuel" in seen.attributes or "fuelLevel" in seen.attributes:
+            state.fuel = clone(state.fuel)
             advance_fuel(state.fuel, state.signals, seen, settings, found)
         if verdict is not None:
             retracted += _sift(state, seen, verdict, settings, fences, found)
@@ -250,7 +251,7 @@ def _sift(
         state.first = tuple(found[begun:])
         return ()
     way_m = metres_apart(last, fix)
-    if way_m <= reach_m(last, fix, settings):
+    if way_m <= settings.jump_slack_m or way_m <= reach_m(last, fix, settings):
         if state.held:
             state.held, state.held_for = (), 0
         state.first = None
@@ -318,6 +319,7 @@ def _accept(  # noqa: PLR0913  (the one place where a fix meets everything)
         state.last_near = tuple([fence_id for fence_id, _ in hits])
     limit = fence_limit(state.sides, fences) if state.sides else None
     if limit is not None or state.speeding.since_us is not None or _has_limit(settings):
+        state.speeding = clone(state.speeding)
         advance_speed(state.speeding, one, limit)
     if before is not None and not jumped and fix.speed_mps is not None:
         advance_harsh(one)

@@ -7,6 +7,8 @@ is stopped at once, and a move is a tow.
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
 from tracker_server.model.event import Event, EventType, Place, Stop, Trip
@@ -16,6 +18,10 @@ from tracker_server.track.phases import NEXT, Phase, Turn
 from tracker_server.track.settings import TrackSettings
 from tracker_server.track.signals import Signals, raise_alarm
 from tracker_server.track.totals import Totals, count_way
+
+# most fixes come on the way, and Python 3.11 is slow in finding an enum's member
+_MOVING: Final = Phase.MOVING
+_HALTING: Final = Phase.HALTING
 
 
 class Ride(Struct, frozen=True, gc=False):
@@ -66,16 +72,13 @@ def advance_motion(motion: Motion, step: Step) -> bool:
         return False
     if fix.at_us - before.at_us > step.settings.gap_s * 1_000_000:
         _fall_silent(motion, step, before)
-    match motion.phase:
-        case Phase.START | Phase.PARKED:
-            return _rest(motion, step)
-        case Phase.LEAVING:
-            return _leave(motion, step)
-        case Phase.MOVING:
-            _move(motion, step, before)
-            return False
-        case Phase.HALTING:
-            return _halt(motion, step)
+    phase = motion.phase
+    if phase is _MOVING:
+        _move(motion, step, before)
+        return False
+    if phase is _HALTING:
+        return _halt(motion, step)
+    return _leave(motion, step) if phase is Phase.LEAVING else _rest(motion, step)
 
 
 def relocate(motion: Motion, step: Step) -> None:
@@ -227,7 +230,7 @@ def _move(motion: Motion, step: Step, before: Observation) -> None:
     _count(motion, step)
     if step.signals.ignition is None and step.signals.hours_ms is None:
         step.totals.engine_us += fix.at_us - before.at_us
-    if _slow(fix, step):
+    if told < settings.stop_speed_mps if told is not None else _slow(fix, step):
         motion.phase = NEXT[motion.phase, Turn.SLOWED]
         _anchor(motion, step, fix)
         _halt(motion, step)
@@ -312,14 +315,13 @@ def _fall_silent(motion: Motion, step: Step, before: Observation) -> None:
 
 def _count(motion: Motion, step: Step) -> None:
     """Sum the way to this fix, if it is far enough from where the sum stands."""
-    counted = motion.counted
+    fix, before, counted, settings = step.fix, step.before, motion.counted, step.settings
     assert counted is not None
-    before = step.before
-    apart_m = step.way_m if counted is before else metres_apart(counted, step.fix)
-    if before is not None and step.fix.at_us - before.at_us > step.settings.odometer_gap_s * 1_000_000:
-        motion.counted = step.fix
-    elif apart_m >= step.settings.odometer_step_m:
-        motion.counted = step.fix
+    apart_m = step.way_m if counted is before else metres_apart(counted, fix)
+    if before is not None and fix.at_us - before.at_us > settings.odometer_gap_s * 1_000_000:
+        motion.counted = fix
+    elif apart_m >= settings.odometer_step_m:
+        motion.counted = fix
         _add(motion, step, round(apart_m * 1000))
 
 

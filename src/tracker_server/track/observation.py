@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from ctypes import c_float
 from enum import StrEnum
 from operator import attrgetter
+from typing import Final
 
 from msgspec import Struct
 
@@ -70,21 +71,25 @@ class Use(StrEnum):
     FUTURE = "from the future"
 
 
+FIX: Final = Use.FIX  # Python 3.11 takes longer to find an enum's member than to judge a fix by it
+
+
 def use_of(seen: Observation, settings: TrackSettings) -> Use:
     """Whether its place counts, and if not, why. A report from the future counts for nothing at all: its
     moment is wrong, so what it measured has no moment.
     """
     if seen.at_us > seen.received_us + settings.future_max_s * 1_000_000:
         return Use.FUTURE
-    if seen.latitude is None or seen.longitude is None:
+    latitude, longitude = seen.latitude, seen.longitude
+    if latitude is None or longitude is None:
         return Use.NO_LOCATION
-    if not (seen.valid and -90.0 <= seen.latitude <= 90.0 and -180.0 <= seen.longitude <= 180.0):
+    if not (seen.valid and -90.0 <= latitude <= 90.0 and -180.0 <= longitude <= 180.0):
         return Use.NOT_VALID  # which no number at all is, either
-    if seen.latitude == 0.0 and seen.longitude == 0.0:
+    if latitude == 0.0 and longitude == 0.0:
         return Use.NULL_ISLAND  # a buoy floats there; every tracker that says so has lost its receiver
     if seen.accuracy_m is not None and seen.accuracy_m > settings.accuracy_max_m:
         return Use.VAGUE
-    return Use.FIX
+    return FIX
 
 
 _KEY = attrgetter("at_us", "digest")

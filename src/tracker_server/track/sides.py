@@ -93,9 +93,7 @@ def fence_limit(sides: dict[int, Side], index: FenceIndex) -> tuple[float, int] 
 
 def word_of(side: int) -> Word:
     """What the index's answer says."""
-    if side >= NEAR_INSIDE:
-        return Word.IN_SURE if side == INSIDE else Word.IN_NEAR
-    return Word.OUT_SURE if side == OUTSIDE else Word.OUT_NEAR
+    return _WORDS.get(side, _OUT_NEAR)
 
 
 def advance_sides(
@@ -124,22 +122,27 @@ def advance_sides(
 
 
 _FAR: Final = Side(Position.OUTSIDE)
+# Python 3.11 is slow in finding an enum's member
+_INSIDE: Final = Position.INSIDE
+_PENDING: Final = frozenset({Position.ENTERING, Position.LEAVING})
+_WORDS: Final = {INSIDE: Word.IN_SURE, NEAR_INSIDE: Word.IN_NEAR, OUTSIDE: Word.OUT_SURE}
+_OUT_NEAR: Final = Word.OUT_NEAR
 
 
 def _advance(sides: dict[int, Side], fence: Fence, side: Side, code: int, step: Step, needed: int) -> None:
     fix = step.fix
-    word = word_of(code)
     was_in = side.position in WAS_IN
     said_in = code >= NEAR_INSIDE
     if was_in == said_in:  # a run to the other side, if there was one, is broken
         if not was_in:
             sides.pop(fence.id, None)
             return
-        if side.position is not Position.INSIDE:
-            side = Side(NEXT[side.position, word], entered_us=side.entered_us, dwelt=side.dwelt)
+        if side.position is not _INSIDE:
+            side = Side(NEXT[side.position, word_of(code)], entered_us=side.entered_us, dwelt=side.dwelt)
         sides[fence.id] = _dwell(fence, side, step)
         return
-    pending = side.position is Position.ENTERING or side.position is Position.LEAVING
+    word = word_of(code)
+    pending = side.position in _PENDING
     run_us = side.run_us if pending else fix.at_us
     run_digest = side.run_digest if pending else fix.digest
     sure = side.sure + 1 if word in _UNSURE else 0

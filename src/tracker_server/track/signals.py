@@ -78,9 +78,9 @@ class Signals(Struct, gc=False):
 
 def number(value: object) -> float | None:
     """A measurement that is a finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if -1e15 < value < 1e15 else None
+    if type(value) is float or type(value) is int:  # a bool is an int, too, and measures nothing
+        return value if -1e15 < value < 1e15 else None
+    return None
 
 
 def raise_alarm(
@@ -88,7 +88,7 @@ def raise_alarm(
 ) -> None:
     """Tell an alarm, unless it is the same one still."""
     last_us = signals.alarms.get(kind)
-    signals.alarms[kind] = seen.at_us if last_us is None else max(last_us, seen.at_us)
+    signals.alarms = signals.alarms | {kind: seen.at_us if last_us is None else max(last_us, seen.at_us)}
     if last_us is None or seen.at_us - last_us > ALARM_QUIET_S.get(kind, _MOMENT_S) * SECOND_US:
         found.append(
             Event(EventType.ALARM, seen.at_us, decided_us, digest=seen.digest, attributes={"alarm": kind})
@@ -110,11 +110,10 @@ def advance_signals(
     """Take one report's measurements."""
     attributes = seen.attributes
     at_us = seen.at_us
-    if signals.ignition and signals.hours_ms is None and signals.seen_us is not None:
-        past_us = at_us - signals.seen_us
-        if past_us <= settings.gap_s * SECOND_US:
-            totals.engine_us += past_us
-    past_us = 0 if signals.seen_us is None else at_us - signals.seen_us
+    last_us = signals.seen_us
+    past_us = 0 if last_us is None else at_us - last_us
+    if signals.ignition and signals.hours_ms is None and past_us <= settings.gap_s * SECOND_US:
+        totals.engine_us += past_us
     signals.seen_us = at_us
     if not attributes:
         return

@@ -77,12 +77,14 @@ def advance_harsh(step: Step) -> None:
     if not 0.5 <= past_s <= settings.harsh_gap_s:
         return
     change_mps2 = (fix.speed_mps - before.speed_mps) / past_s
+    accelerating, braking = settings.hard_acceleration_mps2, settings.hard_braking_mps2
+    cornering = settings.hard_cornering_mps2
     kind = None
-    if settings.hard_acceleration_mps2 is not None and change_mps2 >= settings.hard_acceleration_mps2:
+    if accelerating is not None and change_mps2 >= accelerating:
         kind = "hardAcceleration"
-    elif settings.hard_braking_mps2 is not None and -change_mps2 >= settings.hard_braking_mps2:
+    elif braking is not None and -change_mps2 >= braking:
         kind = "hardBraking"
-    elif settings.hard_cornering_mps2 is not None and _cornering_mps2(step) >= settings.hard_cornering_mps2:
+    elif cornering is not None and fix.course_deg != before.course_deg and _cornering_mps2(step) >= cornering:
         kind = "hardCornering"
     if kind is not None:
         raise_alarm(step.signals, kind, fix, fix.at_us, step.found)

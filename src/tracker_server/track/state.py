@@ -44,15 +44,14 @@ class State(Struct, gc=False):
 
 
 def copied(state: State) -> State:
-    """One that may be changed without changing the other."""
+    """One that may be changed without changing the other. What few reports change is still shared, and replaced by
+    whoever changes it: ``fuel``, ``speeding`` and ``signals.alarms``.
+    """
     out = clone(state)
     out.motion = clone(state.motion)
     out.totals = clone(state.totals)
     out.signals = clone(state.signals)
-    out.fuel = clone(state.fuel)
-    out.speeding = clone(state.speeding)
     out.sides = state.sides.copy()
-    out.signals.alarms = state.signals.alarms.copy()
     return out
 
 
