@@ -100,7 +100,7 @@ def test_who_a_publish_is_from() -> None:
     talk = Talk(routes, who, fallback_of(who))
 
     def said(topic: str, text: str = '{"lat":1,"lon":2}') -> str | None:
-        (message,) = talk.read(topic, text.encode(), AT).frame.messages
+        (message,) = talk.read(topic, text.encode(), AT).messages
         return message.device
 
     assert said("a/7/x") == "7"

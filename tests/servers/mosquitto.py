@@ -32,7 +32,7 @@ class Mosquitto:
         (self.home / "mosquitto.conf").write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
             f"persistence_location {self.home}/\nautosave_on_changes true\nautosave_interval 1\n"
-            f"max_queued_messages 0\nmax_inflight_messages 1000\n{extra}"
+            f"max_queued_messages 0\nmax_inflight_messages 0\n{extra}"
         )
 
     @property

@@ -23,6 +23,7 @@ from tracker_protocols.model import (
     CommandResult,
     DeviceKey,
     Fix,
+    Frame,
     Heartbeat,
     HttpRequest,
     Message,
@@ -31,7 +32,15 @@ from tracker_protocols.model import (
     Reply,
     Report,
 )
-from tracker_protocols.wire.decoder import PUBLISH, Decoded, HttpDecoder, topic_of
+from tracker_protocols.wire.decoder import (
+    PUBLISH,
+    UNREADABLE,
+    Decoded,
+    HttpDecoder,
+    request_bytes,
+    target_of,
+    topic_of,
+)
 from tracker_protocols.wire.fields import MPS_PER_KMH, check_place, device_key, moment_from_ms
 
 STORED: Final = Reply(b"[]", 200)
@@ -68,6 +77,31 @@ class OwntracksDecoder(HttpDecoder):
 
     name: ClassVar[str] = "owntracks"
     keys: ClassVar[Mapping[str, bytes]] = {}
+
+    def __init__(self, device: DeviceKey | None = None) -> None:
+        super().__init__(device)
+        self._topic = ""  # of the last publish; what it says is worked out once
+        self._head = b""
+        self._beside: DeviceKey | None = None
+
+    def receive_publish(self, topic: str, payload: bytes, received_at: datetime) -> list[Frame]:
+        """As a request; a location, which is nearly all that comes, without the ways round that others need."""
+        if topic != self._topic:
+            self._head = request_bytes(HttpRequest(PUBLISH, target_of(topic), {}, b""))
+            try:
+                self._beside = device_of(topic) or self.device
+            except BadFrame:
+                self._beside = None
+            self._topic = topic
+        if self._beside is not None:
+            try:
+                tree = _read(payload)
+                if type(tree) is dict and tree.get("_type") == "location" and "topic" not in tree:
+                    messages = _location(tree, self._beside, payload)
+                    return [Frame(self._head + payload, tuple(messages))]
+            except (BadFrame, msgspec.MsgspecError, RecursionError, *UNREADABLE):
+                pass  # the general way says what is wrong
+        return super().receive_publish(topic, payload, received_at)
 
     def decode_request(self, request: HttpRequest, received_at: datetime) -> Decoded:
         beside = self._named_beside(request)
@@ -165,33 +199,41 @@ def _told_at(tree: Object) -> datetime:
 
 
 def _fix(tree: Object) -> Fix | None:
-    latitude, longitude = number(tree.get("lat")), number(tree.get("lon"))
-    if latitude is None or longitude is None:
-        return None
+    get = tree.get
+    latitude, longitude = get("lat"), get("lon")
+    if type(latitude) is not float or type(longitude) is not float:
+        latitude, longitude = number(latitude), number(longitude)
+        if latitude is None or longitude is None:
+            return None
     check_place(latitude, longitude)
-    speed, course, accuracy = number(tree.get("vel")), number(tree.get("cog")), number(tree.get("acc"))
+    speed, course, accuracy, altitude = get("vel"), get("cog"), get("acc"), get("alt")
     return Fix(
         _told_at(tree),
         latitude,
         longitude,
-        altitude_m=number(tree.get("alt")),
-        speed_mps=None if speed is None or speed < 0 else speed * MPS_PER_KMH,
-        course_deg=None if course is None or course < 0 else course,
-        accuracy_m=None if accuracy is None or accuracy < 0 else accuracy,
+        altitude_m=None if altitude is None else number(altitude),
+        speed_mps=None if speed is None or (speed := _positive(speed)) is None else speed * MPS_PER_KMH,
+        course_deg=None if course is None else _positive(course),
+        accuracy_m=None if accuracy is None else _positive(accuracy),
     )
+
+
+def _positive(value: Any) -> float | None:
+    read = number(value)
+    return None if read is None or read < 0 else read
 
 
 def _attributes(tree: Object) -> Attributes:
     found: Attributes = {}
-    for name, value in tree.items():
+    for name in tree:
         if name not in NOT_ATTRIBUTES:
-            put(found, NAMES.get(name, name), value)
-    level = number(tree.get("batt"))
-    if level is not None and level >= 0:
+            put(found, NAMES.get(name, name), tree[name])
+    level = tree.get("batt")
+    if level is not None and (level := _positive(level)) is not None:
         found["batteryLevel"] = level
-    charging = CHARGING.get(tree.get("bs", 0)) if isinstance(tree.get("bs"), int) else None
-    if charging is not None:
-        found["charge"] = charging
+    charging = tree.get("bs")
+    if isinstance(charging, int) and charging in CHARGING:
+        found["charge"] = CHARGING[charging]
     trigger = tree.get("t")
     if isinstance(trigger, str) and trigger:
         found["event"] = trigger[:64]
@@ -203,6 +245,8 @@ def _attributes(tree: Object) -> Attributes:
 
 def _network(tree: Object) -> Network | None:
     """The cell of a tracker that names one; area and cell are hexadecimal text or numbers."""
+    if "mcc" not in tree:
+        return None
     try:
         parts = [
             int(value, 16) if isinstance(value, str) else int(value) for value in (tree["lac"], tree["cid"])

@@ -134,22 +134,21 @@ class Broker:
         self._stopping = False
 
     async def run(self) -> None:
-        """Until cancelled; whenever the broker is away, again after a while that grows."""
+        """Until cancelled; whenever the broker is away, again after a while that grows until it lets us in."""
         delay_s = RETRY_S_FIRST
         while True:
             subscriber = self._wire.subscriber = self._make(self._settings, self._address)
-            began = asyncio.get_running_loop().time()
             try:
                 await self._once(subscriber)
             except BrokerAwayError as error:
                 log.warning("broker is away", broker=self.name, address=str(self._address), error=str(error))
             finally:
+                if self._here:
+                    delay_s = RETRY_S_FIRST  # a broker that begins again is there again soon
                 self._here = False
                 self._up.set(0)
                 with suppress(Exception):
                     await subscriber.close()
-            if asyncio.get_running_loop().time() - began > RETRY_S_MAX:
-                delay_s = RETRY_S_FIRST
             await asyncio.sleep(delay_s * (0.5 + random.random() / 2))  # noqa: S311  (so that many come back apart)
             delay_s = min(delay_s * 2, RETRY_S_MAX)
 
@@ -188,8 +187,8 @@ class Broker:
             self._count += 1
             number = self._count.to_bytes(8)
             self._wire.waiting[number] = (stored, meaning.reply_topic, meaning.answers)
-            self._hear(meaning.frame.messages)
-            frame = Frame(meaning.frame.data, owing(meaning.frame.messages, number))
+            self._hear(meaning.messages)
+            frame = Frame(meaning.data, owing(meaning.messages, number))
             self._ingest.receive(session, [frame], received_at)
         except Exception:
             self._faults.inc()

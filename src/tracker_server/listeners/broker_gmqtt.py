@@ -19,6 +19,9 @@ KEEP_ALIVE_S: Final = 30
 CONNECT_S_MAX: Final = 15.0
 CLOSE_S_MAX: Final = 5.0
 REFUSED_FROM: Final = 0x80
+NEVER: Final = (
+    -2
+)  # 0 is once more, and -1 for ever: a client that comes again by itself would take the session from ours
 
 logging.getLogger("gmqtt").setLevel(logging.CRITICAL)  # what matters comes out of ``run``
 
@@ -38,7 +41,7 @@ class GmqttSubscriber:
             session_expiry_interval=settings.session_expiry_s,
             receive_maximum=settings.receive_max,
         )
-        self._client.set_config({"reconnect_retries": 0})
+        self._client.set_config({"reconnect_retries": NEVER})
         if address.user:
             self._client.set_auth_credentials(address.user, address.password or None)
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from tracker_protocols import BY_NAME
 from tracker_protocols.json.decoder import JsonDecoder
-from tracker_protocols.model import BadFrame, DeviceKey, Frame, Login, Message
+from tracker_protocols.model import BadFrame, DeviceKey, Login, Message
 from tracker_protocols.wire.decoder import Decoder, HttpDecoder
 from tracker_protocols.wire.fields import device_key
 from tracker_server.config_mqtt import MqttRoute
@@ -60,13 +60,15 @@ class Line(Struct):
     decoder: Decoder
     device: DeviceKey | None
     named: DeviceKey | None
+    http: bool
 
 
-class Meaning(Struct, frozen=True):
-    """A publish as the pipeline takes it; ``answers`` are what a binary protocol owes, in order."""
+class Meaning(Struct, frozen=True, gc=False):
+    """A publish as the pipeline takes it: the bytes to be kept where it cannot be read, and its messages; ``answers`` are what a binary protocol owes, in order."""
 
     protocol: str
-    frame: Frame
+    data: bytes
+    messages: tuple[Message, ...]
     answers: tuple[bytes, ...]
     reply_topic: str
 
@@ -88,21 +90,24 @@ class Talk:
         line = self._lines.get(topic) or self._line(topic)
         frames = line.decoder.receive_publish(topic, payload, received_at)
         if len(frames) == 1:
-            (frame,) = frames
-            messages = frame.messages
-            data = frame.data
+            messages, data = frames[0].messages, frames[0].data
         else:
             messages = tuple(message for frame in frames for message in frame.messages)
             data = payload
+        if len(messages) == 1:
+            (message,) = messages
+            device = message.device
+            if device is not None and device == line.named and line.device is None and message.reply is None:
+                return Meaning(line.decoder.name, data, messages, (), "")
         answers: tuple[bytes, ...] = ()
-        if not isinstance(line.decoder, HttpDecoder):
+        if not line.http:
             answers = tuple(m.reply.data for m in messages if m.reply is not None and m.reply.data)
         settled = tuple([self._settled(message, line) for message in messages])
         reply_topic = ""
         if answers and line.route.reply:
             device = line.device or line.named or self._fallback or ""
             reply_topic = line.route.reply.replace("{device}", device)
-        return Meaning(line.decoder.name, Frame(data, settled), answers, reply_topic)
+        return Meaning(line.decoder.name, data, settled, answers, reply_topic)
 
     def _settled(self, message: Message, line: Line) -> Message:
         device = line.device or message.device
@@ -124,7 +129,7 @@ class Talk:
             decoder: Decoder = JsonDecoder(device or self._fallback, name)
         else:
             decoder = BY_NAME[route.payload].decoder(device or self._fallback)
-        line = Line(route, decoder, device, None)
+        line = Line(route, decoder, device, None, isinstance(decoder, HttpDecoder))
         if len(self._lines) >= self._topics_max:
             self._lines.pop(next(iter(self._lines)))
         self._lines[topic] = line

@@ -30,6 +30,9 @@ from tracker_server.mqtt.packets import (
 )
 
 LENGTH_BYTES_MAX = 4  # of a remaining length (§2.1.4)
+PUBLISH = int(Kind.PUBLISH)
+PUBREC = Kind.PUBREC << 4
+LONG = 0x80  # a remaining length of two bytes or more
 CONNECT_BYTES_MAX = 16_384  # names, a password, a will; nobody has shown who he is yet
 
 
@@ -107,7 +110,10 @@ class Dialogue:
         at, end = 0, len(buffer)
         try:
             while at < end and self.state is not State.OVER:
-                start, size = self._measure(buffer, at, end)
+                if self.state is State.OPEN and at + 1 < end and (size := buffer[at + 1]) < LONG:
+                    start = at + 2  # most packets are this short
+                else:
+                    start, size = self._measure(buffer, at, end)
                 if not start or start + size > end:
                     break
                 event = self._read(buffer[at], buffer[start : start + size])
@@ -142,13 +148,13 @@ class Dialogue:
 
     def _read(self, first: int, body: bytes) -> Event | None:
         kind, flags = first >> 4, first & 0x0F
+        if kind == PUBLISH and self.state is State.OPEN:
+            return self._publish(flags, body)
         if self.state is State.NEW:
             said = read_connect(body)
             self.version = said.version
             self.state = State.OPEN
             return said
-        if kind == Kind.PUBLISH:
-            return self._publish(flags, body)
         if flags != (2 if kind in {Kind.PUBREL, Kind.SUBSCRIBE, Kind.UNSUBSCRIBE} else 0):
             raise BadPacketError(Code.MALFORMED, f"first byte 0x{first:02x}")
         return self._other(kind, body)
@@ -215,7 +221,7 @@ class Dialogue:
     def answered(self, answer: bytes) -> None:
         """A PUBACK or PUBREC of ours goes out."""
         self.unfinished -= 1
-        if answer[0] >> 4 == Kind.PUBREC:
+        if answer[0] == PUBREC:
             packet_id = answer[2] << 8 | answer[3]
             if answer[1] > 2 and answer[4] >= Code.UNSPECIFIED:
                 self._known.discard(packet_id)  # refused: no PUBREL follows

@@ -5,6 +5,7 @@ Source: OASIS MQTT 3.1.1 (2014-10-29) and MQTT 5.0 (2019-03-07); section numbers
 
 from __future__ import annotations
 
+from struct import Struct as Layout
 from typing import Final
 
 from msgspec import Struct
@@ -307,6 +308,11 @@ def acknowledge(version: int, kind: Kind, packet_id: int, code: int = Code.SUCCE
     return bytes((first, 3, packet_id >> 8, packet_id & 0xFF, code))
 
 
+def puback(packet_id: int) -> bytes:
+    """That all is well, in either version: ``acknowledge`` of the most frequent kind."""
+    return PUBACK_OF(0x40, 2, packet_id)
+
+
 def subscribe(version: int, said: Subscribe) -> bytes:
     """§3.8."""
     body = said.packet_id.to_bytes(2) + (b"\0" if version == MQTT_5 else b"")
@@ -327,6 +333,7 @@ def disconnect(version: int, code: Code) -> bytes:
     return bytes((Kind.DISCONNECT << 4, 1, code)) if version == MQTT_5 else b""
 
 
+PUBACK_OF: Final = Layout(">BBH").pack
 PINGREQ: Final = bytes((Kind.PINGREQ << 4, 0))
 PINGRESP: Final = bytes((Kind.PINGRESP << 4, 0))
 GOODBYE: Final = bytes((Kind.DISCONNECT << 4, 0))

@@ -32,6 +32,7 @@ from tracker_server.mqtt.packets import (
     acknowledge,
     connack,
     disconnect,
+    puback,
     publish,
     suback,
 )
@@ -48,6 +49,7 @@ ALIAS_MAX: Final = 64  # topics of one connection; a gateway's many devices are 
 FILTERS_MAX: Final = 50  # subscriptions of one client
 CLIENT_ID_CHARACTERS_MAX: Final = 256
 OUT_MAX: Final = 20  # commands on their way to one device
+ACKNOWLEDGEMENTS: Final = frozenset({Kind.PUBACK << 4, Kind.PUBREC << 4})  # first bytes
 GRACE: Final = 1.5  # of the keep-alive (§3.1.2.10)
 
 
@@ -93,7 +95,10 @@ class MqttConnection(Connection):
 
     def frames_of(self, data: bytes, received_at: datetime) -> list[Frame]:
         for event in self.dialogue.receive_data(data):
-            self._take(event, received_at)
+            if type(event) is Publish:
+                self._publish(event, received_at)
+            else:
+                self._take(event, received_at)
             if self._finishing:
                 break
         return [frame for _, frame in self._fresh]
@@ -135,21 +140,23 @@ class MqttConnection(Connection):
 
     def _publish(self, said: Publish, received_at: datetime) -> None:
         meaning = self._talk.read(said.topic, said.payload, received_at)
-        messages = meaning.frame.messages
-        book, who = self.shared.book, self.who
-        code = Code.SUCCESS
+        messages = meaning.messages
+        may_speak, who = self.shared.book.may_speak, self.who
         for message in messages:
-            if message.device is not None and not book.may_speak(who, message.device):
-                self._not_authorized(said, message.device)
+            device = message.device
+            if device is not None and not may_speak(who, device):
+                self._not_authorized(said, device)
                 return
-            if isinstance(message, Undecoded) and len(messages) == 1:
-                code = Code.PAYLOAD_INVALID
         answer = b""
         if said.qos:
-            kind = Kind.PUBACK if said.qos == 1 else Kind.PUBREC
-            # a payload that means nothing is kept whole, so at QoS 2 the exchange is the usual one
-            code = code if said.qos == 1 else Code.SUCCESS
-            answer = acknowledge(self.dialogue.version, kind, said.packet_id, code)
+            version = self.dialogue.version
+            if said.qos == 2:
+                # a payload that means nothing is kept whole, so the exchange is the usual one
+                answer = acknowledge(version, Kind.PUBREC, said.packet_id)
+            elif len(messages) == 1 and type(messages[0]) is Undecoded:
+                answer = acknowledge(version, Kind.PUBACK, said.packet_id, Code.PAYLOAD_INVALID)
+            else:
+                answer = puback(said.packet_id)
         if meaning.reply_topic:
             for data in meaning.answers:
                 answer += publish(self.dialogue.version, Publish(meaning.reply_topic, data))
@@ -158,7 +165,7 @@ class MqttConnection(Connection):
         elif not messages:
             return
         session = self._sessions.get(meaning.protocol) or self._session(meaning.protocol)
-        self._fresh.append((session, Frame(meaning.frame.data, messages)))
+        self._fresh.append((session, Frame(meaning.data, messages)))
 
     def _session(self, protocol: str) -> PublishSession:
         assert self.session is not None
@@ -422,7 +429,7 @@ class MqttConnection(Connection):
     def _answered(self, replies: tuple[bytes, ...]) -> None:
         answered = self.dialogue.answered
         for reply in replies:
-            if reply[0] >> 4 in {Kind.PUBACK, Kind.PUBREC}:
+            if reply[0] in ACKNOWLEDGEMENTS:
                 answered(reply)
 
     def _write(self, data: bytes) -> None:
@@ -434,17 +441,29 @@ def owing(messages: tuple[Message, ...], answer: bytes) -> tuple[Message, ...]:
     """The same messages, the last of which carries the answer."""
     if not messages:
         return (Heartbeat(reply=Reply(answer)),)
-    *others, last = messages
-    return (*others, msgspec.structs.replace(last, reply=Reply(answer)))
+    last = messages[-1]
+    if type(last) is Report:  # the hot case; it costs a fifth of what the general way does
+        told = Report(
+            last.device,
+            last.fix,
+            last.attributes,
+            last.record,
+            last.network,
+            last.sent_at,
+            Reply(answer),
+        )
+    else:
+        told = msgspec.structs.replace(last, reply=Reply(answer))
+    return (told,) if len(messages) == 1 else (*messages[:-1], told)
 
 
 def will_frame(talk: Talk, will: Will, device: str | None, now: datetime) -> tuple[str, Frame]:
     """What a will becomes: what its payload says, or, where that says nothing to store, that the device is offline."""
     meaning = talk.read(will.topic, will.payload, now)
-    reports = [m for m in meaning.frame.messages if isinstance(m, Report)]
+    reports = [m for m in meaning.messages if isinstance(m, Report)]
     if reports:
-        return meaning.protocol, meaning.frame
-    named = next((m.device for m in meaning.frame.messages if m.device is not None), device)
+        return meaning.protocol, Frame(meaning.data, meaning.messages)
+    named = next((m.device for m in meaning.messages if m.device is not None), device)
     told = {"status": "offline"}
     record = b"will " + now.isoformat().encode()
     return meaning.protocol, Frame(will.payload or b"will", (Report(named, None, told, record, None, now),))
