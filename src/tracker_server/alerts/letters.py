@@ -101,7 +101,25 @@ class PasswordLetter(msgspec.Struct, frozen=True, tag="password"):
     minutes: int
 
 
-Letter: TypeAlias = MoneyNotice | EventNotice | InvoiceLetter | TestLetter | PasswordLetter
+class SupportLetter(msgspec.Struct, frozen=True, tag="support"):
+    """To the operator's own support: a tracker that was told to restart sent no correct position for an hour. All that
+    is known of its line; of its place, nothing.
+    """
+
+    tracker: str
+    unique_id: str
+    account: str
+    zone: str
+    reset_at: datetime
+    answered_at: datetime | None
+    contact_at: datetime | None
+    state: str
+    protocol: str
+    without_fix: int
+    others: int
+
+
+Letter: TypeAlias = MoneyNotice | EventNotice | InvoiceLetter | TestLetter | PasswordLetter | SupportLetter
 
 
 class LetterError(ValueError):

@@ -7,10 +7,11 @@ is neither written nor sent for a tracker that is hidden.
 from __future__ import annotations
 
 import re
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from typing import Final, assert_never
+from zoneinfo import ZoneInfo
 
 import msgspec
 from babel import Locale
@@ -25,6 +26,7 @@ from tracker_server.alerts.letters import (
     Letter,
     MoneyNotice,
     PasswordLetter,
+    SupportLetter,
     TestLetter,
     spoken,
 )
@@ -264,8 +266,39 @@ def worded(letter: Letter, address: str = "") -> Wording:
             phrases = PHRASES[language]["password"]
             text = phrases.text.format(minutes=minutes)
             return Wording(language, phrases.subject, (text, link, phrases.amount), link=link)
+        case SupportLetter():
+            return _of_support(letter)
         case _:
             assert_never(letter)
+
+
+def _of_support(letter: SupportLetter) -> Wording:
+    """In English: it goes to whoever runs the server."""
+
+    def local(moment: datetime | None) -> str:
+        return (
+            "never"
+            if moment is None
+            else f"{moment.astimezone(ZoneInfo(letter.zone)):%Y-%m-%d %H:%M:%S} ({letter.zone})"
+        )
+
+    items = (
+        f"identifier: {letter.unique_id}",
+        f"state: {letter.state}",
+        f"told to restart: {local(letter.reset_at)}",
+        f"answered: {local(letter.answered_at)}",
+        f"last contact: {local(letter.contact_at)}",
+        f"protocol: {letter.protocol or 'nothing came'}",
+        f"reports since without a correct position: {letter.without_fix}",
+        f"other messages since: {letter.others}",
+    )
+    return Wording(
+        "en",
+        f"{letter.tracker} did not come back after its restart",
+        ("No correct position came within an hour after this tracker was told to restart.",),
+        items,
+        FOOT["en"].format(account=letter.account),
+    )
 
 
 def _of_money(letter: MoneyNotice) -> Wording:

@@ -13,6 +13,7 @@ from psycopg import AsyncConnection, sql
 from tracker_server.config import Settings
 from tracker_server.pipeline.quarantine import Room
 from tracker_server.storage.addresses import forget_addresses
+from tracker_server.storage.after_resets import look_after_resets
 from tracker_server.storage.blocked_data import keep_house
 from tracker_server.storage.database import AWAY, Database, Role
 from tracker_server.storage.outbox import prune
@@ -42,6 +43,7 @@ class Maintenance:
             try:
                 async with await self._database.connect(Role.CORE) as connection:
                     self._room.recount(await quarantine_counts(connection))
+                    await look_after_resets(connection, datetime.now(UTC))
                     if rounds % DAILY_EVERY == 0:
                         await self.daily(connection)
             except AWAY as error:
