@@ -22,6 +22,8 @@ from measures import Found, Measure
 from msgspec import Struct
 from rich.console import Console
 
+import alerts
+
 SECONDS = 5.0
 FULL_SECONDS = 15.0
 
@@ -34,16 +36,16 @@ class Given(Struct, frozen=True):
     peer: peer.Peer | None
 
 
-def track(given: Given) -> Found:
-    """The track engine's own figures (track.py) as measures."""
+def track(_: Given) -> Found:
+    """The track engine's own figures (track.py) as measures: rates are for a second of CPU unless they say wall."""
     from track import measure  # pyright: ignore[reportAttributeAccessIssue]  (tests have a folder of that name)
 
-    figures = measure(quick=not given.full)
-    rates = [
-        Measure(name, "fixes/s", [value], "more") for name, value in figures.items() if name.endswith("per_s")
-    ]
-    costs = [Measure(name, "µs", [value]) for name, value in figures.items() if not name.endswith("per_s")]
-    return Found("track", rates + costs)
+    aims = {"fences_10000_fixes_per_s": 250_000.0, "fences_100000_share_of_10000": 0.5}
+    measures: list[Measure] = []
+    for name, value in measure().items():
+        unit = "µs" if name.startswith("engine") else "ratio" if "share" in name else "fixes/s"
+        measures.append(Measure(name, unit, [value], "less" if unit == "µs" else "more", aims.get(name)))
+    return Found("track", measures)
 
 
 def sweep(_: Given) -> Found:
@@ -71,10 +73,11 @@ SHORT: dict[str, Callable[[Given], Found]] = {
     "idle": lambda _: many.idle(),
     "start": lambda _: many.start(),
     "unlock": lambda given: unlock.run(full=given.full),
+    "alerts": lambda given: alerts.run(given.seconds),
+    "track": track,
 }
 LONG: dict[str, Callable[[Given], Found]] = {
     "mqtt": lambda given: publishers.run(given.seconds),
-    "track": track,
     "midnight": sweep,
     "growth": lambda given: grow.run(given.seconds, full=given.full),
 }

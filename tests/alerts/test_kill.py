@@ -47,6 +47,7 @@ def peer() -> Generator[HttpPeer]:
         yield running
 
 
+@pytest.mark.timeout(120 + 30 * KILLS)
 def test_every_alert_arrives(postgres_dsn: str, mail: MailServer, peer: HttpPeer) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
