@@ -17,9 +17,10 @@ from tracker_server.config import Settings
 from tracker_server.metrics import Metrics
 from tracker_server.pipeline.batch import Batch
 from tracker_server.pipeline.trackers import Trackers
+from tracker_server.spawned import LINE_BYTES_MAX
 from tracker_server.station import Station
 from tracker_server.storage.database import Database
-from tracker_server.workers import LINE_BYTES_MAX, Counted, Named, Ready, Word, line_of, word_of
+from tracker_server.workers import Counted, Named, Ready, Word, line_of, word_of
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from asyncio.subprocess import PIPE, Process
 
 import msgspec
 import structlog
@@ -18,6 +17,7 @@ from msgspec import Struct
 from tracker_server.config import Settings, as_line
 from tracker_server.metrics import Counts, Metrics
 from tracker_server.pipeline.ingest import Ingest
+from tracker_server.spawned import Spawned, spawn
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +25,6 @@ PROGRAM = "tracker_server.cli.worker"
 READY_S_MAX = 90.0
 AGAIN_S = 1.0  # after one died
 END_S_MAX = 45.0  # it drains for 20 s, twice
-LINE_BYTES_MAX = 4 * 1024 * 1024  # what is counted, with all labels
 UNREAD_BYTES_MAX = 1024 * 1024
 
 
@@ -74,7 +73,7 @@ class Workers:
         self._metrics = metrics
         self._numbers = range(1, settings.workers)
         self._ready: dict[int, asyncio.Future[None]] = {}
-        self._processes: dict[int, Process] = {}
+        self._processes: dict[int, Spawned] = {}
         self._keepers: list[asyncio.Task[None]] = []
         self._stopping = False
 
@@ -99,8 +98,7 @@ class Workers:
         """End all: each commits, answers and goes; whoever does not is killed."""
         self._stopping = True
         for process in self._processes.values():
-            if process.stdin is not None:
-                process.stdin.close()
+            process.stdin.close()
         if self._keepers:
             await asyncio.wait(self._keepers, timeout=END_S_MAX)
         for process in self._processes.values():
@@ -111,17 +109,13 @@ class Workers:
 
     async def _keep(self, number: int) -> None:
         while not self._stopping:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", PROGRAM, str(number), stdin=PIPE, stdout=PIPE, limit=LINE_BYTES_MAX
-            )
+            process = await spawn(sys.executable, "-m", PROGRAM, str(number))
             self._processes[number] = process
             try:
                 await self._hear(number, process)
             finally:
-                if process.returncode is None:
-                    if process.stdin is not None:
-                        process.stdin.close()
-                    await asyncio.shield(process.wait())
+                process.stdin.close()
+                await asyncio.shield(process.wait())
                 self._metrics.gone(number)
             if self._stopping:
                 return
@@ -134,9 +128,7 @@ class Workers:
             log.error("a worker ended and is started again", worker=number, status=process.returncode)
             await asyncio.sleep(AGAIN_S)
 
-    async def _hear(self, number: int, process: Process) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
+    async def _hear(self, number: int, process: Spawned) -> None:
         process.stdin.write(as_line(self._settings) + b"\n")
         while line := await process.stdout.readline():
             match word_of(line):
@@ -153,7 +145,7 @@ class Workers:
         line = line_of(named)
         for number, process in self._processes.items():
             to = process.stdin
-            if number == besides or process.returncode is not None or to is None or to.is_closing():
+            if number == besides or to.is_closing():
                 continue
-            if to.transport.get_write_buffer_size() < UNREAD_BYTES_MAX:
+            if to.get_write_buffer_size() < UNREAD_BYTES_MAX:
                 to.write(line)

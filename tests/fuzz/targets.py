@@ -7,9 +7,11 @@ import math
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from tests.fuzz.corpus import all_seeds, seeds
+from tests.fuzz.listeners import House, http_seeds, mqtt_seeds
 from tracker_protocols import ALL
 from tracker_protocols.model import (
     DEVICE_KEY_CHARACTERS_MAX,
@@ -23,6 +25,7 @@ from tracker_protocols.model import (
 from tracker_protocols.protocol import Protocol, Transport
 from tracker_protocols.wire.decoder import HttpDecoder, StreamDecoder, request_from_bytes
 from tracker_server.listeners.proxy_protocol import BadProxyHeaderError, read_header
+from tracker_server.mqtt.dialogue import Dialogue, Event
 from tracker_server.pipeline.batch import PositionRow, micros
 from tracker_server.pipeline.rows import carries_nothing, row_of
 from tracker_server.pipeline.session import Session, Ticket
@@ -31,6 +34,7 @@ from tracker_server.storage.copy_rows import json_text, position_bytes
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 Target = Callable[[bytes], None]
+PACKET_BYTES_MAX = 10_000  # of MQTT, here: more would only take time
 
 
 def holds(frames: list[Frame]) -> None:
@@ -133,6 +137,22 @@ def request(protocol: Protocol) -> Target:
     return target
 
 
+def dialogue(data: bytes) -> None:
+    """MQTT below the connection: the same events however the bytes are split, and nothing waits beyond the limit."""
+    whole = Dialogue(PACKET_BYTES_MAX, 5, 8)
+    events = whole.receive_data(data)
+    assert whole.waiting_bytes <= PACKET_BYTES_MAX + 5
+    split = Dialogue(PACKET_BYTES_MAX, 5, 8)
+    rng = random.Random(data)
+    pieces: list[Event] = []
+    at = 0
+    while at < len(data):
+        size = rng.choice((1, 2, 5, 30, 400))
+        pieces += split.receive_data(data[at : at + size])
+        at += size
+    assert pieces == events, "how the bytes were split made a difference"
+
+
 def proxy_header(data: bytes) -> None:
     """A caller, not yet, or a refusal."""
     with contextlib.suppress(BadProxyHeaderError):
@@ -147,15 +167,23 @@ HEADERS = (
 )
 
 
+@cache
 def all_targets() -> dict[str, tuple[Target, tuple[bytes, ...]]]:
     """By name: the target, and what its mutation begins with."""
-    found: dict[str, tuple[Target, tuple[bytes, ...]]] = {"proxy": (proxy_header, HEADERS)}
+    house = House()
+    said = mqtt_seeds()
+    found: dict[str, tuple[Target, tuple[bytes, ...]]] = {
+        "proxy": (proxy_header, HEADERS),
+        "mqtt-dialogue": (dialogue, said),
+        "mqtt-endpoint": (house.mqtt(), said),
+    }
     for protocol in ALL:
         name = protocol.name
         if Transport.TCP in protocol.transports:
             found[f"{name}-tcp"] = (stream(protocol), seeds(protocol))
         if Transport.HTTP in protocol.transports:
             found[f"{name}-http"] = (request(protocol), seeds(protocol))
+            found[f"{name}-port"] = (house.http(protocol), http_seeds(protocol))
         found[f"{name}-datagram"] = (datagram(protocol), seeds(protocol))
     return found
 

@@ -10,6 +10,7 @@ import structlog
 
 from tracker_server.config import Settings
 from tracker_server.metrics import Metrics
+from tracker_server.spawned import Spawned, spawn
 from tracker_server.storage.backup_catalogue import Catalogue, Known
 from tracker_server.storage.backup_file import BackupError
 from tracker_server.storage.backup_job import Order, encode
@@ -63,12 +64,12 @@ class BackupKeeper:
 
     async def _make(self, *, drill: bool) -> None:
         """Raises BackupError with what the process said."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tracker_server.storage.backup_job",
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        process = await spawn(sys.executable, "-m", "tracker_server.storage.backup_job")
         try:
-            said, _ = await process.communicate(encode(Order(self._settings, drill)))
+            process.stdin.write(encode(Order(self._settings, drill)))
+            process.stdin.close()
+            said = await process.stdout.read()
+            await process.wait()
         finally:
             if process.returncode is None:
                 await _end(process)
@@ -79,7 +80,7 @@ class BackupKeeper:
         self._failed_at = None
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(process: Spawned) -> None:
     process.terminate()
     try:
         async with asyncio.timeout(STOP_S_MAX):
