@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Generator
 from typing import Any
 
 import pytest
 
 from tests.mqtt.clients import NEW, Client, client
+from tests.mqtt.crowd import Crowd
 from tests.mqtt.test_endpoint import location, somebody
+from tests.mqtt.test_kills import SEED, kill_server, under_load
 from tests.servers.mosquitto import Mosquitto
 from tests.servers.serve import Servers
 from tests.servers.waiting import wait_until
@@ -91,3 +94,37 @@ def test_r138_out_through_the_gate(server: Servers, postgres_dsn: str, broker: M
         wait_until(
             "what was stored meanwhile", lambda: kept_by(broker, topic)[topic]["latitude"] == 52.0005, 60
         )
+
+
+def test_at_least_once_over_kills(server: Servers, broker: Mosquitto) -> None:
+    """Server and database are killed, the broker is restarted: every position is said"""
+    running = server(
+        {
+            "devices.unknown": "register",
+            "mqtt.publish.url": broker.url,
+            "mqtt.publish.topic": "out/{id}/{kind}",
+        },
+        protocols=["mqtt"],
+    )
+    topics = [f"owntracks/jane/{somebody()}" for _ in range(5)]
+    crowd = Crowd(topics, 60, 5)
+    chance = random.Random(SEED)
+    print(f"TRACKER_TEST_MQTT_SEED={SEED}")
+
+    def restart_broker() -> None:
+        broker.stop()
+        broker.launch()
+
+    def said() -> set[tuple[str, float]]:
+        return {
+            (name, json.loads(payload)["latitude"])
+            for name, payload in list(home.messages)
+            if name.endswith("/position") and payload
+        }
+
+    with client(broker.address, client_id="home", clean=False, keepalive=5) as home:
+        home.paho.reconnect_delay_set(1, 1)
+        home.subscribe("out/#")
+        kills = [lambda: kill_server(running), restart_broker, running.kill_database]
+        under_load(crowd, lambda: running.addresses["mqtt"], kills, chance)
+        wait_until("all of it", lambda: len(said()) == crowd.wanted, 120)
