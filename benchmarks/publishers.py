@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import mqtt_part
 from floor import count
 from measures import Found, Measure
-from processes import Server, Watch, free_port, server, simulate
+from processes import Server, Watch, free_port, server
 
 PUBLISHERS = 200
 WINDOW = 20
@@ -21,68 +24,83 @@ FIRST_GUESS = 20_000
 ENDPOINT_AIM = 25_000.0
 BROKER_AIM = 15_000.0
 STORED_S_MAX = 300.0
+FLOOD_S_MAX = 600.0
+FLOOD = Path(__file__).with_name("flood.py")
 
 
 def run(seconds: float) -> Found:
-    """All three, one after the other, so that they can be compared."""
+    """All three, one after the other, so that they can be compared; and what MQTT itself costs."""
     watch = Watch()
     with mosquitto() as port:
-        direct, cpu = endpoint(seconds)
+        direct, cpu, own = endpoint(seconds)
         through = through_broker(seconds, port)
         bare = broker_alone(seconds, port)
     name = f"MQTT, {PUBLISHERS} publishers, QoS 1"
     measures = [
         Measure(f"{name}: stored, then acknowledged", "fixes/s", direct, "more", ENDPOINT_AIM),
         Measure(f"{name}: CPU of server and database", "s/1000 fixes", cpu, "less"),
+        Measure(f"{name}: the publishers' own CPU", "µs/fix", own),
         Measure(f"{name}: through Mosquitto, until all is stored", "fixes/s", through, "more", BROKER_AIM),
         Measure(f"{name}: Mosquitto alone, nobody subscribed", "messages/s", bare),
+        mqtt_part.measure(),
     ]
     return Found("mqtt", measures, watch.disturbed(0.0))
 
 
-def flags(fixes: int, seed: int) -> list[str]:
-    return [
-        "--devices", str(PUBLISHERS), "--fixes", str(fixes), "--window", str(WINDOW), "--seed", str(seed), "--interval", "1",
-    ]  # fmt: skip
+def flood(port: int, fixes: int, seed: int, *, start: int = 0) -> dict[str, float]:
+    """All publishers, with so many fixes each; what flood.py tells of it."""
+    words = ["--port", port, "--publishers", PUBLISHERS, "--window", WINDOW]
+    words += ["--fixes", fixes, "--seed", seed, "--start", start]
+    command = [sys.executable, str(FLOOD), *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=FLOOD_S_MAX)
+    if done.returncode:
+        raise RuntimeError(f"the publishers failed: {done.stderr[-1_000:]}")
+    return json.loads(done.stdout)
 
 
 def fixes_for(seconds: float, per_s: float) -> int:
     """Of each publisher, to fill the time."""
-    return max(int(per_s * seconds) // PUBLISHERS, 20)
+    return max(int(per_s * seconds) // PUBLISHERS, WINDOW)
 
 
-def endpoint(seconds: float) -> tuple[list[float], list[float]]:
-    """Rates, and CPU seconds of server and database for 1,000 fixes."""
+def endpoint(seconds: float) -> tuple[list[float], list[float], list[float]]:
+    """Rates; CPU seconds of server and database for 1,000 fixes; the publishers' CPU for one."""
     rates: list[float] = []
     cpus: list[float] = []
+    own: list[float] = []
     with server() as one:
-        one.ports["owntracks"] = one.mqtt_port
-        guess = simulate(one, "owntracks", *flags(FIRST_GUESS // PUBLISHERS, 1_000))
-        fixes = fixes_for(seconds, guess.report["answered_per_s"])
+        port = one.mqtt_port
+        guess = flood(port, FIRST_GUESS // PUBLISHERS, 1_000)
+        fixes = fixes_for(seconds, guess["answered_per_s"])
         for seed in range(REPETITIONS):
-            simulate(one, "owntracks", *flags(1, seed), "--start", "2024-01-01T00:00:00Z")  # register them
+            flood(port, 1, seed, start=-86_400)  # register them
             before, cpu_s = count(one), one.cpu_s()
-            done = simulate(one, "owntracks", *flags(fixes, seed))
+            done = flood(port, fixes, seed)
             cpus.append((one.cpu_s() - cpu_s) / (fixes * PUBLISHERS) * 1_000)
             check(count(one) - before, fixes * PUBLISHERS)
-            rates.append(done.report["answered_per_s"])
-    return rates, cpus
+            rates.append(done["answered_per_s"])
+            own.append(done["cpu_us_per_fix"])
+    return rates, cpus, own
 
 
 def through_broker(seconds: float, port: int) -> list[float]:
     """From the first publish until the last row."""
     rates: list[float] = []
-    with server({"TRACKER_MQTT__BROKER__URL": f"mqtt://127.0.0.1:{port}"}) as one:
-        one.ports["owntracks"] = port
-        guess = simulate(one, "owntracks", *flags(FIRST_GUESS // PUBLISHERS, 1_000))
+    settings = {
+        "TRACKER_MQTT__BROKER__URL": f"mqtt://127.0.0.1:{port}",
+        "TRACKER_MQTT__BROKER__RECEIVE_MAX": str(PUBLISHERS * WINDOW),
+    }
+    with server(settings) as one:
+        flood(port, FIRST_GUESS // PUBLISHERS, 1_000)
+        begun = time.perf_counter()
         wait_for(one, FIRST_GUESS)
-        fixes = fixes_for(seconds, guess.report["answered_per_s"] / 2)
+        fixes = fixes_for(seconds, FIRST_GUESS / max(time.perf_counter() - begun, 1.0))
         for seed in range(REPETITIONS):
             before = count(one)
-            simulate(one, "owntracks", *flags(1, seed), "--start", "2024-01-01T00:00:00Z")
+            flood(port, 1, seed, start=-86_400)
             wait_for(one, before + PUBLISHERS)
             begun = time.perf_counter()
-            simulate(one, "owntracks", *flags(fixes, seed))
+            flood(port, fixes, seed)
             wait_for(one, before + PUBLISHERS + fixes * PUBLISHERS)
             rates.append(fixes * PUBLISHERS / (time.perf_counter() - begun))
     return rates
@@ -90,13 +108,9 @@ def through_broker(seconds: float, port: int) -> list[float]:
 
 def broker_alone(seconds: float, port: int) -> list[float]:
     """What the broker acknowledges when it has nobody to hand it to."""
-    with tempfile.TemporaryDirectory() as home:
-        nobody = Server(Path(home))
-        nobody.ports["owntracks"] = port
-        guess = simulate(nobody, "owntracks", *flags(FIRST_GUESS // PUBLISHERS, 1_000))
-        fixes = fixes_for(seconds, guess.report["answered_per_s"])
-        runs = [simulate(nobody, "owntracks", *flags(fixes, seed)) for seed in range(REPETITIONS)]
-    return [run.report["answered_per_s"] for run in runs]
+    guess = flood(port, FIRST_GUESS // PUBLISHERS, 1_000)
+    fixes = fixes_for(seconds, guess["answered_per_s"])
+    return [flood(port, fixes, seed)["answered_per_s"] for seed in range(REPETITIONS)]
 
 
 def wait_for(one: Server, rows: int) -> None:
@@ -123,7 +137,9 @@ def mosquitto() -> Generator[int]:
     port = free_port()
     with tempfile.TemporaryDirectory() as home:
         config = Path(home) / "mosquitto.conf"
-        config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n")
+        config.write_text(
+            f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0\n"
+        )
         command: Sequence[str] = [program, "-c", str(config)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:

@@ -53,10 +53,9 @@ class Publisher(asyncio.Protocol):
             self._send()
 
     def _send(self) -> None:
-        if self.transport is None or self.transport.is_closing():
-            return
+        assert self.transport is not None
         for number in self.member.next_ones():
-            if number not in self._out:
+            if number not in self._out and not self.transport.is_closing():
                 self._out.add(number)
                 self.transport.write(self.member.packet(number))
 

@@ -1,7 +1,8 @@
 """Server, database and broker are killed at any moment under publishers: every acknowledged fix is stored, once.
 
-In the tests a few times; ``TRACKER_TEST_MQTT_KILLS=50 TRACKER_TEST_MQTT_PUBLISHERS=200 pytest tests/mqtt/test_kills.py``
-as often as you like, and ``TRACKER_TEST_MQTT_SEED`` plays a run again.
+In the tests a few times. As often as you like, and with any number of publishers:
+``TRACKER_TEST_MQTT_KILLS=50 TRACKER_TEST_MQTT_PUBLISHERS=200 pytest --timeout=0 tests/mqtt/test_kills.py``;
+``TRACKER_TEST_MQTT_SEED`` draws the same moments again.
 """
 
 from __future__ import annotations
