@@ -17,6 +17,7 @@ from tracker_server.api.app import make_app
 from tracker_server.api.call import Services
 from tracker_server.api.computed import Computed
 from tracker_server.api.live_reader import LiveReader
+from tracker_server.api.openid_provider import provider_of
 from tracker_server.api.readiness import Readiness
 from tracker_server.api.report_mail import report_channels
 from tracker_server.api.server import ApiServer, make_server, open_sockets
@@ -100,7 +101,12 @@ class Server:
         self.database = Database(settings)
         self.trackers = Trackers()
         self.pools = Pools(self.database)
-        self.access = Access(self.database, self.pools, session_days=settings.api.session_days)
+        self.access = Access(
+            self.database,
+            self.pools,
+            session_days=settings.api.session_days,
+            passwords_count=not settings.openid.only,
+        )
         self.computed = Computed(self.access, self.pools)
         self.hub = Hub(
             self.trackers, LiveReader(self.pools, self.computed), self.metrics, lambda: datetime.now(UTC)
@@ -250,6 +256,7 @@ class Server:
             ingest=self.ingest,
             billing=BillingStore(settings_of(self.settings.billing)),
             gateways=self.gateways,
+            openid=provider_of(self.settings),
             readiness=self.readiness,
         )
         app: ASGIApp = make_app(services)

@@ -24,6 +24,7 @@ from tracker_server.config_alerts import Alerts, AlertSettingError, Geocoding, S
 from tracker_server.config_keys import SECRET, Section, keys_of, sections_in, summary
 from tracker_server.config_money import MoneySettingError, Payments, Seller, check_money
 from tracker_server.config_mqtt import Mqtt, MqttBroker, MqttRoute, MqttSettingError, check_mqtt
+from tracker_server.config_people import OpenId, PeopleSettingError, check_openid
 from tracker_server.config_tracing import Tracing, TracingSettingError, check_tracing
 from tracker_server.config_track import Geofences, Track
 from tracker_server.model import address, money
@@ -338,6 +339,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = 1
     storage: Storage = field(default_factory=Storage)
     api: Api = field(default_factory=Api)
+    openid: OpenId = field(default_factory=OpenId)
     page: Page = field(default_factory=Page)
     listeners: dict[str, Listener] = field(default_factory=_default_listeners)
     devices: Devices = field(default_factory=Devices)
@@ -619,7 +621,8 @@ def _check(settings: Settings, origin: Mapping[str, str]) -> None:
     try:
         check_money(settings.seller, settings.payments, settings.api.public_url)
         check_alerts(settings.alerts, settings.sms, settings.geocoder)
-    except (MoneySettingError, AlertSettingError) as error:
+        check_openid(settings.openid, settings.api.public_url)
+    except (MoneySettingError, AlertSettingError, PeopleSettingError) as error:
         raise ConfigError(str(error)) from None
     try:
         money.currency(settings.billing.currency, "billing.currency")

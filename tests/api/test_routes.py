@@ -22,6 +22,8 @@ OPEN = {
     ("GET", "/gateways"),
     ("POST", "/gateways/{name}/webhook"),
     ("GET", "/setup"),
+    ("GET", "/session/openid/auth"),
+    ("GET", "/session/openid/callback"),
     ("POST", "/password/reset"),
     ("POST", "/password/update"),
     ("POST", "/setup"),

@@ -12,13 +12,14 @@ from starlette.applications import Starlette
 
 from tracker_server.api.page import VIEWS, page_routes
 from tracker_server.config import ConfigError, Page, load
+from tracker_server.config_people import OpenId
 
 STATIC = Path(__file__).parents[2] / "src" / "tracker_server" / "page" / "static"
 FIRST_LOAD_BYTES_MAX = 1_000_000
 
 
 def client(page: Page | None = None, built: Path | None = None) -> httpx.AsyncClient:
-    app = Starlette(routes=page_routes(page or Page(), built))
+    app = Starlette(routes=page_routes(page or Page(), OpenId(), built))
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://page")
 
 

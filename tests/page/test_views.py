@@ -29,6 +29,7 @@ VIEWS = (
         "/operator?tab=health",
         "/operator?tab=books",
     ),
+    *("/lists", "/lists?tab=drivers", "/lists?tab=maintenance", "/lists?tab=calendars"),
     "/settings",
 )
 FLEET = (

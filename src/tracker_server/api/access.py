@@ -57,10 +57,13 @@ RESETS_MAX: Final = 5  # links for one name in a quarter of an hour: nobody's bo
 class Access:
     """Runs for as long as the server does. ``generation`` grows with each change to people."""
 
-    def __init__(self, database: Database, pools: Pools, *, session_days: int) -> None:
+    def __init__(
+        self, database: Database, pools: Pools, *, session_days: int, passwords_count: bool = True
+    ) -> None:
         self._database = database
         self._pools = pools
         self._session = timedelta(days=session_days)
+        self._passwords_count = passwords_count
         self.passwords = Passwords()
         self.generation = 0
         self._listening = False
@@ -155,6 +158,10 @@ class Access:
 
     async def sign_in(self, email: str, password: str, code: str | None, address: str) -> UserRow:
         """The user whose password this is. Raises Refusal: 401, or 429 after too many failures."""
+        if not self._passwords_count:
+            raise Refusal(
+                401, "nobody signs in by a password here; use the organisation's own sign-in, or a token"
+            )
         name = email.strip().lower()
         now = time.monotonic()
         keys = ((self._by_address, address), (self._by_name, name), (self._by_pair, f"{name}\0{address}"))

@@ -40,7 +40,7 @@ def make_app(services: Services) -> Starlette:
             Route("/readyz", readyz),
             *make_routes(ENDPOINTS, services),
             *pay_routes(services),
-            *page_routes(services.settings.page),
+            *page_routes(services.settings.page, services.settings.openid),
         ],
         middleware=[Middleware(SecurityHeaders)],
     )

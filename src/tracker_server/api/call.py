@@ -13,6 +13,7 @@ from starlette.websockets import WebSocket
 from tracker_server.api.access import Access
 from tracker_server.api.authorise import Kind, require, require_objects
 from tracker_server.api.computed import Computed
+from tracker_server.api.openid_provider import Provider
 from tracker_server.api.readiness import Readiness
 from tracker_server.config import Settings
 from tracker_server.live.hub import Hub
@@ -44,6 +45,7 @@ class Services(Struct, frozen=True, eq=False):
     ingest: Ingest
     billing: BillingStore
     gateways: Mapping[str, Gateway]
+    openid: Provider | None
     readiness: Callable[[], Awaitable[Readiness]]
 
     def connected(self, device_id: int) -> bool:

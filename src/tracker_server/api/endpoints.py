@@ -16,6 +16,7 @@ from tracker_server.api import (
     management,
     notifications,
     objects,
+    openid,
     operator,
     papers,
     password,
@@ -46,6 +47,7 @@ async def get_openapi(_: Call[None, None]) -> dict[str, Any]:
 
 TOPICS: Final = (
     session,
+    openid,
     password,
     server_info,
     users,

@@ -17,9 +17,21 @@ from starlette.routing import Route
 
 from tracker_server import __version__
 from tracker_server.config import Page, is_local_file
+from tracker_server.config_people import OpenId
 
 VIEWS = (
-    *("/", "/live", "/history", "/fences", "/alerts", "/trackers", "/money", "/operator", "/settings"),
+    *(
+        "/",
+        "/live",
+        "/history",
+        "/fences",
+        "/alerts",
+        "/trackers",
+        "/lists",
+        "/money",
+        "/operator",
+        "/settings",
+    ),
     *("/setup", "/reset", "/share"),
 )
 TILES_FILE = "/page/tiles.pmtiles"
@@ -49,10 +61,11 @@ class PageConfig(Struct, frozen=True, rename="camel"):
     tiles: str
     tiles_attribution: str
     tiles_zoom_max: int
+    openid: str  # off, on, only
     languages: tuple[str, ...] = LANGUAGES
 
 
-def page_routes(page: Page, built: Traversable | None = None) -> list[Route]:
+def page_routes(page: Page, openid: OpenId, built: Traversable | None = None) -> list[Route]:
     """The routes of the page; ``built`` is the folder with its files (default: the package's own)."""
     kept = load_files(built or files("tracker_server") / "page" / "static")
     headers = security_headers(page)
@@ -63,6 +76,7 @@ def page_routes(page: Page, built: Traversable | None = None) -> list[Route]:
             tiles=TILES_FILE if is_local_file(page.tiles) else page.tiles,
             tiles_attribution=page.tiles_attribution,
             tiles_zoom_max=page.tiles_zoom_max,
+            openid="only" if openid.only else "on" if openid.issuer else "off",
         )
     )
 

@@ -92,5 +92,7 @@ async def _server(call: Call[Any, Any]) -> Server:
     return Server(
         email_enabled=bool(call.services.settings.smtp.host),
         new_server=new,
+        open_id_enabled=bool(call.services.settings.openid.issuer),
+        open_id_force=call.services.settings.openid.only,
         **{name: value for name, value in known.items() if name in names},
     )

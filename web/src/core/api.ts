@@ -84,6 +84,9 @@ export const api = {
   get: async <T>(path: string, query: Query = {}): Promise<T> => json<T>(await send("GET", path, query)),
   post: <T>(path: string, value?: unknown, query: Query = {}): Promise<T> => write<T>("POST", path, value, query),
   put: <T>(path: string, value?: unknown, query: Query = {}): Promise<T> => write<T>("PUT", path, value, query),
+  /** Whether the command waits until the tracker is connected; else it was told at once. */
+  queueCommand: async (command: unknown): Promise<boolean> =>
+    (await send("POST", "/commands/send", {}, JSON.stringify(command), "application/json")).status === 202,
   remove: <T = null>(path: string, value?: unknown): Promise<T> => write<T>("DELETE", path, value),
   /** Form fields, answered by JSON. */
   form: async <T>(path: string, fields: Record<string, string>): Promise<T> =>

@@ -28,6 +28,7 @@ export const config = signal<PageConfig>({
   tilesAttribution: "",
   tilesZoomMax: 19,
   languages: ["en"],
+  openid: "off",
 });
 
 /** undefined: not known yet; null: nobody. */

@@ -177,4 +177,5 @@ export interface PageConfig {
   tilesAttribution: string;
   tilesZoomMax: number;
   languages: string[];
+  openid: "off" | "on" | "only";
 }

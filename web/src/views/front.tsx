@@ -97,7 +97,12 @@ export function SignIn() {
   if (lost.value) return <Lost onBack={() => (lost.value = false)} />;
   return (
     <Front title={t("signin.title")}>
-      <form onSubmit={form.onSubmit}>
+      {config.value.openid !== "off" && (
+        <a class="button primary" href="/api/session/openid/auth">
+          {t("signin.openid")}
+        </a>
+      )}
+      <form onSubmit={form.onSubmit} hidden={config.value.openid === "only"}>
         <TextField
           label={t("field.email")}
           type="email"

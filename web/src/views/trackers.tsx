@@ -26,6 +26,8 @@ import {
   TextField,
   useRemote,
 } from "../ui/parts.tsx";
+import { CommandDialog } from "./command.tsx";
+import { LinkChecks, useLinks } from "./links.tsx";
 import { PayDialog } from "./pay.tsx";
 import { reasonName, stateName } from "./words.ts";
 
@@ -44,6 +46,7 @@ type Open =
   | { kind: "pay"; row: Managed; due: string | null }
   | { kind: "hold"; row: Managed }
   | { kind: "suspend"; row: Managed }
+  | { kind: "command"; row: Managed }
   | { kind: "remove"; row: Managed };
 
 export default function Trackers() {
@@ -169,6 +172,7 @@ export default function Trackers() {
           onDone={done}
         />
       )}
+      {it?.kind === "command" && <CommandDialog deviceId={it.row.deviceId} name={it.row.name} onClose={close} />}
       {it?.kind === "hold" && <Hold row={it.row} onClose={close} onDone={done} />}
       {it?.kind === "suspend" && <Suspend row={it.row} onClose={close} onDone={done} />}
       {it?.kind === "remove" && (
@@ -324,6 +328,9 @@ function Row({
             >
               {t("trackers.resume")}
             </Button>
+          )}
+          {!hidden && may("commands") && (
+            <Button small icon="antenna" kind="quiet" label={t("command.open", { name: row.name })} onClick={() => onOpen({ kind: "command", row })} />
           )}
           {may("devices") && (
             <>
@@ -526,6 +533,7 @@ function Edit({ row, onClose, onDone }: { row: Managed; onClose: () => void; onD
   const phone = useSignal(device?.phone ?? "");
   const model = useSignal(device?.model ?? "");
   const priority = useSignal(String(row.priority));
+  const links = useLinks(row.deviceId);
   const submit = async () => {
     const found = (await api.get<Device[]>("/devices", { id: row.deviceId }))[0];
     await api.put(`/devices/${row.deviceId}`, {
@@ -539,6 +547,7 @@ function Edit({ row, onClose, onDone }: { row: Managed; onClose: () => void; onD
     if (may("money") && Number(priority.value) !== row.priority) {
       await api.put(`/devices/${row.deviceId}/priority`, { priority: Number(priority.value) });
     }
+    await links.save();
     say(t("action.saved"));
     await onDone();
   };
@@ -571,6 +580,7 @@ function Edit({ row, onClose, onDone }: { row: Managed; onClose: () => void; onD
           />
         )}
       </div>
+      {may("write") && <LinkChecks links={links} />}
     </Dialog>
   );
 }

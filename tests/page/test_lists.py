@@ -1,0 +1,103 @@
+"""What an account keeps: a plan, a driver, a group and a calendar are made, linked to a tracker, and a tracker is told something."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Generator
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.page.conftest import Visitor, report, set_up
+from tests.servers.postgres import SharedPostgres
+from tests.servers.serve import Running, Servers
+
+pytestmark = pytest.mark.timeout(300)  # a browser draws maps without a graphics card
+
+ANA = "ana@northern.example"
+VAN = "356938035643809"
+
+
+@pytest.fixture(scope="module")
+def office(postgres_server: SharedPostgres) -> Generator[tuple[Running, httpx.Client]]:
+    servers = Servers()
+    with postgres_server.database() as dsn:
+        try:
+            running = servers({"backup.every_hours": 0}, dsn=dsn, protocols=["osmand", "gt06"])
+            with set_up(running) as client:
+                client.post("/devices", json={"name": "Van 1", "uniqueId": VAN}).raise_for_status()
+                report(running, VAN, 40.4, -3.7, timestamp=int(time.time()))
+                yield running, client
+        finally:
+            servers.close()
+
+
+def add(page: Page, tab: str, button: str, name: str, **fields: str) -> None:
+    page.goto(f"/lists?tab={tab}")
+    page.get_by_role("button", name=button).click()
+    dialog = page.get_by_role("dialog", name=button)
+    dialog.get_by_label("Name").fill(name)
+    for label, value in fields.items():
+        dialog.get_by_label(label.replace("_", " "), exact=True).fill(value)
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("listitem").filter(has_text=name)).to_be_visible()
+
+
+def test_lists_are_kept_and_linked(office: tuple[Running, httpx.Client], chromium: Browser) -> None:
+    running, client = office
+
+    def kept(path: str, **query: Any) -> list[dict[str, Any]]:
+        return client.get(f"/{path}", params=query).json()
+
+    visitor = Visitor(chromium, running)
+    page = visitor.sign_in("/lists", ANA)
+    add(page, "groups", "Add a group", "Vans")
+    add(page, "drivers", "Add a driver", "Olga", Key="0A1B")
+    add(page, "maintenance", "Add a plan", "Oil", Then_each="20000")
+    add(page, "calendars", "Add a calendar", "Office hours", To="17:30")
+    (plan,), (driver,), (calendar,) = kept("maintenance"), kept("drivers"), kept("calendars")
+    assert (plan["type"], plan["period"], driver["uniqueId"]) == ("totalDistance", 20_000_000.0, "0A1B")
+    assert "DURATION:PT570M" in base64.b64decode(calendar["data"]).decode()
+
+    page.goto("/trackers")
+    page.get_by_role("button", name="Change Van 1").click()
+    edit = page.get_by_role("dialog")
+    edit.get_by_label("Group").select_option("Vans")
+    edit.get_by_label("Oil").check()
+    edit.get_by_label("Olga").check()
+    edit.get_by_role("button", name="Save").click()
+    expect(edit).to_be_hidden()
+    device = kept("devices")[0]
+    assert device["groupId"] == kept("groups")[0]["id"]
+    for path, one in (("maintenance", plan), ("drivers", driver)):
+        assert [row["id"] for row in kept(path, deviceId=device["id"])] == [one["id"]]
+    page.get_by_role("button", name="Change Van 1").click()
+    edit.get_by_label("Olga").uncheck()
+    edit.get_by_role("button", name="Save").click()
+    expect(edit).to_be_hidden()
+    assert kept("drivers", deviceId=device["id"]) == []
+
+    page.goto("/lists?tab=maintenance")
+    page.get_by_role("button", name="Delete Oil").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("None yet")).to_be_visible()
+    visitor.close()
+
+
+def test_a_tracker_is_told_something(office: tuple[Running, httpx.Client], chromium: Browser) -> None:
+    running, client = office
+    client.post("/devices", json={"name": "Truck 7", "uniqueId": "356938035643810"}).raise_for_status()
+    visitor = Visitor(chromium, running)
+    page = visitor.sign_in("/trackers", ANA)
+    page.get_by_role("button", name="Send a command to Truck 7").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Command").select_option("Report in this period")
+    dialog.get_by_label("Seconds between reports").fill("60")
+    dialog.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("Truck 7 is told when it is connected.")).to_be_visible()
+    told = running.cli("command", "list", "--format", "json")
+    assert "positionPeriodic" in told.stdout, told.stderr
+    visitor.close()

@@ -1,0 +1,295 @@
+/** What an account keeps beside its trackers: groups, drivers, maintenance plans, calendars. */
+
+import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+
+import { api } from "../core/api.ts";
+import { base64, type Day, DAYS, weekly } from "../core/calendar.ts";
+import { devices, groups } from "../core/fleet.ts";
+import { zone } from "../core/preferences.ts";
+import { place } from "../core/router.ts";
+import { may } from "../core/session.ts";
+import type { Group } from "../core/types.ts";
+import { t } from "../i18n/index.ts";
+import { Button, Checks, Confirm, Dialog, Empty, Page, Remote, say, Select, Tabs, TextField, useRemote } from "../ui/parts.tsx";
+
+const TABS = ["groups", "drivers", "maintenance", "calendars"] as const;
+type Tab = (typeof TABS)[number];
+
+interface Kept {
+  id: number;
+  name: string;
+  groupId?: number;
+  uniqueId?: string;
+  type?: string;
+  start?: number;
+  period?: number;
+  data?: string;
+  attributes?: Record<string, unknown>;
+}
+
+/** A plan counts in its own unit, people in kilometres and hours. */
+const PLANS = { totalDistance: 1_000, hours: 3_600_000 } as const;
+type Plan = keyof typeof PLANS;
+const perUnit = (type: string | undefined): number => PLANS[type as Plan] ?? 1;
+
+export default function Lists() {
+  const asked = place.value.query.get("tab") as Tab | null;
+  const tab: Tab = asked && TABS.includes(asked) ? asked : "groups";
+  return (
+    <Page title={t("nav.lists")} about={t("lists.about")}>
+      <Tabs path="/lists" tabs={TABS.map((one) => [one, t(`lists.${one}`)] as const)} />
+      <List key={tab} tab={tab} />
+    </Page>
+  );
+}
+
+function List({ tab }: { tab: Tab }) {
+  const rows = useRemote(() => api.get<Kept[]>(`/${tab}`), [tab]);
+  const editing = useSignal<Kept | null>(null);
+  const removing = useSignal<Kept | null>(null);
+  const reload = async () => {
+    await rows.reload();
+    if (tab === "groups") groups.value = await api.get<Group[]>("/groups");
+  };
+  return (
+    <Remote remote={rows}>
+      {(list) => (
+        <section class="card stack" aria-label={t(`lists.${tab}`)}>
+          <div class="row">
+            <p class="grow muted">{t(`lists.${tab}About`)}</p>
+            {may("write") && (
+              <Button kind="primary" icon="plus" onClick={() => (editing.value = { id: 0, name: "" })}>
+                {t(`lists.${tab}Add`)}
+              </Button>
+            )}
+          </div>
+          {list.length === 0 ? (
+            <Empty icon="list" title={t("lists.none")} />
+          ) : (
+            <ul class="plain stack tight">
+              {list.map((row) => (
+                <li key={row.id} class="row">
+                  <span class="grow">
+                    <strong>{row.name}</strong> <span class="muted">{detail(tab, row)}</span>
+                  </span>
+                  {may("write") && (
+                    <>
+                      <Button small kind="quiet" icon="edit" label={t("lists.edit", { name: row.name })} onClick={() => (editing.value = row)} />
+                      <Button small kind="quiet" icon="trash" label={t("lists.remove", { name: row.name })} onClick={() => (removing.value = row)} />
+                    </>
+                  )}
+                </li>
+              ))}
+            </ul>
+          )}
+          {editing.value && (
+            <Edit
+              tab={tab}
+              row={editing.value}
+              others={list}
+              onClose={() => (editing.value = null)}
+              onDone={async () => {
+                editing.value = null;
+                say(t("action.saved"));
+                await reload();
+              }}
+            />
+          )}
+          {removing.value && (
+            <Confirm
+              title={t("lists.remove", { name: removing.value.name })}
+              text={t("lists.removeText")}
+              submit={t("action.delete")}
+              onClose={() => (removing.value = null)}
+              onConfirm={async () => {
+                await api.remove(`/${tab}/${removing.value?.id}`);
+                removing.value = null;
+                await reload();
+              }}
+            />
+          )}
+        </section>
+      )}
+    </Remote>
+  );
+}
+
+function detail(tab: Tab, row: Kept): string {
+  switch (tab) {
+    case "groups": {
+      const inside = [...devices.value.values()].filter((device) => device.groupId === row.id).length;
+      return t("lists.trackers", { count: inside });
+    }
+    case "drivers":
+      return row.uniqueId ?? "";
+    case "maintenance": {
+      const unit = row.type === "hours" ? "h" : row.type === "totalDistance" ? "km" : (row.type ?? "");
+      return t("lists.every", { period: (row.period ?? 0) / perUnit(row.type), unit });
+    }
+    case "calendars":
+      return "";
+  }
+}
+
+function Edit({
+  tab,
+  row,
+  others,
+  onClose,
+  onDone,
+}: {
+  tab: Tab;
+  row: Kept;
+  others: readonly Kept[];
+  onClose: () => void;
+  onDone: () => Promise<unknown>;
+}) {
+  const name = useSignal(row.name);
+  const more = useSignal<Partial<Kept>>({});
+  const parts: Record<Tab, () => ComponentChildren> = {
+    groups: () => <InGroup row={row} others={others} onChange={(found) => (more.value = found)} />,
+    drivers: () => <Key row={row} onChange={(found) => (more.value = found)} />,
+    maintenance: () => <Due row={row} onChange={(found) => (more.value = found)} />,
+    calendars: () => <Hours onChange={(found) => (more.value = found)} />,
+  };
+  const submit = async () => {
+    const value = { ...DEFAULTS[tab](), ...row, ...more.value, name: name.value.trim() };
+    if (row.id) await api.put(`/${tab}/${row.id}`, value);
+    else await api.post(`/${tab}`, value);
+    await onDone();
+  };
+  return (
+    <Dialog title={row.id ? t("lists.edit", { name: row.name }) : t(`lists.${tab}Add`)} onClose={onClose} onSubmit={submit}>
+      <TextField label={t("field.name")} required autofocus maxLength={200} value={name.value} onInput={(value) => (name.value = value)} />
+      {parts[tab]()}
+    </Dialog>
+  );
+}
+
+/** What a new one has where nothing was touched. */
+const DEFAULTS: Record<Tab, () => Partial<Kept>> = {
+  groups: () => ({ groupId: 0 }),
+  drivers: () => ({}),
+  maintenance: () => ({ type: "totalDistance", start: 0, period: 15_000 * PLANS.totalDistance }),
+  calendars: () => ({ data: weekBase64(WORKDAYS, "08:00", "18:00") }),
+};
+
+type Part = { onChange: (found: Partial<Kept>) => void };
+
+function InGroup({ row, others, onChange }: Part & { row: Kept; others: readonly Kept[] }) {
+  const inside = useSignal(row.groupId ?? 0);
+  return (
+    <Select
+      label={t("lists.inGroup")}
+      value={inside.value}
+      options={[[0, t("field.none")], ...others.filter((one) => one.id !== row.id).map((one) => [one.id, one.name] as const)]}
+      onChange={(groupId) => onChange({ groupId: (inside.value = groupId) })}
+    />
+  );
+}
+
+function Key({ row, onChange }: Part & { row: Kept }) {
+  const key = useSignal(row.uniqueId ?? "");
+  return (
+    <TextField
+      label={t("lists.key")}
+      hint={t("lists.keyHint")}
+      required
+      maxLength={200}
+      value={key.value}
+      onInput={(uniqueId) => onChange({ uniqueId: (key.value = uniqueId) })}
+    />
+  );
+}
+
+function Due({ row, onChange }: Part & { row: Kept }) {
+  const type = useSignal<Plan>(row.type === "hours" ? "hours" : "totalDistance");
+  const start = useSignal(String((row.start ?? 0) / perUnit(row.type)));
+  const period = useSignal(String(row.period ? row.period / perUnit(row.type) : 15_000));
+  const told = () =>
+    onChange({
+      type: type.value,
+      start: Number(start.value) * PLANS[type.value],
+      period: Number(period.value) * PLANS[type.value],
+    });
+  return (
+    <div class="fields">
+      <Select
+        label={t("lists.counts")}
+        value={type.value}
+        options={(Object.keys(PLANS) as Plan[]).map((one) => [one, t(`lists.by.${one}`)] as const)}
+        onChange={(value) => {
+          type.value = value;
+          told();
+        }}
+      />
+      <TextField
+        label={t("lists.start")}
+        type="number"
+        min={0}
+        step="any"
+        value={start.value}
+        onInput={(value) => {
+          start.value = value;
+          told();
+        }}
+      />
+      <TextField
+        label={t("lists.period")}
+        type="number"
+        min={1}
+        step="any"
+        required
+        value={period.value}
+        onInput={(value) => {
+          period.value = value;
+          told();
+        }}
+      />
+    </div>
+  );
+}
+
+const WORKDAYS: readonly Day[] = ["MO", "TU", "WE", "TH", "FR"];
+const weekBase64 = (days: readonly Day[], from: string, to: string): string =>
+  base64(new TextEncoder().encode(weekly(days, from, to, zone.value)));
+
+function Hours({ onChange }: Part) {
+  const days = useSignal<readonly Day[]>(WORKDAYS);
+  const from = useSignal("08:00");
+  const to = useSignal("18:00");
+  const told = () => onChange({ data: weekBase64(days.value, from.value, to.value) });
+  const monday = Date.UTC(2026, 0, 5);
+  const dayName = (at: number) => new Date(monday + at * 86_400_000).toLocaleDateString(document.documentElement.lang || undefined, { weekday: "short", timeZone: "UTC" });
+  return (
+    <>
+      <Checks
+        label={t("lists.days")}
+        options={DAYS.map((one, at) => [one, dayName(at)] as const)}
+        chosen={days.value}
+        onChange={(chosen) => {
+          if (chosen.length === 0) return;
+          days.value = chosen;
+          told();
+        }}
+      />
+      <div class="fields">
+        <TextField label={t("lists.from")} type="time" required value={from.value} onInput={(value) => { from.value = value; told(); }} />
+        <TextField label={t("lists.to")} type="time" required value={to.value} onInput={(value) => { to.value = value; told(); }} />
+      </div>
+      <label class="field">
+        <span class="label">{t("lists.file")}</span>
+        <input
+          class="input"
+          type="file"
+          accept=".ics,text/calendar"
+          onChange={async (event) => {
+            const file = event.currentTarget.files?.[0];
+            if (file) onChange({ data: base64(new Uint8Array(await file.arrayBuffer())) });
+          }}
+        />
+      </label>
+    </>
+  );
+}
