@@ -197,7 +197,7 @@ def test_a_value_that_does_not_fit(variable: str, value: str, sentence: str) -> 
     [
         ("api = 3", "api (from …/x.toml): 3 stands where a section should; known there: host, port"),
         ("[api]\nporrt = 2", "api.porrt (from …/x.toml): there is no such setting; did you mean 'port'?"),
-        ("zzz = 2", "zzz (from …/x.toml): there is no such setting; known here: data_dir, storage"),
+        ("zzz = 2", "zzz (from …/x.toml): there is no such setting; known here: data_dir, workers"),
         ("[listeners.gt99]\nport = 1", "listeners.gt99 (from …/x.toml): no such protocol"),
         ("[listeners.teltonica]\nhost = ''", "no such protocol; did you mean 'teltonika'?"),
         ("[listeners]\ngt06 = 3", "listeners.gt06 (from …/x.toml): 3 stands where a section should"),
