@@ -192,6 +192,9 @@ def test_a_mapping_is_tried_by_command(bare: Terminal) -> None:
         {"bat": 5},
         2.0,
     )
+    unreadable = '{"p":[1,"x"],"bat":5}'  # and no device: the topic or the connection names it
+    (frame,) = bare.json("decode", "json", "--mapping", str(good), "--text", unreadable)
+    assert frame["messages"][0]["detail"] == "longitude (path 'p[1]'): 'x' is no number"
     bad = bare.folder / "bad.toml"
     bad.write_text('latitude = "p["\nlongitude = "x"\n')
     assert "latitude: 'p[' is no JMESPath" in bare.wrong("decode", "json", "--mapping", str(bad), "00")

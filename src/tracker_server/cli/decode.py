@@ -81,7 +81,9 @@ def decode(  # noqa: PLR0913  (each is a flag)
         decode_lines(spoken, moment)
     elif frames:
         pieces = [bytes_of(frame, text=text) for frame in frames]
-        decode_frames(spoken, pieces, moment, udp=udp, topic=topic, form=form)
+        # where a payload that is tried names no device, the connection does
+        device = "client-id" if mapping is not None else None
+        decode_frames(spoken, pieces, moment, udp=udp, topic=topic, form=form, device=device)
     else:
         wrong("HEX: nothing to decode; give frames in hexadecimal, or --jsonl and lines on standard input")
 
@@ -185,11 +187,12 @@ def decode_frames(
     udp: bool,
     topic: str | None,
     form: str,
+    device: str | None = None,
 ) -> None:
-    """Decode one connection's bytes, or some datagrams, and print them."""
+    """Decode one connection's bytes, or some datagrams, and print them. ``device``: what the connection calls itself."""
     from tracker_protocols.wire.decoder import StreamDecoder
 
-    decoder = protocol.decoder()
+    decoder = protocol.decoder(device)
     found: list[Frame] = []
     for piece in pieces:
         if topic is not None:

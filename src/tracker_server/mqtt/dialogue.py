@@ -66,6 +66,13 @@ class State(Enum):
     OVER = "over"
 
 
+NEW, OPEN, OVER = (
+    State.NEW,
+    State.OPEN,
+    State.OVER,
+)  # looked up in an Enum, each costs as much as reading a packet's length
+
+
 class Dialogue:
     """``receive_data`` answers what the bytes complete; what is not whole yet waits, at most one packet.
 
@@ -76,7 +83,7 @@ class Dialogue:
 
     def __init__(self, packet_bytes_max: int, receive_max: int, alias_max: int) -> None:
         self.version = MQTT_3_1_1
-        self.state = State.NEW
+        self.state = NEW
         self.unfinished = 0  # publishes at QoS 1 and 2 whose answer has not gone out
         self._packet_bytes_max = packet_bytes_max
         self._receive_max = receive_max
@@ -109,8 +116,8 @@ class Dialogue:
         buffer = self._buffer + data if self._buffer else data
         at, end = 0, len(buffer)
         try:
-            while at < end and self.state is not State.OVER:
-                if self.state is State.OPEN and at + 1 < end and (size := buffer[at + 1]) < LONG:
+            while at < end and self.state is not OVER:
+                if self.state is OPEN and at + 1 < end and (size := buffer[at + 1]) < LONG:
                     start = at + 2  # most packets are this short
                 else:
                     start, size = self._measure(buffer, at, end)
@@ -121,21 +128,21 @@ class Dialogue:
                     events.append(event)
                 at = start + size
         except BadPacketError as error:
-            self.state = State.OVER
+            self.state = OVER
             events.append(Broken(error.code, error.detail))
-        self._buffer = buffer[at:] if at < end and self.state is not State.OVER else b""
+        self._buffer = buffer[at:] if at < end and self.state is not OVER else b""
         return events
 
     def _measure(self, buffer: bytes, at: int, end: int) -> tuple[int, int]:
         """Where the body of the packet begins and how long it is; 0, 0 where that has not come yet."""
-        if self.state is State.NEW and buffer[at] != Kind.CONNECT << 4:
+        if self.state is NEW and buffer[at] != Kind.CONNECT << 4:
             raise BadPacketError(Code.PROTOCOL_ERROR, "the first packet is no CONNECT")
         size = shift = 0
         for n in range(at + 1, min(end, at + 1 + LENGTH_BYTES_MAX)):
             byte = buffer[n]
             size |= (byte & 0x7F) << shift
             if byte < 0x80:
-                limit = self._packet_bytes_max if self.state is State.OPEN else CONNECT_BYTES_MAX
+                limit = self._packet_bytes_max if self.state is OPEN else CONNECT_BYTES_MAX
                 if n + 1 - at + size > limit:
                     raise BadPacketError(
                         Code.PACKET_TOO_LARGE, f"a packet of {size} bytes, allowed are {limit}"
@@ -148,12 +155,12 @@ class Dialogue:
 
     def _read(self, first: int, body: bytes) -> Event | None:
         kind, flags = first >> 4, first & 0x0F
-        if kind == PUBLISH and self.state is State.OPEN:
+        if kind == PUBLISH and self.state is OPEN:
             return self._publish(flags, body)
-        if self.state is State.NEW:
+        if self.state is NEW:
             said = read_connect(body)
             self.version = said.version
-            self.state = State.OPEN
+            self.state = OPEN
             return said
         if flags != (2 if kind in {Kind.PUBREL, Kind.SUBSCRIBE, Kind.UNSUBSCRIBE} else 0):
             raise BadPacketError(Code.MALFORMED, f"first byte 0x{first:02x}")
@@ -176,7 +183,7 @@ class Dialogue:
                     raise BadPacketError(Code.MALFORMED, "a PINGREQ with a body")
                 return Ping()
             case Kind.DISCONNECT:
-                self.state = State.OVER
+                self.state = OVER
                 return read_disconnect(body, self.version)
             case Kind.AUTH if self.version == MQTT_5:
                 raise BadPacketError(Code.BAD_AUTHENTICATION_METHOD, "no extended authentication is offered")
