@@ -10,6 +10,7 @@ import pytest
 from tests.storage.rows import batch, known, query
 from tests.storage.track_rows import (
     BASE,
+    SHIFT_US,
     database_of,
     of_engine,
     row_of,
@@ -17,8 +18,9 @@ from tests.storage.track_rows import (
     store_in_pieces,
     worked_off,
 )
-from tests.track.world import drive, random_day, some_fences, stand
+from tests.track.world import drive, fix, random_day, some_fences, stand
 from tracker_server.config import Settings
+from tracker_server.model.event import moment
 from tracker_server.pipeline import track_book
 from tracker_server.storage import track_store
 from tracker_server.storage.database import Role
@@ -29,6 +31,7 @@ from tracker_server.storage.track_store import TrackStage
 from tracker_server.track.observation import arranged
 from tracker_server.track.settings import TrackSettings
 
+DAY_US = 86_400_000_000
 SEED = "TRACKER_TEST_SEED"  # one day again, instead of another each time
 A_LATE_REPORT_BEFORE_A_TRIP = (
     7  # what it added to the odometer was missing from the trip that went on meanwhile
@@ -126,6 +129,33 @@ async def test_history_from_before_there_was_an_engine_is_run(postgres_dsn: str)
     await store_in_pieces(store, tracker, day[150:], random.Random(2), 50)
     await worked_off(postgres_dsn, stage)
     assert standing(postgres_dsn, tracker) == await of_engine(postgres_dsn, tracker, day)
+    await store.close()
+
+
+async def test_a_report_from_before_what_is_kept_leaves_the_odometer_alone(postgres_dsn: str) -> None:
+    (tracker,) = known(postgres_dsn, "T1")
+    days = drive(0, 200_000, 0.0, 5.0, every=600)
+    stage = TrackStage(BASE)
+    store = IngestStore(database_of(postgres_dsn), stage)
+    await store_in_pieces(store, tracker, days, random.Random(1), 60)
+    await store.flush()
+    await store.close()
+    whole = standing(postgres_dsn, tracker)[1]
+    assert whole > 900_000_000
+    query(postgres_dsn, "SELECT core.drop_days_before(%s)", [moment(SHIFT_US + 2 * DAY_US).date()])
+    left = standing(postgres_dsn, tracker)
+    stage = TrackStage(BASE)
+    store = IngestStore(database_of(postgres_dsn), stage)
+    late = [fix(3_333, (52.1, 21.0)), fix(86_400 + 5_000, (52.2, 21.0))]
+    for seen in late:
+        await store.commit(batch(row_of(tracker, seen)), "default")
+    await store.commit(
+        batch(row_of(tracker, fix(200_400, (days[-1].latitude or 0.0, days[-1].longitude or 0.0), 0.0))),
+        "default",
+    )
+    await worked_off(postgres_dsn, stage)
+    assert left[1] == whole
+    assert standing(postgres_dsn, tracker) == left
     await store.close()
 
 

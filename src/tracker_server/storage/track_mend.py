@@ -77,8 +77,11 @@ UNION ALL SELECT device_id, id, 2, entered_at, fence_id, 0, NULL FROM core.visit
 WHERE device_id = ANY(%(ids)s) AND left_at IS NULL AND superseded_at IS NULL
 """
 CHECKPOINTS: LiteralString = "at, digest, odometer_mm, engine_us, state"
+# where retention has dropped what was before it, the run begins at the floor, however late a report is
 BEFORE: LiteralString = f"""
-SELECT {CHECKPOINTS} FROM core.track_checkpoints WHERE device_id = %s AND at < %s ORDER BY at DESC LIMIT 1
+(SELECT {CHECKPOINTS} FROM core.track_checkpoints WHERE device_id = %(id)s AND at < %(at)s ORDER BY at DESC LIMIT 1)
+UNION ALL (SELECT {CHECKPOINTS} FROM core.track_checkpoints WHERE device_id = %(id)s AND floor ORDER BY at DESC LIMIT 1)
+ORDER BY at DESC LIMIT 1
 """  # noqa: S608
 LATER: LiteralString = f"""
 SELECT {CHECKPOINTS} FROM core.track_checkpoints WHERE device_id = %s AND at > %s AND at <= %s ORDER BY at
@@ -263,8 +266,8 @@ async def mend(
 
 
 async def before(connection: AsyncConnection[Any], device_id: int, at_us: int) -> Checkpoint | None:
-    """The last checkpoint before a moment."""
-    rows = await connection.execute(BEFORE, [device_id, moment(at_us)], binary=True)
+    """The last checkpoint before a moment; where nothing is kept of the time before it, the first that there is."""
+    rows = await connection.execute(BEFORE, {"id": device_id, "at": moment(at_us)}, binary=True)
     row = await rows.fetchone()
     return None if row is None else _checkpoint(device_id, row[0], *row[2:])
 

@@ -37,6 +37,8 @@ async def history_until(
     if last is None:
         return None, []
     start = await before(connection, device_id, micros(last))
+    if start is not None and start.at_us > micros(last):
+        return None, []  # from before what retention has left
     values = {
         "id": device_id,
         "at": moment(0 if start is None else start.at_us),
