@@ -81,7 +81,7 @@ def test_every_alert_arrives(postgres_dsn: str, mail: MailServer, peer: HttpPeer
             process.stdout.close()
     process = begun(postgres_dsn, mail.port)
     try:
-        wait_until("the rest", lambda: not left(postgres_dsn), 60)
+        wait_until("the rest", lambda: not left(postgres_dsn), 60 + KILLS)
     finally:
         process.kill()
         process.wait()
@@ -134,7 +134,7 @@ async def happen(dsn: str, account: int, devices: list[int], numbers: range, rul
             await add_rule(connection, account, rule)
         book = AlertBook()
         book.put_all(await read_households(connection))
-        writer = AlertWriter(book, Trackers(), Alerts(), Metrics())
+        writer = AlertWriter(book, Trackers(), Alerts(mails_per_hour_max=KILLS * EACH), Metrics())
         for number in numbers:
             one = event(
                 id=number + 1, device_id=devices[number % len(devices)], account_id=account, occurred_at=now
