@@ -18,9 +18,14 @@ class Spawned:
     """One of them: what it is told, what it says, and its end."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], stdin: asyncio.WriteTransport, stdout: asyncio.StreamReader
+        self,
+        process: subprocess.Popen[bytes],
+        stdin: asyncio.WriteTransport,
+        stdout: asyncio.StreamReader,
+        out: asyncio.BaseTransport,
     ) -> None:
         self._process = process
+        self._out = out
         self.stdin = stdin
         self.stdout = stdout
 
@@ -30,10 +35,22 @@ class Spawned:
         return self._process.poll()
 
     async def wait(self) -> int:
-        """Its status, once it has ended."""
+        """Its status, once it has ended; what it said and nobody has read by then is lost."""
         while (status := self._process.poll()) is None:  # noqa: ASYNC110  (it tells nobody)
             await asyncio.sleep(POLL_S)
+        self.tell_no_more()
+        self._out.close()
         return status
+
+    def tell(self, data: bytes) -> None:
+        """Write to its standard input; it may be gone, and then nobody hears it."""
+        if not self.stdin.is_closing():
+            self.stdin.write(data)
+
+    def tell_no_more(self) -> None:
+        """Its standard input has ended."""
+        if not self.stdin.is_closing():
+            self.stdin.close()
 
     def terminate(self) -> None:
         """SIGTERM."""
@@ -54,5 +71,5 @@ async def spawn(*command: str) -> Spawned:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=LINE_BYTES_MAX)
     stdin, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, process.stdin)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), process.stdout)
-    return Spawned(process, stdin, reader)
+    out, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), process.stdout)
+    return Spawned(process, stdin, reader, out)

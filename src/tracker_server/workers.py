@@ -98,7 +98,7 @@ class Workers:
         """End all: each commits, answers and goes; whoever does not is killed."""
         self._stopping = True
         for process in self._processes.values():
-            process.stdin.close()
+            process.tell_no_more()
         if self._keepers:
             await asyncio.wait(self._keepers, timeout=END_S_MAX)
         for process in self._processes.values():
@@ -114,7 +114,7 @@ class Workers:
             try:
                 await self._hear(number, process)
             finally:
-                process.stdin.close()
+                process.tell_no_more()
                 await asyncio.shield(process.wait())
                 self._metrics.gone(number)
             if self._stopping:
@@ -129,7 +129,7 @@ class Workers:
             await asyncio.sleep(AGAIN_S)
 
     async def _hear(self, number: int, process: Spawned) -> None:
-        process.stdin.write(as_line(self._settings) + b"\n")
+        process.tell(as_line(self._settings) + b"\n")
         while line := await process.stdout.readline():
             match word_of(line):
                 case Ready():
@@ -144,8 +144,5 @@ class Workers:
     def _tell(self, named: Named, besides: int = 0) -> None:
         line = line_of(named)
         for number, process in self._processes.items():
-            to = process.stdin
-            if number == besides or to.is_closing():
-                continue
-            if to.get_write_buffer_size() < UNREAD_BYTES_MAX:
-                to.write(line)
+            if number != besides and process.stdin.get_write_buffer_size() < UNREAD_BYTES_MAX:
+                process.tell(line)

@@ -8,12 +8,15 @@ import http.client
 import json
 import random
 import socket
-from collections.abc import Generator, Sequence
+import sys
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+import uvloop
 
 from tests.e2e.fleet import Fleet
 from tests.e2e.talk import Talk, device, fixes, talking
@@ -27,6 +30,7 @@ from tests.track.world import random_day
 from tracker_server.config import Settings, as_line, load, of_line
 from tracker_server.listeners import server as listening
 from tracker_server.metrics import Metrics
+from tracker_server.spawned import spawn
 from tracker_server.track.observation import Observation, arranged
 
 IMEI = "356938035643809"
@@ -169,6 +173,23 @@ def one_device_over_both_leaves_the_same_track(running: Running) -> None:
     assert len(expected) > 3
     assert rows(running, STANDING, "turns") == expected
     assert rows(running, STANDING, "mixed") == expected
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_who_has_ended_is_told_nothing(run: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+    """A process may die before it is told anything: that is its end, not ours."""
+
+    async def main() -> None:
+        process = await spawn(sys.executable, "-c", "import os; os.close(0); print('gone', flush=True)")
+        assert await process.stdout.read() == b"gone\n"
+        for _ in range(3):
+            process.tell(b"is anybody there?\n" * 10_000)
+            await asyncio.sleep(0)
+        assert await process.wait() == process.returncode == 0
+        process.tell(b"?")
+        process.tell_no_more()
+
+    run(main())
 
 
 def test_settings_survive_the_line(tmp_path: Path) -> None:

@@ -17,11 +17,12 @@ from tracker_server.simulator.plan import Plan, PlanError, check, default_start
 
 FAMILIES_MAX = 100
 DEVICES, FIXES = 10, 100
-_ABOUT_HABITS = frozenset(Habits.__struct_fields__)
 
 
-class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One family's table with what the file says at its top, and over it what the flags say. None: not said."""
+class Family(Habits, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One family's table with what the file says at its top, and over it what the flags say. None: not said. Its habits
+    stand beside the rest.
+    """
 
     protocol: str
     target: str
@@ -43,27 +44,6 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     give_up: float = 60.0
     hold: float = 0.0
     late: float | None = None
-    distance_m: float = 0.0
-    turn_deg: float = 0.0
-    parked_s: int = 0
-    gpx: tuple[str, ...] = ()
-    noise_m: float = 5.0
-    drift_m: float = 0.0
-    tunnel_km: float = 0.0
-    cold_start_s: int = 0
-    offline_after: int = 0
-    offline_packets: int = 0
-    newest_first: bool = False
-    jump_every: int = 0
-    jump_s: int = 0
-    duplicates: float = 0.0
-    cuts: float = 0.0
-    half_open: float = 0.0
-    slow: float = 0.0
-    slow_s: float = 0.2
-    nat_s: float = 0.0
-    storms_s: tuple[float, ...] = ()
-    strays_per_s: float = 0.0
 
 
 def plans_of(flags: dict[str, Any], now: datetime) -> list[Plan]:
@@ -95,9 +75,7 @@ def read_scenario(file: Path, flags: dict[str, Any], now: datetime) -> list[Plan
             family = _family({**table, **own, **flags}, "")
         except PlanError as error:
             raise PlanError(f"--scenario: {file}, family {number}: {error}") from None
-        read.append(
-            msgspec.structs.replace(family, gpx=tuple(str(file.parent / name) for name in family.gpx))
-        )
+        read.append(msgspec.structs.replace(family, gpx=tuple(file.parent / name for name in family.gpx)))
     return _shared_out(read, file, now)
 
 
@@ -129,12 +107,18 @@ def _family(said: dict[str, Any], dashes: str) -> Family:
     if isinstance(said.get("start"), datetime):
         said = {**said, "start": said["start"].isoformat()}
     try:
-        family = msgspec.convert(said, Family)
+        family = msgspec.convert(said, Family, dec_hook=_path)
     except msgspec.ValidationError as error:
         raise PlanError(f"{dashes}{_key_of(str(error))}") from None
     if not 0 < family.share < float("inf"):
         raise PlanError(f"share: {family.share:g} is not above 0")
     return family
+
+
+def _path(_: type, value: Any) -> Path:
+    if not isinstance(value, str):
+        raise ValueError("Expected the name of a file")
+    return Path(value)
 
 
 def _key_of(text: str) -> str:
@@ -147,8 +131,7 @@ def _plan(
     family: Family, host: str, port: int, devices: int, rate: float | None, first: int, now: datetime
 ) -> Plan:
     spoken = _protocol(family.protocol)
-    habits = {key: value for key, value in msgspec.structs.asdict(family).items() if key in _ABOUT_HABITS}
-    habits["gpx"] = tuple(Path(name) for name in family.gpx)
+    habits = {key: getattr(family, key) for key in Habits.__struct_fields__}
     made = Plan(
         protocol=spoken,
         host=host,

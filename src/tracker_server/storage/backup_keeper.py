@@ -66,8 +66,8 @@ class BackupKeeper:
         """Raises BackupError with what the process said."""
         process = await spawn(sys.executable, "-m", "tracker_server.storage.backup_job")
         try:
-            process.stdin.write(encode(Order(self._settings, drill)))
-            process.stdin.close()
+            process.tell(encode(Order(self._settings, drill)))
+            process.tell_no_more()
             said = await process.stdout.read()
             await process.wait()
         finally:
