@@ -17,6 +17,7 @@ from tracker_server.api.app import make_app
 from tracker_server.api.call import Services
 from tracker_server.api.computed import Computed
 from tracker_server.api.live_reader import LiveReader
+from tracker_server.api.monthly_mail import monthly_channels
 from tracker_server.api.openid_provider import provider_of
 from tracker_server.api.readiness import Readiness
 from tracker_server.api.report_mail import report_channels
@@ -152,6 +153,7 @@ class Server:
                 **channels_of(settings, sms_desk, Addresses(self.database)),
                 CommandChannel.name: CommandChannel(self.database),
                 **report_channels(settings.smtp, self.database, self.access),
+                **monthly_channels(settings.smtp, self.database),
             },
             self.metrics,
             age_max=timedelta(hours=settings.notices.give_up_h),

@@ -293,6 +293,10 @@ class Notices(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     keep_days: Annotated[
         Positive, Meta(description="days for which delivered and failed messages stay listed")
     ] = 90
+    monthly_report: Annotated[
+        bool,
+        Meta(description="whether each account is mailed a report of its month, on the third business day"),
+    ] = True
     messenger_url: Annotated[
         str,
         Meta(

@@ -147,6 +147,49 @@ def statement(
     _write(out, run(main))
 
 
+def monthly(
+    account: str,
+    /,
+    *,
+    month: str,
+    out: Path,
+    where: Where = HERE,
+) -> None:
+    """Write an account's monthly report as PDF, as it is mailed on the third business day: through the gate as it stands now.
+
+    Example: tracker-server billing monthly "Northern Cargo" --month 2026-01 --out january.pdf
+
+    Parameters
+    ----------
+    account
+        The account's name.
+    month
+        Year and month, such as 2026-01.
+    out
+        The file to write.
+    """
+    first = date_of("--month", f"{month}-01")
+    loaded = where.load()
+
+    async def main() -> bytes:
+        from datetime import UTC, datetime
+
+        from tracker_server.papers.monthly import monthly_pdf
+        from tracker_server.storage.database import Role
+        from tracker_server.storage.monthly import read_month
+
+        async with (
+            database(loaded) as home,
+            await home.connect(Role.CORE) as core,
+            await home.connect(Role.DISPLAY) as display,
+        ):
+            found = await find_account(core, account)
+            report = await read_month(core, display, found.id, first, datetime.now(UTC))
+        return monthly_pdf(report)
+
+    _write(out, run(main))
+
+
 def _write(out: Path, made: bytes) -> None:
     try:
         out.write_bytes(made)

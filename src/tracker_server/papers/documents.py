@@ -48,8 +48,8 @@ def invoice_data(paper: Paper, *, receipt: bool = False) -> dict[str, Any]:
         "language": language,
         "title": words[name],
         "subtitle": paper.number,
-        "seller": _seller(paper.seller, words),
-        "buyer": _party(paper.buyer, words),
+        "seller": seller_of(paper.seller, words),
+        "buyer": party_of(paper.buyer, words),
         "words": {"buyer": words["buyer"]},
         "facts": facts,
         "headings": [words["what"], words["amount"]],
@@ -61,7 +61,7 @@ def invoice_data(paper: Paper, *, receipt: bool = False) -> dict[str, Any]:
         "total": [words["total"], money(paper.amount_minor)],
         "paid": paid,
         "note": paper.seller.note,
-        "footer": _footer(paper.seller),
+        "footer": footer_of(paper.seller),
     }
 
 
@@ -99,8 +99,8 @@ def statement_data(statement: Statement) -> dict[str, Any]:
         "language": language,
         "title": words["statement"],
         "subtitle": "",
-        "seller": _seller(statement.seller, words),
-        "buyer": _party(statement.buyer, words),
+        "seller": seller_of(statement.seller, words),
+        "buyer": party_of(statement.buyer, words),
         "words": {"buyer": words["buyer"], "sums": words["sums"]},
         "facts": [
             (words["period"], period),
@@ -110,7 +110,7 @@ def statement_data(statement: Statement) -> dict[str, Any]:
         "headings": [words["date"], words["what"], words["amount"], words["balance"]],
         "lines": lines or [["", words["nothing"], "", money(statement.closing_minor)]],
         "sums": [(words[f"entry_{kind}"], money(total)) for kind, total in statement.sums().items()],
-        "footer": _footer(statement.seller),
+        "footer": footer_of(statement.seller),
     }
 
 
@@ -128,14 +128,16 @@ def _short(text: str, characters_max: int = 60) -> str:
     return text if len(text) <= characters_max else f"{text[: characters_max - 1]}…"
 
 
-def _party(party: Party, words: dict[str, str]) -> list[str]:
+def party_of(party: Party, words: dict[str, str]) -> list[str]:
+    """Who buys, line by line."""
     lines = [party.name, *party.address.splitlines()]
     if party.tax_id:
         lines.append(f"{words['tax_id']}: {party.tax_id}")
     return [line for line in (*lines, party.email) if line]
 
 
-def _seller(seller: Seller, words: dict[str, str]) -> dict[str, Any]:
+def seller_of(seller: Seller, words: dict[str, str]) -> dict[str, Any]:
+    """Who sells, for a paper's head."""
     party = seller.party
     lines = [*party.address.splitlines()]
     if party.tax_id:
@@ -143,6 +145,7 @@ def _seller(seller: Seller, words: dict[str, str]) -> dict[str, Any]:
     return {"name": party.name, "lines": [line for line in lines if line]}
 
 
-def _footer(seller: Seller) -> str:
+def footer_of(seller: Seller) -> str:
+    """How the seller is reached, for a paper's foot."""
     party = seller.party
     return " · ".join(part for part in (party.name, party.email, party.phone, party.url) if part)

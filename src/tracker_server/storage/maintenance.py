@@ -16,6 +16,7 @@ from tracker_server.storage.addresses import forget_addresses
 from tracker_server.storage.after_resets import look_after_resets
 from tracker_server.storage.blocked_data import keep_house
 from tracker_server.storage.database import AWAY, Database, Role
+from tracker_server.storage.monthly import order_monthly
 from tracker_server.storage.outbox import prune
 from tracker_server.storage.payments import expire
 from tracker_server.storage.sessions import sweep_ended
@@ -70,6 +71,8 @@ class Maintenance:
             gone = await keep_house(connection, datetime.now(UTC), self._settings.billing.blocked_keep_days)
             if gone:
                 log.info("data of blocked trackers deleted, as announced", rows=gone)
+            if self._settings.smtp.host and self._settings.notices.monthly_report:
+                await order_monthly(connection, datetime.now(UTC))
             await expire(connection, datetime.now(UTC), timedelta(hours=self._settings.payments.link_hours))
             await sweep_ended(connection)
             await prune(connection, datetime.now(UTC) - timedelta(days=self._settings.notices.keep_days))
