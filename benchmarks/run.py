@@ -12,6 +12,7 @@ import answers
 import decode
 import grow
 import ingest
+import mails
 import many
 import peer
 import plots
@@ -21,8 +22,6 @@ import unlock
 from measures import Found, Measure
 from msgspec import Struct
 from rich.console import Console
-
-import alerts
 
 SECONDS = 5.0
 FULL_SECONDS = 15.0
@@ -73,7 +72,7 @@ SHORT: dict[str, Callable[[Given], Found]] = {
     "idle": lambda _: many.idle(),
     "start": lambda _: many.start(),
     "unlock": lambda given: unlock.run(full=given.full),
-    "alerts": lambda given: alerts.run(given.seconds),
+    "alerts": lambda given: mails.run(given.seconds),
     "track": track,
 }
 LONG: dict[str, Callable[[Given], Found]] = {

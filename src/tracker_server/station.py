@@ -13,7 +13,7 @@ import structlog
 from tracker_server.config import Settings, install_payloads
 from tracker_server.listeners.server import Listeners
 from tracker_server.metrics import Metrics
-from tracker_server.pipeline.alert_book import EVENT_PLACE, AlertBook
+from tracker_server.pipeline.alert_book import AlertBook, link_of
 from tracker_server.pipeline.batcher import Batcher
 from tracker_server.pipeline.ingest import Ingest
 from tracker_server.pipeline.live import Live
@@ -54,12 +54,6 @@ class Reader(Protocol):
     async def close(self) -> None:
         """After the last answer."""
         ...
-
-
-def link_of(settings: Settings) -> str:
-    """The address that alerts tell: the setting's, else of our own page where its address is known."""
-    page = settings.api.public_url.rstrip("/")
-    return settings.alerts.link or (f"{page}/?event={EVENT_PLACE}" if page else "")
 
 
 def traces_of(settings: Settings, number: int) -> Traces | None:
@@ -114,7 +108,7 @@ class Station:
             self.listeners.trace(self.traces.decoding)
         self.command_desk = CommandDesk(database, self.ingest, trackers)
         self.feed = TrackerFeed(database, trackers, metrics, watching.touch)
-        self.alert_book = AlertBook(link_of(settings))
+        self.alert_book = AlertBook(link_of(settings.alerts, settings.api))
         self.alert_feed = AlertFeed(database, self.alert_book)
         self.alerts = AlertWriter(self.alert_book, trackers, settings.alerts, metrics)
         self.stage.tell = self.alerts.write_alerts

@@ -114,6 +114,29 @@ def test_every_protocols_frames_are_stored_once_their_tracker_is_added(
     assert shown["contact_at"] == "2026-03-01T12:02:07Z"
 
 
+def test_what_a_replay_finds_is_told_while_it_is_news(terminal: Terminal) -> None:
+    """A device that was unknown until a minute ago stood in a fence then, and a month ago."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    gt06 = BY_NAME["gt06"]
+    for at in (now - timedelta(days=30), now - timedelta(minutes=1)):
+        keep(terminal.dsn, frame_of(gt06, IMEI, at), received_at=at)
+    terminal.ok("device", "add", IMEI)
+    terminal.ok("fence", "add", "Here", "--account", "default", "--circle", "52.0,21.0,200")
+    query(terminal.dsn, "UPDATE core.fences SET created_at = '2020-01-01Z'")
+    rule = ("alert", "rule", "add", "--account", "default", "--on", "geofenceEnter,deviceOnline")
+    terminal.ok(*rule, "--channel", "email", "--to", "a@example.com")
+    terminal.ok("quarantine", "replay")
+    told = query(terminal.dsn, "SELECT event_type, event_at FROM core.outbox ORDER BY event_id")
+    assert [(one["event_type"], one["event_at"] >= now - timedelta(minutes=1)) for one in told] == [
+        ("deviceOnline", True)
+    ], "the fence was entered a month ago"
+    far = now - timedelta(seconds=30)
+    keep(terminal.dsn, frame_of(gt06, IMEI, far), received_at=far)
+    terminal.ok("device", "hold", IMEI, "--reason", "unpaid")
+    terminal.ok("quarantine", "replay")
+    assert len(query(terminal.dsn, "SELECT id FROM core.outbox")) == 1
+
+
 def test_datagrams_are_read_as_datagrams(terminal: Terminal) -> None:
     """Teltonika's UDP wraps the packet in a header of its own, which a stream has not."""
     device = BY_NAME["teltonika"].device(IMEI)

@@ -23,9 +23,8 @@ from tracker_server.storage.operator_views import Knocked, Quarantined, busy, kn
 from tracker_server.storage.outbox import backlog_of
 from tracker_server.storage.quarantine_replay import Replay
 from tracker_server.storage.quarantine_rows import Choice, drop_frames
+from tracker_server.storage.replay_stage import replay_stage
 from tracker_server.storage.status import counts, shape
-from tracker_server.storage.track_grounds import engine_settings
-from tracker_server.storage.track_store import TrackStage
 
 routes = Routes("Operator")
 
@@ -184,7 +183,7 @@ async def post_unknown_add(call: Call[None, Adopted]) -> AdoptedDevice:
     settings = services.settings
     replay = Replay(
         services.database,
-        TrackStage(engine_settings(settings)),  # of its own, as a command beside the server has
+        await replay_stage(services.database, settings),
         future_max_s=settings.ingest.future_max_s,
         register_unknown=False,
         account_for_new=settings.devices.unknown_account,

@@ -185,12 +185,19 @@ def _preview(event: str, alarm: str, language: Language, zone: str, where: Where
     from tracker_server.alerts.wording import worded
     from tracker_server.billing.sms import segments
     from tracker_server.notify.messages import html_of, text_of
+    from tracker_server.pipeline.alert_book import link_of
     from tracker_server.pipeline.dispatcher import utc_now
-    from tracker_server.station import link_of
 
     settings = where.load().settings
     wording = worded(
-        sample(event, language, zone, utc_now().replace(microsecond=0), alarm=alarm, link=link_of(settings))
+        sample(
+            event,
+            language,
+            zone,
+            utc_now().replace(microsecond=0),
+            alarm=alarm,
+            link=link_of(settings.alerts, settings.api),
+        )
     )
     if html:
         return html_of(wording)

@@ -129,8 +129,7 @@ def replay(*, device: str | None = None, limit: int | None = None, where: Where 
     from tracker_server.storage.devices import connected
     from tracker_server.storage.quarantine_replay import Replay
     from tracker_server.storage.quarantine_rows import kept
-    from tracker_server.storage.track_grounds import engine_settings
-    from tracker_server.storage.track_store import TrackStage
+    from tracker_server.storage.replay_stage import replay_stage
 
     choice = choice_of(device)
     frames_max = limit_of(limit)
@@ -157,7 +156,7 @@ def replay(*, device: str | None = None, limit: int | None = None, where: Where 
                 )
             work = Replay(
                 home,
-                TrackStage(engine_settings(loaded.settings)),
+                await replay_stage(home, loaded.settings),
                 future_max_s=loaded.settings.ingest.future_max_s,
                 register_unknown=register,
                 account_for_new=loaded.settings.devices.unknown_account,

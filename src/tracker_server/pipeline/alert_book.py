@@ -9,9 +9,16 @@ from typing import Any, Final
 from tracker_server.alerts.event_words import FACTS
 from tracker_server.alerts.letters import EventNotice, Place
 from tracker_server.alerts.rules import AlertEvent, Household, Told, told
+from tracker_server.config import Alerts, Api
 
 EVENT_PLACE: Final = "{event}"
 DEVICE_PLACE: Final = "{device}"
+
+
+def link_of(alerts: Alerts, api: Api) -> str:
+    """The address that alerts tell: the setting's, else of our own page where its address is known."""
+    page = api.public_url.rstrip("/")
+    return alerts.link or (f"{page}/?event={EVENT_PLACE}" if page else "")
 
 
 class AlertBook:
