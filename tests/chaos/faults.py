@@ -18,7 +18,7 @@ from tests.chaos.plant import FAKETIME, Plant
 from tests.chaos.proxy import Cut, Proxy
 from tests.servers.mosquitto import Mosquitto
 
-READY_S_MAX = 90.0
+READY_S_MAX = 240.0  # on a machine that is busy with other things
 FULL_S_MAX = 6.0
 CUT_S_MAX = 5.0
 MEMORY_MB_MORE = 24  # than the server has when the limit comes

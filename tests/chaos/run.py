@@ -83,6 +83,10 @@ async def chaos(
         verdict.mails, verdict.hooks = len(plant.mail.taken), len(plant.hooks.asked)
         if verdict.found and keep_logs:
             _keep_logs(plant, seed)
+    except BaseException:
+        if keep_logs:
+            _keep_logs(plant, seed)
+        raise
     finally:
         await proxy.close()
         plant.close()

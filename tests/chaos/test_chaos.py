@@ -10,7 +10,7 @@ import pytest
 from tests.chaos.defects import DEFECTS, ROOT, patched, told
 from tests.chaos.run import chaos
 
-SECONDS = 15.0
+SECONDS = 10.0
 MIGRATIONS = ROOT / "src/tracker_server/storage/migrations"
 
 
@@ -22,7 +22,7 @@ async def test_what_was_promised_is_kept_whatever_breaks() -> None:
     print(verdict.told())
     assert verdict.found == []
     assert sum(verdict.faults.values()) >= 2
-    assert verdict.answered > 500
+    assert verdict.answered > 300
     assert verdict.paid
     assert verdict.mails >= verdict.letters > 0
     assert verdict.hooks > 0 < verdict.alerts
