@@ -19,6 +19,7 @@ from tracker_server.api.computed import Computed
 from tracker_server.api.live_reader import LiveReader
 from tracker_server.api.monthly_mail import monthly_channels
 from tracker_server.api.openid_provider import provider_of
+from tracker_server.api.places import places_of
 from tracker_server.api.readiness import Readiness
 from tracker_server.api.report_mail import report_channels
 from tracker_server.api.server import ApiServer, make_server, open_sockets
@@ -109,6 +110,7 @@ class Server:
             passwords_count=not settings.openid.only,
         )
         self.computed = Computed(self.access, self.pools)
+        self.places = places_of(settings.geocoder, Addresses(self.database), self.pools)
         self.hub = Hub(
             self.trackers, LiveReader(self.pools, self.computed), self.metrics, lambda: datetime.now(UTC)
         )
@@ -196,6 +198,8 @@ class Server:
             await self._serve(say)
         finally:
             self.access.close()
+            if self.places is not None:
+                await self.places.close()
             await self.pools.close()
             await self.station.store.close()
             await self.database.close()
@@ -259,6 +263,7 @@ class Server:
             billing=BillingStore(settings_of(self.settings.billing)),
             gateways=self.gateways,
             openid=provider_of(self.settings),
+            places=self.places,
             readiness=self.readiness,
         )
         app: ASGIApp = make_app(services)

@@ -62,7 +62,7 @@ class Webhooks(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Geocoding(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Addresses of places, for the wording of alerts. ``url`` empty: off; coordinates go to nobody."""
+    """Addresses of places, for alerts and for whoever looks at a tracker. ``url`` empty: off; coordinates go to nobody."""
 
     url: Annotated[
         str,

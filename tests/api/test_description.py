@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
@@ -18,6 +19,7 @@ EXAMPLES = 2  # of each route; more find nothing that is worth the minutes
 LEFT_OUT = {"/api/session"}  # it would sign us out
 
 
+@pytest.mark.timeout(600)  # some seconds of work; on a machine that is full, minutes
 def test_requests_made_from_the_description(world: World) -> None:
     schema = schemathesis.openapi.from_dict(describe(ENDPOINTS))
     schema.config.update(base_url=world.url)

@@ -40,7 +40,9 @@ def make_app(services: Services) -> Starlette:
             Route("/readyz", readyz),
             *make_routes(ENDPOINTS, services),
             *pay_routes(services),
-            *page_routes(services.settings.page, services.settings.openid),
+            *page_routes(
+                services.settings.page, services.settings.openid, geocoder=services.places is not None
+            ),
         ],
         middleware=[Middleware(SecurityHeaders)],
     )

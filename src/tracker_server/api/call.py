@@ -14,6 +14,7 @@ from tracker_server.api.access import Access
 from tracker_server.api.authorise import Kind, require, require_objects
 from tracker_server.api.computed import Computed
 from tracker_server.api.openid_provider import Provider
+from tracker_server.api.places import Places
 from tracker_server.api.readiness import Readiness
 from tracker_server.config import Settings
 from tracker_server.live.hub import Hub
@@ -26,6 +27,7 @@ from tracker_server.storage.allowed import allowed
 from tracker_server.storage.billing_store import BillingStore
 from tracker_server.storage.database import Database
 from tracker_server.storage.pools import Pools
+from tracker_server.storage.positions_api import Fixes
 
 Query = TypeVar("Query")
 Body = TypeVar("Body")
@@ -46,12 +48,17 @@ class Services(Struct, frozen=True, eq=False):
     billing: BillingStore
     gateways: Mapping[str, Gateway]
     openid: Provider | None
+    places: Places | None
     readiness: Callable[[], Awaitable[Readiness]]
 
     def connected(self, device_id: int) -> bool:
         """Whether a tracker has a connection to this process over which it can be told something."""
         tracker = self.trackers.by_id(device_id)
         return tracker is not None and self.ingest.reaches(tracker.unique_id)
+
+    async def addresses(self, fixes: Fixes) -> list[str | None] | None:
+        """Of these fixes, as far as they are known; None: there is no geocoder."""
+        return None if self.places is None else await self.places.known(fixes)
 
     async def allowed(self, principal: Principal, kind: Kind, numbers: frozenset[int]) -> frozenset[int]:
         """Which of these objects are there for somebody."""

@@ -62,10 +62,13 @@ class PageConfig(Struct, frozen=True, rename="camel"):
     tiles_attribution: str
     tiles_zoom_max: int
     openid: str  # off, on, only
+    geocoder: bool
     languages: tuple[str, ...] = LANGUAGES
 
 
-def page_routes(page: Page, openid: OpenId, built: Traversable | None = None) -> list[Route]:
+def page_routes(
+    page: Page, openid: OpenId, built: Traversable | None = None, *, geocoder: bool = False
+) -> list[Route]:
     """The routes of the page; ``built`` is the folder with its files (default: the package's own)."""
     kept = load_files(built or files("tracker_server") / "page" / "static")
     headers = security_headers(page)
@@ -76,6 +79,7 @@ def page_routes(page: Page, openid: OpenId, built: Traversable | None = None) ->
             tiles=TILES_FILE if is_local_file(page.tiles) else page.tiles,
             tiles_attribution=page.tiles_attribution,
             tiles_zoom_max=page.tiles_zoom_max,
+            geocoder=geocoder,
             openid="only" if openid.only else "on" if openid.issuer else "off",
         )
     )

@@ -59,9 +59,12 @@ class Formulas(Protocol):
 
 
 def positions_of(
-    fixes: Fixes, marks: Marks | None = None, formulas: Formulas | None = None
+    fixes: Fixes,
+    marks: Marks | None = None,
+    formulas: Formulas | None = None,
+    addresses: Sequence[str | None] | None = None,
 ) -> list[Position]:
-    """Fixes as they are answered: with what is computed of them. ``marks`` None: not asked for."""
+    """Fixes as they are answered: with what is computed of them. ``marks``, ``addresses`` None: not asked for."""
     fixed = moments_ms(fixes.fixed_us)
     found = list(
         map(
@@ -79,7 +82,7 @@ def positions_of(
             numbers(fixes.altitudes_m),
             numbers(fixes.speeds_mps, KNOTS_PER_MPS),
             numbers(fixes.courses_deg),
-            repeat(None),
+            repeat(None) if addresses is None else addresses,
             numbers(fixes.accuracies_m),
             map(_network, fixes.networks) if any(fixes.networks) else repeat(None),
             repeat(None) if marks is None else [inside or None for inside in marks.fence_ids],
@@ -171,9 +174,14 @@ def encoded(position: Position) -> str:
     return _encode(position).decode()
 
 
-def positions_json(fixes: Fixes, marks: Marks, formulas: Formulas | None = None) -> bytes:
+def positions_json(
+    fixes: Fixes,
+    marks: Marks,
+    formulas: Formulas | None = None,
+    addresses: Sequence[str | None] | None = None,
+) -> bytes:
     """A JSON array of them, without its brackets, so that chunks can follow each other."""
-    return _encode(positions_of(fixes, marks, formulas))[1:-1]
+    return _encode(positions_of(fixes, marks, formulas, addresses))[1:-1]
 
 
 _encode: Final = msgspec.json.Encoder().encode

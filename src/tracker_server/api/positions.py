@@ -106,7 +106,8 @@ async def _numbered(call: Call[PositionsQuery, None], ids: Sequence[int]) -> Res
                 one = found.taken([at])
                 moment = EPOCH + MICROSECOND * int(one.fixed_us[0])
                 marker = await marker_of(connection, one.device_ids[0], moment, moment)
-                parts.append(positions_json(one, mark_all(marker, one), call.services.computed))
+                addresses = await call.services.addresses(one)
+                parts.append(positions_json(one, mark_all(marker, one), call.services.computed, addresses))
     return _json(b",".join(parts))
 
 
@@ -121,7 +122,8 @@ async def _latest(call: Call[PositionsQuery, None], query: PositionsQuery) -> Re
             and (not query.geofence_id or query.geofence_id in marks.fence_ids[at])
         ]
         fixes, marks = fixes.taken(kept), marks.taken(kept)
-    return _json(positions_json(fixes, marks, call.services.computed))
+    addresses = await call.services.addresses(fixes)
+    return _json(positions_json(fixes, marks, call.services.computed, addresses))
 
 
 def _json(array: bytes) -> Response:
@@ -199,7 +201,8 @@ async def position_array(wanted: Histories) -> AsyncGenerator[bytes]:
     try:
         async for _, fixes, marks in chunks:
             if len(fixes):
-                yield before + positions_json(fixes, marks, wanted.call.services.computed)
+                addresses = await wanted.call.services.addresses(fixes)
+                yield before + positions_json(fixes, marks, wanted.call.services.computed, addresses)
                 before = b","
     finally:
         await chunks.aclose()

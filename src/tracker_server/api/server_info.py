@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 from msgspec.structs import asdict
+from starlette.responses import PlainTextResponse, Response
 
 from tracker_server import __version__
+from tracker_server.alerts.letters import spoken
 from tracker_server.api.authorise import Open, Routes
 from tracker_server.api.call import Call
+from tracker_server.api.errors import not_found
 from tracker_server.api.values import convert
 from tracker_server.model.people import Right
 from tracker_server.storage.audit import note
 from tracker_server.storage.server_choices import read_choices, write_choices
-from tracker_server.storage.users import is_there_an_admin
+from tracker_server.storage.users import is_there_an_admin, user_by_id
 
 routes = Routes("Server")
 
@@ -75,6 +78,25 @@ async def put_server(call: Call[None, Choices]) -> Server:
     return await _server(call)
 
 
+class Place(Struct):
+    """Degrees of WGS 84."""
+
+    latitude: Annotated[float, Meta(ge=-90, le=90)]
+    longitude: Annotated[float, Meta(ge=-180, le=180)]
+
+
+@routes.get("/server/geocode", needs=Right.READ, query=Place, answers=str, media=("text/plain",))
+async def get_geocode(call: Call[Place, None]) -> Response:
+    """The address of a place, in one's own language; empty where none is known, or not in time."""
+    if call.services.places is None:
+        raise not_found("geocoder; the operator's settings name one (geocoder.url)")
+    async with call.services.pools.core() as connection:
+        user = await user_by_id(connection, call.principal.user_id)
+    language = spoken(str(user.attributes.get("language") or "en")) if user else "en"
+    place = call.query
+    return PlainTextResponse(await call.services.places.address(place.latitude, place.longitude, language))
+
+
 @routes.get("/server/timezones", needs=Right.READ, answers=list[str])
 async def get_timezones(_: Call[None, None]) -> list[str]:
     """The time zones of the IANA database."""
@@ -91,6 +113,7 @@ async def _server(call: Call[Any, Any]) -> Server:
     names = {one for one in Choices.__struct_fields__ if one not in FIXED}
     return Server(
         email_enabled=bool(call.services.settings.smtp.host),
+        geocoder_enabled=call.services.places is not None,
         new_server=new,
         open_id_enabled=bool(call.services.settings.openid.issuer),
         open_id_force=call.services.settings.openid.only,

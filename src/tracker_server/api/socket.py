@@ -105,7 +105,8 @@ class LiveSocket:
             fixes, marks = await latest_positions(connection, self._principal.scope)
         now = datetime.now(UTC)
         shown = [at for at, device_id in enumerate(fixes.device_ids) if not self._hidden(device_id, now)]
-        rows = positions_json(fixes.taken(shown), marks.taken(shown), self._services.computed)
+        fixes, marks = fixes.taken(shown), marks.taken(shown)
+        rows = positions_json(fixes, marks, self._services.computed, await self._services.addresses(fixes))
         return f'{{"positions":[{rows.decode()}]}}'
 
     def _hidden(self, device_id: int, now: datetime) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from tracker_server.config import Settings
 from tracker_server.config_alerts import Sms
 from tracker_server.notify.geocoder import Geocoder
@@ -30,7 +32,10 @@ def channels_of(
     nobody is asked for one.
     """
     found: list[Channel] = []
-    geocoder = Geocoder(settings.geocoder, addresses) if settings.geocoder.url and addresses else None
+    geocoder = None
+    if settings.geocoder.url and addresses:
+        half = replace(settings.geocoder, per_second=settings.geocoder.per_second / 2)  # the API asks, too
+        geocoder = Geocoder(half, addresses)
     if settings.smtp.host:
         found.append(SmtpChannel(settings.smtp, geocoder))
     if settings.sms.provider:

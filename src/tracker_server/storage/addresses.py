@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,11 @@ FIND = "SELECT address FROM core.addresses WHERE latitude_e4 = %s AND longitude_
 KEEP = """
 INSERT INTO core.addresses (latitude_e4, longitude_e4, language, address) VALUES (%s, %s, %s, %s)
 ON CONFLICT (latitude_e4, longitude_e4, language) DO UPDATE SET address = excluded.address, asked_at = now()
+"""
+KNOWN = """
+SELECT DISTINCT ON (latitude_e4, longitude_e4) latitude_e4, longitude_e4, address
+FROM core.addresses JOIN unnest(%s::int[], %s::int[]) p (latitude_e4, longitude_e4) USING (latitude_e4, longitude_e4)
+WHERE address <> '' ORDER BY latitude_e4, longitude_e4, asked_at DESC
 """
 PRUNE = "DELETE FROM core.addresses WHERE asked_at < %s"
 
@@ -39,6 +45,14 @@ class Addresses:
                 await connection.execute(KEEP, [latitude_e4, longitude_e4, language, address])
         except AWAY:
             return
+
+
+async def known_addresses(
+    connection: AsyncConnection[Any], places: Collection[tuple[int, int]]
+) -> dict[tuple[int, int], str]:
+    """Of these places, as far as they were asked for before; in the language that was asked for last."""
+    rows = await connection.execute(KNOWN, [[one for one, _ in places], [one for _, one in places]])
+    return {(latitude, longitude): address for latitude, longitude, address in await rows.fetchall()}
 
 
 async def forget_addresses(connection: AsyncConnection[Any], before: datetime) -> int:

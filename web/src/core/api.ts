@@ -88,6 +88,7 @@ export const api = {
   queueCommand: async (command: unknown): Promise<boolean> =>
     (await send("POST", "/commands/send", {}, JSON.stringify(command), "application/json")).status === 202,
   remove: <T = null>(path: string, value?: unknown): Promise<T> => write<T>("DELETE", path, value),
+  text: async (path: string, query: Query = {}): Promise<string> => (await send("GET", path, query)).text(),
   /** Form fields, answered by JSON. */
   form: async <T>(path: string, fields: Record<string, string>): Promise<T> =>
     json<T>(await send("POST", path, {}, new URLSearchParams(fields))),

@@ -29,6 +29,7 @@ export const config = signal<PageConfig>({
   tilesZoomMax: 19,
   languages: ["en"],
   openid: "off",
+  geocoder: false,
 });
 
 /** undefined: not known yet; null: nobody. */

@@ -178,4 +178,5 @@ export interface PageConfig {
   tilesZoomMax: number;
   languages: string[];
   openid: "off" | "on" | "only";
+  geocoder: boolean;
 }

@@ -20,7 +20,7 @@ import {
 import { ago, dateTime, distance, number, speed, speedNumber, speedUnit } from "../core/format.ts";
 import { dark, zone } from "../core/preferences.ts";
 import { go, place } from "../core/router.ts";
-import { isGuest, may } from "../core/session.ts";
+import { config, isGuest, may } from "../core/session.ts";
 import type { Device, Position } from "../core/types.ts";
 import { t } from "../i18n/index.ts";
 import { addFleet, type FleetLayer } from "../map/fleet-layer.ts";
@@ -367,7 +367,7 @@ function Card({
             {t(`motion.${motion}`)}
           </span>
         </div>
-        {at?.address && <p class="small">{at.address}</p>}
+        {at && <Address at={at} />}
         <dl class="facts small">
           <dt>{t("live.lastContact")}</dt>
           <dd title={dateTime(device.lastUpdate)}>{ago(device.lastUpdate)}</dd>
@@ -476,4 +476,30 @@ function drawTrail(made: MapLibre, deviceId: number): () => void {
     stop();
     line.remove();
   };
+}
+
+const ADDRESS_DIGITS = 3; // a hundred metres: whoever moves is not asked for at each fix
+
+/** Where it is in words: as the server knows it already, or as it finds out while somebody looks. */
+function Address({ at }: { at: Position }) {
+  const found = useSignal("");
+  const [latitude, longitude] = [at.latitude.toFixed(ADDRESS_DIGITS), at.longitude.toFixed(ADDRESS_DIGITS)];
+  useEffect(() => {
+    let gone = false;
+    if (config.value.geocoder) {
+      api.text("/server/geocode", { latitude: at.latitude, longitude: at.longitude }).then(
+        (text) => {
+          if (!gone) found.value = text;
+        },
+        () => {
+          /* then there are the coordinates alone */
+        },
+      );
+    }
+    return () => {
+      gone = true;
+    };
+  }, [at.deviceId, latitude, longitude]);
+  const text = at.address || found.value;
+  return text ? <p class="small">{text}</p> : null;
 }
