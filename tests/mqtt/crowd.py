@@ -49,13 +49,13 @@ class Publisher(asyncio.Protocol):
             number = packet[2] << 8 | packet[3]
             self._out.discard(number)
             self.member.acknowledged(number)
-        if self._admitted:
-            self._send()
+        self.send()
 
-    def _send(self) -> None:
+    def send(self) -> None:
+        """What may be on its way and is not."""
         assert self.transport is not None
         for number in self.member.next_ones():
-            if number not in self._out and not self.transport.is_closing():
+            if self._admitted and number not in self._out and not self.transport.is_closing():
                 self._out.add(number)
                 self.transport.write(self.member.packet(number))
 
@@ -72,6 +72,7 @@ class Member:
         self.name = topic.replace("/", "-")
         self.fixes = fixes
         self.window = window
+        self.allowed = fixes
         self.missing = dict.fromkeys(range(1, fixes + 1))
 
     def acknowledged(self, number: int) -> None:
@@ -80,7 +81,8 @@ class Member:
 
     def next_ones(self) -> Iterable[int]:
         """What is on its way, or should be."""
-        return [number for number, _ in zip(self.missing, range(self.window), strict=False)]
+        first = list(zip(self.missing, range(self.window), strict=False))
+        return [number for number, _ in first if number <= self.allowed]
 
     def packet(self, number: int) -> bytes:
         """The publish of that number."""
@@ -94,6 +96,7 @@ class Member:
                 transport, peer = await loop.create_connection(lambda: Publisher(self), host, port)
                 while self.missing and not peer.ended.done():
                     await asyncio.wait({peer.ended}, timeout=RETRY_S)
+                    peer.send()  # more may have been allowed
                 transport.close()
                 await peer.ended
             await asyncio.sleep(RETRY_S)
@@ -105,6 +108,11 @@ class Crowd:
     def __init__(self, topics: Iterable[str], fixes: int, window: int) -> None:
         self.members = [Member(topic, fixes, window) for topic in topics]
         self.fixes = fixes
+
+    def allow(self, fixes: int) -> None:
+        """Of each member so many, for now: so that there is something to say at every kill."""
+        for one in self.members:
+            one.allowed = fixes
 
     @property
     def acknowledged(self) -> int:

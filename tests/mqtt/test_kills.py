@@ -1,7 +1,7 @@
 """Server, database and broker are killed at any moment under publishers: every acknowledged fix is stored, once.
 
 In the tests a few times. As often as you like, and with any number of publishers:
-``TRACKER_TEST_MQTT_KILLS=50 TRACKER_TEST_MQTT_PUBLISHERS=200 pytest --timeout=0 tests/mqtt/test_kills.py``;
+``TRACKER_TEST_MQTT_KILLS=50 TRACKER_TEST_MQTT_PUBLISHERS=200 pytest -s --timeout=3600 tests/mqtt/test_kills.py``;
 ``TRACKER_TEST_MQTT_SEED`` draws the same moments again.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import random
 import threading
@@ -51,14 +52,17 @@ def under_load(
         except BaseException as error:  # noqa: BLE001  (told below)
             problems.append(error)
 
+    share = crowd.wanted / (len(kills) + 1)
+    crowd.allow(math.ceil(share / len(crowd.members)))
     thread = threading.Thread(target=go, daemon=True)
     thread.start()
-    share = crowd.wanted / (len(kills) + 1)
     for number, kill in enumerate(kills):
         until = min((number + chance.random()) * share, crowd.wanted - 1)
         wait_until("some to be acknowledged", lambda: problems or crowd.acknowledged >= until, STEP_S_MAX)  # noqa: B023
         assert not problems, problems
+        print(f"kill {number + 1} at {crowd.acknowledged} of {crowd.wanted}", flush=True)
         kill()
+        crowd.allow(min(math.ceil(share * (number + 2) / len(crowd.members)), crowd.fixes))
     thread.join(STEP_S_MAX)
     assert not problems, problems
     assert crowd.acknowledged == crowd.wanted
@@ -105,7 +109,8 @@ def answers(running: Running) -> bool:
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 def test_behind_mosquitto(server: Servers, how: str) -> None:
     """Told to end, Mosquitto writes down what it has acknowledged: nothing is lost, whoever else is killed. Killed, it may
-    have acknowledged what nobody has got yet, and forgets shared subscriptions. Nothing is ever stored twice.
+    have acknowledged what nobody has got yet. Nothing is ever stored twice. (No group: Mosquitto 2.0 knows a shared
+    subscription after its restart only when we are back.)
     """
     print(f"TRACKER_TEST_MQTT_SEED={SEED}")
     chance = random.Random(SEED)
@@ -115,7 +120,6 @@ def test_behind_mosquitto(server: Servers, how: str) -> None:
         settings = {
             "devices.unknown": "register",
             "mqtt.broker.url": broker.url,
-            "mqtt.broker.group": "all" if how == "stopped" else "",
             "mqtt.broker.receive_max": 65_535,
         }
         running = server(settings, protocols=[])
@@ -148,7 +152,7 @@ def test_behind_mosquitto(server: Servers, how: str) -> None:
             with contextlib.suppress(pytest.fail.Exception):
                 wait_until("what had been handed on", lambda: not missing(), 15)
             print(f"{missing()} of {crowd.wanted} were lost with {KILLS} kills of the broker")
-            assert missing() <= KILLS * PUBLISHERS * WINDOW, "more than was on its way"
+            assert missing() < crowd.wanted / (KILLS + 1), "more than is said between two kills"
         assert max(rows(running, crowd)) <= crowd.fixes, "something was stored twice"
     finally:
         broker.close()
