@@ -84,6 +84,25 @@ def shown(operator: Operator, unique_id: str) -> list[datetime]:
     return [row["fixed_at"] for row in rows]
 
 
+async def test_r55_money_lifts_the_billing_block_and_no_hold(postgres_dsn: str) -> None:
+    async with operating(postgres_dsn) as operator:
+        operator.adds("T1")
+        begun(operator, MARCH)
+        fixes(operator, "T1", MARCH)
+        await operator.settles(MARCH)
+        query(
+            operator.dsn,
+            "INSERT INTO core.blocks (device_id, reason, since) SELECT id, 'hold', %s FROM core.devices",
+            [MARCH],
+        )
+        assert [reason for _, reason, _ in operator.blocks()] == ["billing", "hold"]
+        await operator.does(TopUp(key="p1", amount_minor=31000), MARCH)
+        assert [reason for _, reason, _ in operator.blocks()] == ["hold"]
+        assert shown(operator, "T1") == [], "still hidden"
+        query(operator.dsn, "DELETE FROM core.blocks WHERE reason = 'hold'")
+        assert shown(operator, "T1") == [MARCH]
+
+
 async def test_r86_the_history_of_the_test_time_stays(postgres_dsn: str) -> None:
     async with operating(postgres_dsn) as operator:
         operator.adds("T1", test=True)
