@@ -50,6 +50,10 @@ class Relayed:
         self.outbound.update(tracker.id for tracker in trackers if tracker.id is not None)
 
 
+class _StoppedEarlyError(Exception):
+    """The first process has gone while this one was still getting ready."""
+
+
 class Worker:
     """One of them."""
 
@@ -71,7 +75,7 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as tasks:
                 hearing = tasks.create_task(self._hear(first))
-                writing = await self.station.begin(tasks)
+                writing = await self._begun(tasks)
                 counting = tasks.create_task(self._count())
                 self._tell(Ready())
                 await self._stop.wait()
@@ -80,9 +84,21 @@ class Worker:
                 self.station.end()
                 hearing.cancel()
                 counting.cancel()
+        except* _StoppedEarlyError:
+            log.info("ended before it listened")
         finally:
             await self.station.store.close()
             await self.database.close()
+
+    async def _begun(self, tasks: asyncio.TaskGroup) -> asyncio.Task[None]:
+        """The writer's task; where the end comes first, as it may while the database is away, an end to all of them."""
+        beginning = tasks.create_task(self.station.begin(tasks))
+        stopping = tasks.create_task(self._stop.wait())
+        await asyncio.wait({beginning, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not beginning.done():
+            raise _StoppedEarlyError
+        stopping.cancel()
+        return await beginning
 
     def _tell(self, word: Word) -> None:
         if not self._line.is_closing():

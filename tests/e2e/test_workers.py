@@ -8,6 +8,7 @@ import http.client
 import json
 import random
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,7 @@ from tests.e2e.test_track import STANDING, drawn, rows, settled, target
 from tests.servers.serve import Running, Servers
 from tests.servers.waiting import wait_until
 from tests.track.world import random_day
-from tracker_server.config import Settings, as_line, load, of_line
+from tracker_server.config import Settings, Storage, as_line, load, of_line
 from tracker_server.listeners import server as listening
 from tracker_server.metrics import Metrics
 from tracker_server.spawned import spawn
@@ -173,6 +174,15 @@ def one_device_over_both_leaves_the_same_track(running: Running) -> None:
     assert len(expected) > 3
     assert rows(running, STANDING, "turns") == expected
     assert rows(running, STANDING, "mixed") == expected
+
+
+def test_a_worker_ends_with_the_first_process_though_the_database_is_away(tmp_path: Path) -> None:
+    nowhere = Storage(dsn="postgresql://postgres@127.0.0.1:9/tracker")
+    line = as_line(Settings(data_dir=tmp_path, storage=nowhere, workers=2))
+    worker = [sys.executable, "-m", "tracker_server.cli.worker", "1"]
+    ended = subprocess.run(worker, input=line + b"\n", capture_output=True, timeout=90, check=False)
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert b"ended before it listened" in ended.stderr
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])

@@ -16,6 +16,8 @@ from msgspec import Struct
 
 from tests.fuzz.mutate import mutated, shrunk
 from tests.fuzz.targets import OTHERS, Target, all_targets
+from tracker_server import logs
+from tracker_server.config import Log
 
 TURN = 50  # mutations of one target before the next has its turn
 
@@ -71,6 +73,7 @@ def main() -> None:
         "--only", action="append", choices=list(all_targets()), help="this target; may be given again"
     )
     given = parser.parse_args()
+    logs.set_up(Log(level="error"))
     print(f"seed {given.seed}", flush=True)
     tried, broken = fuzz(given.seed, given.time, given.only)
     for each in broken:
