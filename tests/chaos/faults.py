@@ -207,6 +207,7 @@ async def cut_all(chance: Chance) -> None:
 async def kill_broker(chance: Chance) -> None:
     """kill -9 of the broker to which the server publishes."""
     broker = _broker(chance)
+    chance.plant.broker_killed = True
     await asyncio.to_thread(broker.kill)
     chance.kills += 1
     await asyncio.sleep(chance.seconds(0.0, 3.0))

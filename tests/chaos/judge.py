@@ -188,8 +188,10 @@ def alerts_written(plant: Plant) -> int:
 
 
 def published(plant: Plant) -> list[str]:
-    """In the end the broker keeps the latest place of each tracker that is shown, and nothing of those that are not."""
-    if plant.broker is None:
+    """In the end the broker keeps the latest place of each tracker that is shown, and nothing of those that are not. One
+    that was killed has forgotten what it had acknowledged and not yet written down: of that we are not the judge.
+    """
+    if plant.broker is None or plant.broker_killed:
         return []
     latest = {
         f"out/{row['unique_id']}/position": row["at"]

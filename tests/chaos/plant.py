@@ -55,6 +55,7 @@ class Plant:
         self.mail = MailServer()
         self.hooks = HttpPeer()
         self.broker = Mosquitto() if shutil.which("mosquitto", path=SYSTEM_PATH) else None
+        self.broker_killed = False
         self.ledger = self.home / "answered.csv"
         self.report = self.home / "report.json"
         self.fleet: subprocess.Popen[bytes] | None = None
