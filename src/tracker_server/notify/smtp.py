@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from email.message import EmailMessage
 from typing import Final
@@ -23,7 +23,6 @@ from tracker_server.alerts.letters import LetterError
 from tracker_server.config import Smtp
 from tracker_server.model import address
 from tracker_server.notify.geocoder import Geocoder, wording_of
-from tracker_server.notify.line import Line
 from tracker_server.notify.messages import mail_of, mail_with_file
 from tracker_server.pipeline.dispatcher import EMAIL, Outgoing, PermanentError, TemporaryError
 
@@ -34,7 +33,7 @@ SERVICE_NOT_AVAILABLE: Final = 421  # RFC 5321 §3.8: may come at any time, in a
 
 
 class SmtpChannel:
-    """The channel ``email``. Mails are made and handed over in a thread of its own; connections belong to that."""
+    """The channel ``email``."""
 
     name = EMAIL
     at_once = AT_ONCE
@@ -44,42 +43,30 @@ class SmtpChannel:
         self._settings = settings
         self._sender = address.sender(settings.sender, "smtp.from")
         self._kept: list[tuple[SMTP, float]] = []
-        self._line = Line("smtp")
 
     async def send(self, message: Outgoing) -> None:
         """Hand one mail over. Raises TemporaryError, PermanentError."""
         try:
-            wording = await wording_of(message, self._geocoder)
-            await self._line.run(
-                self._send(lambda: mail_of(message, self._sender, wording), message.recipient)
-            )
+            mail = mail_of(message, self._sender, await wording_of(message, self._geocoder))
         except LetterError as error:
             raise PermanentError(f"the message cannot be worded: {error}") from error
+        async with self._connection() as smtp:
+            await self._hand_over(smtp, mail, message.recipient)
 
     async def send_file(
         self, message: Outgoing, subject: str, text: str, file: tuple[bytes, str, str, str]
     ) -> None:
         """Hand over one mail with an attachment: its bytes, media type and subtype, and name. Raises as ``send``."""
-        await self._line.run(
-            self._send(lambda: mail_with_file(message, self._sender, subject, text, file), message.recipient)
-        )
+        mail = mail_with_file(message, self._sender, subject, text, file)
+        async with self._connection() as smtp:
+            await self._hand_over(smtp, mail, message.recipient)
 
     async def close(self) -> None:
         """Let go of the connections kept."""
-        if self._line.begun:
-            await self._line.run(self._part_all())
-            await self._line.close()
-
-    # ------------------------------------------------------------------ one mail, in the line's thread
-
-    async def _send(self, make: Callable[[], EmailMessage], recipient: str) -> None:
-        mail = make()
-        async with self._connection() as smtp:
-            await self._hand_over(smtp, mail, recipient)
-
-    async def _part_all(self) -> None:
         while self._kept:
             await self._part(self._kept.pop()[0])
+
+    # ------------------------------------------------------------------ one mail
 
     async def _hand_over(self, smtp: SMTP, mail: EmailMessage, recipient: str) -> None:
         try:
