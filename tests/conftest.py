@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
 import structlog
 
+from tests.servers.memory import fresh_folder
 from tests.servers.postgres import PlainPostgres, SharedPostgres, TimescaleDB
 from tests.servers.serve import Servers
 from tracker_server.config import Settings
@@ -110,8 +109,7 @@ def empty_dsn(home: SharedPostgres) -> Generator[str]:
 @pytest.fixture
 def embedded_settings() -> Generator[Settings]:
     """Settings whose database is an embedded one that does not exist yet; what is left running is stopped."""
-    # not pytest's own folder: that is private to us, and the database under root is another user's
-    data_dir = Path(tempfile.mkdtemp(prefix="tracker-data-"))
+    data_dir = fresh_folder("tracker-data-")
     yield Settings(data_dir=data_dir)
     if (data_dir / "postgres" / "cluster" / "postmaster.pid").exists():
         left = Embedded(data_dir)

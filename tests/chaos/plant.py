@@ -8,13 +8,13 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from pathlib import Path
 
 import psutil
 
 from tests.alerts.http_peer import HttpPeer
 from tests.notify.mail_server import MailServer
+from tests.servers.memory import fresh_folder
 from tests.servers.mosquitto import Mosquitto
 from tests.servers.ports import free_port
 from tests.servers.serve import PROGRAM, Running
@@ -44,7 +44,7 @@ class Plant:
 
     def __init__(self, seed: int, devices: int, fixes: int, rate: float) -> None:
         # not below a private folder: under root the embedded database belongs to a user of its own
-        self.home = Path(tempfile.mkdtemp(prefix="tracker-chaos-"))
+        self.home = fresh_folder("tracker-chaos-")
         self.seed, self.devices, self.fixes, self.rate = seed, devices, fixes, rate
         self.disk = self.home / "disk"
         self.disk.mkdir()

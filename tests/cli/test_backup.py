@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import tempfile
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.terminal import Terminal
+from tests.servers.memory import fresh_folder
 from tests.servers.serve import Servers
 from tests.servers.waiting import wait_until
 from tests.storage.rows import count, query
@@ -25,7 +25,7 @@ ADD = ("device", "add", "356307042441013", "--account", "default")
 @pytest.fixture
 def folder() -> Generator[Path]:
     """Of databases: not pytest's own folder, which is private to us."""
-    made = Path(tempfile.mkdtemp(prefix="tracker-backup-"))
+    made = fresh_folder("tracker-backup-")
     yield made
     for home in made.glob("*/postgres"):
         left = Embedded(home.parent)

@@ -8,11 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.servers.memory import fresh_folder
 from tests.servers.ports import free_port
 from tests.servers.waiting import wait_until
 from tracker_protocols import ALL
@@ -190,8 +190,7 @@ class Servers:
             "mqtt.host": "127.0.0.1",
             "mqtt.port": free_port() if protocols is None or "mqtt" in protocols else 0,
         }
-        # not pytest's own folder: that is private to us, and an embedded database under root is another user
-        home = Path(tempfile.mkdtemp(prefix="tracker-serve-"))
+        home = fresh_folder("tracker-serve-")
         running = Running(home, {**chosen, **(settings or {})}, dsn)
         self._started.append(running)
         running.launch(within_s)
