@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from datetime import timedelta
+
+import structlog
 
 from tracker_server.config import Settings, Smtp, Storage
 from tracker_server.config_alerts import Webhooks
@@ -24,6 +27,8 @@ def main(dsn: str, smtp_port: int) -> None:
     dispatcher = Dispatcher(
         Outbox(Database(settings)), channels_of(settings), Metrics(), age_max=timedelta(hours=72)
     )
+    # nobody reads what it would log: a pipe that is full would hold it up
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     print("begins", flush=True)
     asyncio.run(dispatcher.run())
 
