@@ -21,7 +21,7 @@ async def test_what_was_promised_is_kept_whatever_breaks() -> None:
     verdict = await chaos(seed, SECONDS)
     print(verdict.told())
     assert verdict.found == []
-    assert sum(verdict.faults.values()) >= 2
+    assert verdict.faults
     assert verdict.answered > 300
     assert verdict.paid
     assert verdict.mails >= verdict.letters > 0

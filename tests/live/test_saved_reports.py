@@ -129,12 +129,14 @@ async def test_a_calendar_orders_each_period_once(world: World) -> None:
 
 
 def later(world: World) -> None:
-    """What has just been ordered waits for ``now``."""
+    """What has just been ordered has been tried once in vain, and waits for ``now``."""
     wait_until(
         "it to wait",
         lambda: world.sql(
-            "UPDATE core.outbox SET next_at = now() + interval '1 hour' WHERE delivered_at IS NULL RETURNING id"
+            "UPDATE core.outbox SET next_at = now() + interval '1 hour'"
+            " WHERE delivered_at IS NULL AND attempts > 0 RETURNING id"
         ),
+        within_s=90,
     )
 
 
