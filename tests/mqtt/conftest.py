@@ -6,6 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
+from tests.servers.mosquitto import Mosquitto
 from tests.servers.postgres import SharedPostgres
 from tests.servers.serve import Running, Servers
 
@@ -50,3 +51,12 @@ def running(postgres_server: SharedPostgres, tmp_path_factory: pytest.TempPathFa
     with postgres_server.database() as dsn:
         yield servers({**SETTINGS, "config": file}, dsn=dsn, protocols=["mqtt"])
         servers.close()
+
+
+@pytest.fixture
+def broker() -> Generator[Mosquitto]:
+    """A Mosquitto of the test's own."""
+    one = Mosquitto()
+    one.launch()
+    yield one
+    one.close()

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-
-import pytest
-
 from tests.mqtt.clients import NEW, client
 from tests.mqtt.test_endpoint import location, somebody, stored
 from tests.servers.mosquitto import Mosquitto
 from tests.servers.serve import Servers
 from tests.servers.waiting import wait_until
 from tests.storage.rows import query
-
-
-@pytest.fixture
-def broker() -> Generator[Mosquitto]:
-    one = Mosquitto()
-    one.launch()
-    yield one
-    one.close()
 
 
 def test_through_a_broker(server: Servers, postgres_dsn: str, broker: Mosquitto) -> None:

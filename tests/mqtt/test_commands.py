@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -103,14 +102,6 @@ def test_a_hidden_tracker_is_told_nothing_but_the_operators_own(running: Running
         assert tracker.publish("x", '{"command": "engineStop", "result": "ok"}') == 0
         (row,) = wait_until("the answer", lambda: commands(running, device))
         assert (row["state"], row["result"]) == ("answered", "ok")
-
-
-@pytest.fixture
-def broker() -> Generator[Mosquitto]:
-    one = Mosquitto()
-    one.launch()
-    yield one
-    one.close()
 
 
 def test_through_a_broker(server: Servers, postgres_dsn: str, broker: Mosquitto) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Generator
 from typing import Any
-
-import pytest
 
 from tests.mqtt.clients import NEW, Client, client
 from tests.mqtt.crowd import Crowd
@@ -16,14 +13,6 @@ from tests.mqtt.test_kills import SEED, kill_server, under_load
 from tests.servers.mosquitto import Mosquitto
 from tests.servers.serve import Servers
 from tests.servers.waiting import wait_until
-
-
-@pytest.fixture
-def broker() -> Generator[Mosquitto]:
-    one = Mosquitto()
-    one.launch()
-    yield one
-    one.close()
 
 
 def said_under(one: Client, topic: str) -> list[Any]:

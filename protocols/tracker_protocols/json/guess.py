@@ -7,18 +7,16 @@ from typing import Any, Final
 
 import msgspec
 
-from tracker_protocols.json.mapping import RECORDS_MAX, moment_of, number, put
+from tracker_protocols.json.mapping import RECORDS_MAX, message_of, moment_of, number, put
 from tracker_protocols.model import (
     Attributes,
     BadFrame,
-    CommandResult,
     DeviceKey,
     Fix,
     Heartbeat,
     Message,
     Reason,
     Reply,
-    Report,
     Undecoded,
 )
 from tracker_protocols.wire.decoder import UNREADABLE, Decoded
@@ -41,7 +39,6 @@ MEANINGS: Final = {
 }
 BELOW: Final = frozenset({"gps", "location", "position", "coords", "fix", "data"})
 BATTERY: Final = {"batt": "batteryLevel", "battery_level": "batteryLevel", "sats": "sat", "satellites": "sat"}
-RESULT: Final = "result"  # without a place: the answer to a command
 SPEEDS: Final = {"speed_kmh": MPS_PER_KMH, "speed_mps": 1.0, "speed_kn": MPS_PER_KNOT}
 
 _read = msgspec.json.Decoder().decode
@@ -91,11 +88,7 @@ def _message(
         except (ValueError, OverflowError, TypeError):
             raise BadFrame(Reason.NO_SUCH_MOMENT, f"{key}: {str(told)[:60]!r} is no moment") from None
     fix = _fix(own, told_at or received_at)
-    if fix is None and not attributes:
-        return Heartbeat(device, reply=reply)
-    if fix is None and RESULT in attributes:
-        return CommandResult(device, attributes, same, told_at, reply)
-    return Report(device, fix, attributes, same, None, None if fix else told_at, reply)
+    return message_of(device, fix, attributes, same, told_at, reply)
 
 
 def _sort(node: dict[str, Any], own: dict[str, tuple[str, Any]], attributes: Attributes) -> None:

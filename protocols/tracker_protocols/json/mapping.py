@@ -89,6 +89,24 @@ class Mapping(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     attributes: dict[str, str] = field(default_factory=dict)
 
 
+def message_of(
+    device: DeviceKey,
+    fix: Fix | None,
+    attributes: Attributes,
+    same: bytes,
+    told_at: datetime | None,
+    reply: Reply | None,
+) -> Message:
+    """What a record means once it is read: a report, the answer to a command, or a sign of life. ``same``: the bytes that
+    it is known again by.
+    """
+    if fix is None and not attributes:
+        return Heartbeat(device, reply=reply)
+    if fix is None and RESULT in attributes:
+        return CommandResult(device, attributes, same, told_at, reply)
+    return Report(device, fix, attributes, same, None, None if fix else told_at, reply)
+
+
 class Compiled:
     """A mapping made ready. Raises MappingError where an expression is none."""
 
@@ -202,11 +220,7 @@ class Compiled:
         attributes = self._attributes_of(record, root)
         identity = self._find("identity", record, root)
         same = _bytes(record if identity is None else identity)
-        if fix is None and not attributes:
-            return Heartbeat(device, reply=reply)
-        if fix is None and RESULT in attributes:
-            return CommandResult(device, attributes, same, told_at, reply)
-        return Report(device, fix, attributes, same, None, None if fix else told_at, reply)
+        return message_of(device, fix, attributes, same, told_at, reply)
 
     def _device(self, record: Any, root: Any, fallback: DeviceKey | None) -> DeviceKey:
         value = self._find("device", record, root)

@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
+from starlette.responses import Response
 
 from tracker_server.api.access import Access
 from tracker_server.api.call import address_of
@@ -18,6 +19,19 @@ from tracker_server.storage.sessions import digest_of
 COOKIE: Final = "JSESSIONID"
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 CREDENTIAL_CHARACTERS_MAX: Final = 2_048
+
+
+def bring_along(response: Response, request: HTTPConnection, secret: str, days: int | None) -> None:
+    """The cookie that a browser brings along from now on; ``days`` None: until it is closed."""
+    response.set_cookie(
+        COOKIE,
+        secret,
+        max_age=days * 86_400 if days else None,
+        path="/",
+        httponly=True,
+        samesite="lax",
+        secure=request.url.scheme == "https",
+    )
 
 
 async def identify(access: Access, connection: HTTPConnection, origins: frozenset[str]) -> Principal | None:

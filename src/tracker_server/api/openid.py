@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from tracker_server.api.authorise import Open, Routes
 from tracker_server.api.call import Call
 from tracker_server.api.errors import Refusal, not_found
-from tracker_server.api.identify import COOKIE
+from tracker_server.api.identify import bring_along
 from tracker_server.api.openid_provider import STARTED_S_MAX, OpenIdError, Provider
 from tracker_server.storage.audit import note
 from tracker_server.storage.sessions import open_session
@@ -91,13 +91,5 @@ async def get_openid_callback(call: Call[Back, None]) -> Response:
         await note(connection, "login", user_id=user.id, address=call.address, detail={"by": "openid"})
     answer = RedirectResponse("/", 302)
     answer.delete_cookie(BEGUN, path=PATH)
-    answer.set_cookie(
-        COOKIE,
-        secret,
-        max_age=call.services.settings.api.session_days * 86_400,
-        path="/",
-        httponly=True,
-        samesite="lax",
-        secure=call.request.url.scheme == "https",
-    )
+    bring_along(answer, call.request, secret, call.services.settings.api.session_days)
     return answer

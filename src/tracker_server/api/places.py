@@ -7,12 +7,10 @@ from msgspec.structs import replace
 
 from tracker_server.config_alerts import Geocoding
 from tracker_server.notify.geocoder import Geocoder
-from tracker_server.pipeline.addresses import AddressCache
+from tracker_server.pipeline.addresses import E4, AddressCache
 from tracker_server.storage.addresses import known_addresses
 from tracker_server.storage.pools import Pools
 from tracker_server.storage.positions_api import Fixes
-
-E4 = 10_000  # an address is of a square of some ten metres
 
 
 class Places:

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from tracker_server.api.authorise import Kind, Open, Routes
 from tracker_server.api.call import Call
 from tracker_server.api.errors import JSON, Refusal, bad, not_found
-from tracker_server.api.identify import COOKIE
+from tracker_server.api.identify import COOKIE, bring_along
 from tracker_server.api.user_shape import User, guest, shape_of
 from tracker_server.model.address import email as checked_email
 from tracker_server.model.money import InvalidValueError
@@ -295,17 +295,9 @@ def email_of(text: str) -> str:
 
 
 def _with_cookie(request: Request, user: User, secret: str, days: int | None) -> Response:
-    """The user, and the cookie that his browser brings along from now on; ``days`` None: until it is closed."""
+    """The user, and the cookie of his session."""
     from msgspec.json import encode
 
     response = Response(encode(user), media_type=JSON)
-    response.set_cookie(
-        COOKIE,
-        secret,
-        max_age=days * 86_400 if days else None,
-        path="/",
-        httponly=True,
-        samesite="lax",
-        secure=request.url.scheme == "https",
-    )
+    bring_along(response, request, secret, days)
     return response

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from cyclopts import Parameter
 
 if TYPE_CHECKING:  # imported in the functions: `--help` and wrong use need none of it
+    from psycopg import AsyncConnection
+
     from tracker_server.config import Loaded
     from tracker_server.storage.database import Database
 
@@ -74,6 +76,16 @@ def settings(config: Path | None = None, flags: dict[str, Any] | None = None) ->
         return load(config, flags)
     except ConfigError as error:
         wrong(str(error))
+
+
+async def account_id_of(connection: AsyncConnection[Any], name: str) -> int:
+    """The account that ``--account`` names, or a refusal, exit 1."""
+    from tracker_server.storage.accounts import account_ids
+
+    ids = await account_ids(connection)
+    if name not in ids:
+        refused(f"--account: there is no account {name!r}; `tracker-server account list` tells them all")
+    return ids[name]
 
 
 @contextmanager

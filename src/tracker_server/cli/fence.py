@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
+from tracker_server.cli.common import HERE, Where, account_id_of, database, refused, run, tell, wrong
 from tracker_server.cli.output import Format, counted, each, write_rows
 from tracker_server.cli.values import line_of_text, moment_of, unique_id_of
 
@@ -106,7 +106,7 @@ def add(  # noqa: PLR0913  (its flags)
             until=ends,
         )
         async with database(loaded) as home, await home.connect(Role.CORE) as connection:
-            account_id = await _account(connection, account)
+            account_id = await account_id_of(connection, account)
             if any(one.name == name for one in await _fences(connection, account_id)):
                 refused(f"NAME: account {account!r} has a fence {name!r} already; choose another name")
             (fence_id,) = await add_fences(connection, account_id, [new])
@@ -155,7 +155,7 @@ def import_(
         from tracker_server.storage.fences import TooManyFencesError, add_fences, change_fence
 
         async with database(loaded) as home, await home.connect(Role.CORE) as connection:
-            account_id = await _account(connection, account)
+            account_id = await account_id_of(connection, account)
             known = {one.name: one.id for one in await _fences(connection, account_id)}
             new = [_new(one) for one in drawn]
             there = [one for one in new if one.name in known]
@@ -205,7 +205,7 @@ def export(
         from tracker_server.storage.database import Role
 
         async with database(loaded) as home, await home.connect(Role.CORE) as connection:
-            return await _fences(connection, await _account(connection, account))
+            return await _fences(connection, await account_id_of(connection, account))
 
     rows = run(main)
     from tracker_server.track.fences.files import drawn_of, written
@@ -242,7 +242,7 @@ def list_(
         async with database(loaded) as home, await home.connect(Role.CORE) as connection:
             ids = await account_ids(connection)
             if account is not None:
-                ids = {account: await _account(connection, account)}
+                ids = {account: await account_id_of(connection, account)}
             rows: list[dict[str, Any]] = []
             for name, account_id in ids.items():
                 mine = await assigned(connection, account_id)
@@ -442,19 +442,6 @@ def _new(drawn: Drawn) -> NewFence:
     )
 
 
-async def _account(connection: AsyncConnection[Any], name: str) -> int:
-    from tracker_server.storage.accounts import account_ids
-
-    ids = await account_ids(connection)
-    if name not in ids:
-        _no_account(name)
-    return ids[name]
-
-
-def _no_account(name: str) -> NoReturn:
-    refused(f"--account: there is no account {name!r}; `tracker-server account list` tells them all")
-
-
 async def _fences(connection: AsyncConnection[Any], account_id: int) -> list[FenceRow]:
     from tracker_server.storage.fences import fences_of
 
@@ -462,7 +449,7 @@ async def _fences(connection: AsyncConnection[Any], account_id: int) -> list[Fen
 
 
 async def _fence(connection: AsyncConnection[Any], name: str, account: str) -> FenceRow:
-    rows = await _fences(connection, await _account(connection, account))
+    rows = await _fences(connection, await account_id_of(connection, account))
     found = [row for row in rows if row.name == name] or [row for row in rows if str(row.id) == name]
     if not found:
         refused(

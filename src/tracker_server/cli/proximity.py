@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
+from tracker_server.cli.common import HERE, Where, account_id_of, database, refused, run, tell, wrong
 from tracker_server.cli.output import Format, each, write_rows
 from tracker_server.cli.values import unique_id_of
 
@@ -118,13 +118,9 @@ def list_(
         from tracker_server.storage.proximities import proximities
 
         async with database(loaded) as home, await home.connect(Role.CORE) as connection:
-            ids = await account_ids(connection)
-            if account is not None and account not in ids:
-                refused(
-                    f"--account: there is no account {account!r}; `tracker-server account list` tells them all"
-                )
-            names = {account_id: name for name, account_id in ids.items()}
-            found = await proximities(connection, account_id=None if account is None else ids[account])
+            only = None if account is None else await account_id_of(connection, account)
+            names = {account_id: name for name, account_id in (await account_ids(connection)).items()}
+            found = await proximities(connection, account_id=only)
             rows: list[dict[str, Any]] = [
                 {
                     **{name: getattr(row, name) for name in COLUMNS if name != "account"},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
+from tracker_server.cli.common import HERE, Where, account_id_of, database, refused, run, tell, wrong
 from tracker_server.cli.found import From, Until, Viewer
 from tracker_server.cli.history import refuse_unknown, tell_state
 from tracker_server.cli.output import counted
@@ -187,7 +187,6 @@ def set_(
 
     async def main() -> dict[str, Any]:
         from tracker_server.storage import track_tell
-        from tracker_server.storage.accounts import account_ids
         from tracker_server.storage.database import Role
         from tracker_server.track.overrides import OverrideError, checked
 
@@ -197,12 +196,8 @@ def set_(
                 known = await track_tell.settings_of_device(connection, owner)
                 write = track_tell.set_of_device
             else:
-                ids = await account_ids(connection)
-                if account not in ids:
-                    refused(
-                        f"--account: there is no account {account!r}; `tracker-server account list` tells them all"
-                    )
-                owner = ids[account]
+                assert account is not None
+                owner = await account_id_of(connection, account)
                 known = await track_tell.settings_of_account(connection, owner)
                 write = track_tell.set_of_account
             new = {name: value for name, value in {**known, **changes}.items() if value is not None}

@@ -19,9 +19,8 @@ KEEP_ALIVE_S: Final = 30
 CONNECT_S_MAX: Final = 15.0
 CLOSE_S_MAX: Final = 5.0
 REFUSED_FROM: Final = 0x80
-NEVER: Final = (
-    -2
-)  # 0 is once more, and -1 for ever: a client that comes again by itself would take the session from ours
+# 0 is once more, and -1 for ever: a client that comes again by itself would take the session from ours
+NEVER: Final = -2
 
 logging.getLogger("gmqtt").setLevel(logging.CRITICAL)  # what matters comes out of ``run``
 

@@ -14,7 +14,7 @@ import structlog
 from tracker_server.alerts.letters import EventNotice, decode
 from tracker_server.alerts.wording import Wording, worded
 from tracker_server.config_alerts import Geocoding
-from tracker_server.pipeline.addresses import AddressCache
+from tracker_server.pipeline.addresses import E4, AddressCache
 from tracker_server.pipeline.dispatcher import Outgoing
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Geocoder:
 
     async def address(self, latitude: float, longitude: float, language: str) -> str:
         """Of a place; empty where it is not known, or not in time."""
-        place = (round(latitude * 10_000), round(longitude * 10_000), language)
+        place = (round(latitude * E4), round(longitude * E4), language)
         if place in self._known:
             return self._known[place]
         try:
@@ -86,7 +86,7 @@ class Geocoder:
             return None
 
     def _asked(self, place: Place) -> dict[str, str]:
-        latitude, longitude = f"{place[0] / 10_000:.4f}", f"{place[1] / 10_000:.4f}"
+        latitude, longitude = f"{place[0] / E4:.4f}", f"{place[1] / E4:.4f}"
         if self._settings.kind == "photon":
             return {"lat": latitude, "lon": longitude, "limit": "1"}
         return {"lat": latitude, "lon": longitude, "format": "jsonv2", "accept-language": place[2]}

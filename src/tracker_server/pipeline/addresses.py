@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
+
+E4: Final = 10_000  # of a degree: an address is that of a square of some ten metres
 
 
 class AddressCache(Protocol):

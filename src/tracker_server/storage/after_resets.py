@@ -19,9 +19,8 @@ from tracker_server.storage.outbox import NewMessage, enqueue
 log = structlog.get_logger(__name__)
 
 PATIENCE: Final = timedelta(hours=1)
-LATEST: Final = timedelta(
-    days=1
-)  # what was sent earlier is not looked at any more: whoever was down that long knows more
+# what was sent earlier is not looked at any more: whoever was down that long knows more
+LATEST: Final = timedelta(days=1)
 AT_ONCE_MAX: Final = 500
 
 DUE: LiteralString = """

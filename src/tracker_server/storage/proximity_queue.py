@@ -261,6 +261,13 @@ async def _zone(
     return _outcome(known, [(meeting.event, meeting.place) for meeting in done.found])
 
 
+def _without_fences(state: State | None) -> State:
+    """To go on from: what fixes are accepted has nothing to do with fences, and there are none here."""
+    out = State() if state is None else copied(state)
+    out.sides, out.last_near = {}, ()
+    return out
+
+
 def _mark(row: Sequence[Any]) -> PairMark:
     return PairMark(micros(row[0]), _UNPACK.decode(zlib.decompress(row[1])))
 
@@ -273,10 +280,14 @@ async def _accepted(connection: AsyncConnection[Any], device_id: int, ground: Gr
         reports, cut = await reports_after(connection, device_id, start, SLICE_REPORTS)
         if not reports:
             return _Seen(fixes, None)
-        state = State() if start is None else copied(start.state)
-        state.sides, state.last_near = {}, ()
         marks: list[Mark] = []
-        state = step(state, reports, ground.settings_of(device_id), EMPTY, marks).state
+        state = step(
+            _without_fences(None if start is None else start.state),
+            reports,
+            ground.settings_of(device_id),
+            EMPTY,
+            marks,
+        ).state
         fixes += [
             structs.replace(seen, attributes={})
             for seen, mark in zip(reports, marks, strict=True)
@@ -331,9 +342,7 @@ async def _last_fix(
 ) -> Observation | None:
     """Where a tracker was at a moment: the last fix accepted by then."""
     state, reports = await history_until(connection, device_id, at)
-    state = State() if state is None else copied(state)
-    state.sides, state.last_near = {}, ()
-    return step(state, reports, ground.settings_of(device_id), EMPTY).state.last
+    return step(_without_fences(state), reports, ground.settings_of(device_id), EMPTY).state.last
 
 
 # ------------------------------------------------------------------------------------------------- their parts
