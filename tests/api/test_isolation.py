@@ -23,6 +23,7 @@ from tracker_server.api.endpoints import ENDPOINTS
 
 FOREIGN = "FoReIgN"
 HIDDEN = ("41.987654", "HiDdEn")
+BESIDE = "BeSiDe"  # what tells of a tracker of one's own account that was not linked to everybody
 PERIOD = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-03T00:00:00Z"}
 OBJECTS = {
     Kind.GROUP: "groups", Kind.DRIVER: "drivers", Kind.MAINTENANCE: "maintenance", Kind.CALENDAR: "calendars",
@@ -93,6 +94,7 @@ class Village:
             Kind.ACCOUNT: {"own": self.own, "foreign": self.foreign},
             Kind.USER: {"own": world.user_id(self.emails["viewer"]), "foreign": world.user_id(stranger)},
             Kind.PROXIMITY: self.pairs,
+            Kind.EVENT: {"beside": self._meets(beside)},
         }
         with world.client(stranger) as them, world.client(self.emails["owner"]) as owner:
             for kind, path in OBJECTS.items():
@@ -107,6 +109,22 @@ class Village:
             group = self.ids[Kind.GROUP]["own"]
             world.sql("UPDATE core.devices SET group_id = %s WHERE account_id = %s", group, self.own)
             self.link = owner.post("/api/share/group", data={"groupId": group}).text
+
+    def _meets(self, beside: int) -> int:
+        """The shown tracker met one that not everybody may see, and an alert told so."""
+        near = json.dumps({"other_id": beside, "mark": BESIDE})
+        event = self.world.sql(
+            "INSERT INTO core.events (device_id, type, occurred_at, attributes) VALUES (%s, 'proximityEnter', %s, %s)"
+            " RETURNING id",
+            self.shown, "2026-01-02T08:50:00Z", near,
+        )[0][0]  # fmt: skip
+        self.world.sql(
+            "INSERT INTO core.outbox (key, channel, recipient, account_id, device_id, payload, created_at, due_at, next_at,"
+            " delivered_at, event_id, event_at, event_type, body, other_ids) SELECT 'near', 'web', 'web', %s, %s, '{}', t, t, t, t,"
+            " %s, t, 'proximityEnter', %s, ARRAY[%s::bigint] FROM (SELECT '2026-01-02T08:50:00Z'::timestamptz AS t) m",
+            self.own, self.shown, event, BESIDE, beside,
+        )  # fmt: skip
+        return event
 
     def client(self, role: str) -> httpx.Client:
         """Signed in as that."""
@@ -182,6 +200,18 @@ def test_nothing_foreign_and_nothing_hidden_is_told(village: Village, role: str)
                     assert answer.status_code in {400, 403, 404}, f"{role}: {what}: {answer.status_code}"
                 asked += 1
     assert asked > 60
+
+
+@pytest.mark.parametrize("role", ["owner", "viewer", "restricted"])
+def test_an_event_of_two_trackers_is_told_to_who_may_see_both(village: Village, role: str) -> None:
+    sees = role != "restricted"
+    event = village.ids[Kind.EVENT]["beside"]
+    with village.client(role) as client:
+        for path in ("reports/events", "reports/events/csv", "reports/combined", "alerts/log"):
+            answer = client.get(f"/api/{path}", params={**PERIOD, "deviceId": village.shown})
+            assert answer.status_code == 200, answer.text
+            assert (BESIDE in answer.text) == sees, path
+        assert client.get(f"/api/events/{event}").status_code == (200 if sees else 404)
 
 
 @pytest.mark.parametrize("role", [role for role in ROLES if role != "staff"])

@@ -242,6 +242,17 @@ async def test_alerts_reach_who_may_see_the_tracker() -> None:
         assert eight.waiting == 0
 
 
+async def test_an_event_of_two_trackers_reaches_who_may_see_both() -> None:
+    async with world() as here:
+        both = here.hub.subscribe(Scope(account_id=7), manages=True)
+        one = here.hub.subscribe(Scope(device_ids=frozenset({1})), manages=True)
+        here.hub.tell_event(EventNews(1, 7, '{"id":1}', (2,)))
+        assert await told(both) == {"events": [{"id": 1}]}
+        here.block(2)
+        here.hub.tell_event(EventNews(1, 7, '{"id":2}', (2,)))
+        assert (one.waiting, both.waiting) == (0, 0)
+
+
 async def test_other_processes_are_told_what_was_touched_only_where_there_are_any() -> None:
     async with world() as here:
         here.hub.committed(batch(position(here.tracker(1), NOON)))

@@ -87,6 +87,39 @@ def test_lists_are_kept_and_linked(office: tuple[Running, httpx.Client], chromiu
     visitor.close()
 
 
+def test_a_calendar_that_is_changed_keeps_what_it_held(
+    office: tuple[Running, httpx.Client], chromium: Browser
+) -> None:
+    running, client = office
+    holidays = (
+        "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\nBEGIN:VEVENT\r\nUID:1\r\nDTSTAMP:20260101T000000Z\r\n"
+        "DTSTART;VALUE=DATE:20261225\r\nRRULE:FREQ=YEARLY\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+    )
+    data = base64.b64encode(holidays.encode()).decode()
+    client.post("/calendars", json={"name": "Holidays", "data": data}).raise_for_status()
+    visitor = Visitor(chromium, running)
+    page = visitor.sign_in("/lists", ANA)
+    add(page, "calendars", "Add a calendar", "Nights", From="22:00", To="06:00")
+
+    def edit(name: str, **fields: str) -> str:
+        """Change it, and answer what it says then."""
+        page.get_by_role("button", name=f"Change {name}").click()
+        dialog = page.get_by_role("dialog")
+        for label, value in fields.items():
+            dialog.get_by_label(label, exact=True).fill(value)
+        dialog.get_by_role("button", name="Save").click()
+        expect(dialog).to_be_hidden()
+        (found,) = (one for one in client.get("/calendars").json() if one["name"] == fields.get("Name", name))
+        return base64.b64decode(found["data"]).decode()
+
+    assert edit("Holidays", Name="Feast days") == holidays
+    nights = edit("Nights", To="05:30")
+    assert "T220000" in nights
+    assert "DURATION:PT450M" in nights
+    assert "BYDAY=MO,TU,WE,TH,FR\r\n" in nights
+    visitor.close()
+
+
 def test_a_tracker_is_told_something(office: tuple[Running, httpx.Client], chromium: Browser) -> None:
     running, client = office
     client.post("/devices", json={"name": "Truck 7", "uniqueId": "356938035643810"}).raise_for_status()

@@ -53,4 +53,7 @@ class LiveReader:
                 rows = await events_numbered(connection, list(sentences))
         except AWAY as error:
             raise AwayError(str(error).strip()) from error
-        return [EventNews(row.device_id, row.account_id, event_json(row, sentences[row.id])) for row in rows]
+        return [
+            EventNews(row.device_id, row.account_id, event_json(row, sentences[row.id]), tuple(row.other_ids))
+            for row in rows
+        ]

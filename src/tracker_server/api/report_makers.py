@@ -203,7 +203,13 @@ async def events(desk: Desk) -> list[Event]:
     types = None if not desk.asked.types or ALL_EVENTS in desk.asked.types else desk.asked.types
     async with desk.pools.display() as connection:
         rows = await events_of(
-            connection, desk.ids, desk.asked.since, desk.asked.until, types=types, rows_max=ROWS_MAX + 1
+            connection,
+            desk.asked.principal.scope,
+            desk.ids,
+            desk.asked.since,
+            desk.asked.until,
+            types=types,
+            rows_max=ROWS_MAX + 1,
         )
     if desk.asked.fence_ids:
         rows = [row for row in rows if row.fence_id in desk.asked.fence_ids]

@@ -35,11 +35,12 @@ SWEEP_S = 0.25  # how late a block that begins or ends by time alone is noticed 
 
 
 class EventNews(Struct, frozen=True, gc=False):
-    """An event that somebody asked to be shown, as JSON."""
+    """An event that somebody asked to be shown, as JSON. ``other_ids``: the other trackers that it tells of."""
 
     device_id: int
     account_id: int
     event: str
+    other_ids: tuple[int, ...] = ()
 
 
 class AwayError(Exception):
@@ -196,8 +197,14 @@ class Hub:
             self._woken.set()
 
     def tell_event(self, news: EventNews) -> None:
-        """Hand an event to all who may see its tracker."""
-        for subscriber in self._audience(news.device_id, news.account_id):
+        """Hand an event to all who may see its tracker, and every other one that it tells of."""
+        audience = self._audience(news.device_id, news.account_id)
+        for other_id in news.other_ids:
+            other = self._trackers.by_id(other_id)
+            if other is None or other.account_id is None or other.hidden(self._now()):
+                return
+            audience &= self._audience(other_id, other.account_id)
+        for subscriber in audience:
             subscriber.offer_event(news.device_id, news.event)
 
     # ------------------------------------------------------------------ the gate

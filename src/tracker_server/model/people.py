@@ -91,6 +91,11 @@ IN_SCOPE: Final[LiteralString] = (
     "(%(scope_everything)s OR account_id = %(scope_account)s OR device_id = ANY(%(scope_devices)s))"
 )
 """Of any view of ``display`` with ``account_id`` and ``device_id``; of ``display.devices`` the latter is ``id``."""
+OTHERS_IN_SCOPE: Final[LiteralString] = f"""NOT EXISTS (
+    SELECT FROM unnest(other_ids) AS other (device_id) LEFT JOIN display.cards USING (device_id)
+    WHERE NOT coalesce({IN_SCOPE}, false)
+)"""
+"""Of what names other trackers in ``other_ids``: whoever may not see one of them is not told."""
 
 
 class Principal(Struct, frozen=True):

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 
 from tracker_server.alerts.letters import LetterError, decode
 from tracker_server.alerts.wording import worded
-from tracker_server.model.people import IN_SCOPE, Scope
+from tracker_server.model.people import IN_SCOPE, OTHERS_IN_SCOPE, Scope
 from tracker_server.pipeline.sms import DELIVERED, FAILED
 
 COLUMNS: Final = (
@@ -29,13 +29,13 @@ _SELECT: LiteralString = f"""
 SELECT * FROM (
     SELECT l.id, l.event_at AS at, l.event_type AS type, {{account}} AS account, l.account_id, l.device_id, l.unique_id,
            l.channel, l.recipient, {_STATE} AS state, l.attempts, l.error, l.body, l.payload, l.created_at,
-           l.delivered_at, l.receipt, l.rule_id, l.event_id
+           l.delivered_at, l.receipt, l.rule_id, l.event_id, l.other_ids
     FROM {{log}} l
 ) found
 WHERE (%(device)s::text IS NULL OR unique_id = %(device)s) AND (%(device_ids)s::bigint[] IS NULL OR device_id = ANY(%(device_ids)s))
   AND (%(account)s::text IS NULL OR account = %(account)s) AND (%(state)s::text IS NULL OR state = %(state)s)
   AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s) AND (%(until)s::timestamptz IS NULL OR created_at <= %(until)s)
-  AND {IN_SCOPE}
+  AND {IN_SCOPE} AND {{others}}
 ORDER BY id DESC LIMIT %(limit)s
 """  # noqa: S608  (our own words)
 _EVERYTHING: LiteralString = """(SELECT o.*, d.unique_id FROM core.outbox o JOIN core.devices d ON d.id = o.device_id
@@ -73,7 +73,9 @@ async def alert_log(  # noqa: PLR0913  (each narrows the list)
         "good": DELIVERED,
     }
     async with connection.cursor(row_factory=dict_row) as cursor:
-        async for row in cursor.stream(_SELECT.format(log=log, account=name), values):
+        async for row in cursor.stream(
+            _SELECT.format(log=log, account=name, others=OTHERS_IN_SCOPE if gated else "true"), values
+        ):
             yield {**row, "text": text_of(row)}
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final, LiteralString
 from msgspec import Struct
 from psycopg import AsyncConnection, sql
 
-from tracker_server.model.people import IN_SCOPE, Principal, Role
+from tracker_server.model.people import IN_SCOPE, OTHERS_IN_SCOPE, Principal, Role
 from tracker_server.storage.pools import Pools
 from tracker_server.storage.proximities import BOTH_IN_SCOPE
 
@@ -83,8 +83,8 @@ async def allowed(pools: Pools, principal: Principal, kind: str, numbers: frozen
             return await _devices(connection, principal, numbers, shown=kind == "shown tracker")
     if kind == "event":
         async with pools.display() as connection:
-            statement = sql.SQL("SELECT id FROM display.events WHERE id = ANY(%(ids)s) AND {}").format(
-                sql.SQL(IN_SCOPE)
+            statement = sql.SQL("SELECT id FROM display.events WHERE id = ANY(%(ids)s) AND {} AND {}").format(
+                sql.SQL(IN_SCOPE), sql.SQL(OTHERS_IN_SCOPE)
             )
             return await _ids(connection, statement, {**principal.scope.parameters(), "ids": list(numbers)})
     if principal.role is Role.GUEST:

@@ -13,11 +13,11 @@ from typing import Any, LiteralString
 from msgspec import Struct
 from psycopg import AsyncConnection
 
-from tracker_server.model.people import IN_SCOPE, Scope
+from tracker_server.model.people import IN_SCOPE, OTHERS_IN_SCOPE, Scope
 
 
 class EventRow(Struct, frozen=True, gc=False):
-    """Something that happened; ``attributes`` as JSON text."""
+    """Something that happened; ``attributes`` as JSON text. ``other_ids``: the other trackers that it tells of."""
 
     id: int
     device_id: int
@@ -27,6 +27,7 @@ class EventRow(Struct, frozen=True, gc=False):
     fence_id: int | None
     attributes: str
     position_id: int | None
+    other_ids: Sequence[int] = ()
 
 
 class AlertRow(Struct, frozen=True, gc=False):
@@ -118,12 +119,13 @@ _EVENT_POSITION: LiteralString = (
     _POSITION.replace("{at}", "occurred_at").replace("{digest}", "digest").replace("{name}", "p")
 )
 _EVENT: LiteralString = f"""
-SELECT x.id, x.device_id, x.account_id, x.type, x.occurred_at, x.fence_id, x.attributes::text, p.id
+SELECT x.id, x.device_id, x.account_id, x.type, x.occurred_at, x.fence_id, x.attributes::text, p.id,
+       coalesce(x.other_ids, '{{}}')
 FROM display.events x {_EVENT_POSITION}
 """  # noqa: S608
 EVENTS: LiteralString = f"""{_EVENT}
 WHERE x.device_id = ANY(%(devices)s) AND x.occurred_at >= %(since)s AND x.occurred_at <= %(until)s AND NOT x.superseded
-  AND (%(types)s::text[] IS NULL OR x.type = ANY(%(types)s))
+  AND (%(types)s::text[] IS NULL OR x.type = ANY(%(types)s)) AND {OTHERS_IN_SCOPE}
 ORDER BY x.occurred_at, x.id LIMIT %(rows)s
 """
 EVENTS_NUMBERED: LiteralString = f"{_EVENT} WHERE x.id = ANY(%(ids)s) ORDER BY x.occurred_at, x.id"
@@ -187,6 +189,7 @@ WHERE state <> 'active' AND {IN_SCOPE} AND (%(devices)s::bigint[] IS NULL OR dev
 
 async def events_of(
     connection: AsyncConnection[Any],
+    scope: Scope,
     device_ids: Sequence[int],
     since: datetime,
     until: datetime,
@@ -194,8 +197,12 @@ async def events_of(
     types: Sequence[str] | None = None,
     rows_max: int,
 ) -> list[EventRow]:
-    """What happened, both ends included, by time; at most ``rows_max``. All readers here speak as ``Role.DISPLAY``."""
+    """What happened, both ends included, by time; at most ``rows_max``. All readers here speak as ``Role.DISPLAY``.
+
+    ``device_ids`` are of the scope; an event that tells of a tracker beyond it is left out.
+    """
     asked = {
+        **scope.parameters(),
         "devices": list(device_ids),
         "since": since,
         "until": until,

@@ -268,6 +268,7 @@ export const en = {
   "ledger.what": "What",
 
   "lists.about": "Groups, drivers, maintenance and calendars of the account.",
+  "lists.asItIs": "What this calendar says is more than hours of a week. It stays as it is unless you choose otherwise.",
   "lists.by.hours": "Engine hours",
   "lists.by.totalDistance": "Distance (km)",
   "lists.calendars": "Calendars",
@@ -285,6 +286,7 @@ export const en = {
   "lists.groups": "Groups",
   "lists.groupsAbout": "Trackers that belong together; a tracker is put into one where it is edited.",
   "lists.groupsAdd": "Add a group",
+  "lists.hoursInstead": "Hours of a week instead",
   "lists.inGroup": "Inside the group",
   "lists.key": "Key",
   "lists.keyHint": "What the reader in the vehicle tells: an RFID or iButton number.",
@@ -299,6 +301,7 @@ export const en = {
   "lists.start": "First at",
   "lists.to": "To",
   "lists.trackers": "{count, plural, one {# tracker} other {# trackers}}",
+  "lists.zone": "In the time of {zone}.",
 
   "live.allGroups": "All groups",
   "live.attributes": "{count, plural, one {# more value} other {# more values}}",

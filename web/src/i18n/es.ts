@@ -270,6 +270,7 @@ export const es: Messages = {
   "ledger.what": "Qué",
 
   "lists.about": "Grupos, conductores, mantenimiento y calendarios de la cuenta.",
+  "lists.asItIs": "Este calendario dice más que un horario semanal. Se queda como está si no elige otra cosa.",
   "lists.by.hours": "Horas de motor",
   "lists.by.totalDistance": "Distancia (km)",
   "lists.calendars": "Calendarios",
@@ -287,6 +288,7 @@ export const es: Messages = {
   "lists.groups": "Grupos",
   "lists.groupsAbout": "Localizadores que van juntos; se asignan al editar el localizador.",
   "lists.groupsAdd": "Añadir un grupo",
+  "lists.hoursInstead": "Poner un horario semanal",
   "lists.inGroup": "Dentro del grupo",
   "lists.key": "Llave",
   "lists.keyHint": "Lo que dice el lector del vehículo: un número RFID o iButton.",
@@ -301,6 +303,7 @@ export const es: Messages = {
   "lists.start": "Primero a los",
   "lists.to": "Hasta",
   "lists.trackers": "{count, plural, one {# localizador} other {# localizadores}}",
+  "lists.zone": "En la hora de {zone}.",
 
   "live.allGroups": "Todos los grupos",
   "live.attributes": "{count, plural, one {# valor más} other {# valores más}}",

@@ -270,6 +270,7 @@ export const ru: Messages = {
   "ledger.what": "Что",
 
   "lists.about": "Группы, водители, обслуживание и календари учётной записи.",
+  "lists.asItIs": "В этом календаре больше, чем часы недели. Он останется как есть, пока вы не выберете другое.",
   "lists.by.hours": "моточасам",
   "lists.by.totalDistance": "пробегу (км)",
   "lists.calendars": "Календари",
@@ -287,6 +288,7 @@ export const ru: Messages = {
   "lists.groups": "Группы",
   "lists.groupsAbout": "Трекеры, которые относятся друг к другу; группу выбирают при правке трекера.",
   "lists.groupsAdd": "Добавить группу",
+  "lists.hoursInstead": "Задать часы недели",
   "lists.inGroup": "Внутри группы",
   "lists.key": "Ключ",
   "lists.keyHint": "Что сообщает считыватель в машине: номер RFID или iButton.",
@@ -301,6 +303,7 @@ export const ru: Messages = {
   "lists.start": "Первый раз при",
   "lists.to": "До",
   "lists.trackers": "{count, plural, one {# трекер} few {# трекера} other {# трекеров}}",
+  "lists.zone": "По времени {zone}.",
 
   "live.allGroups": "Все группы",
   "live.attributes": "{count, plural, one {Ещё # значение} few {Ещё # значения} other {Ещё # значений}}",

@@ -1,10 +1,10 @@
 /** What an account keeps beside its trackers: groups, drivers, maintenance plans, calendars. */
 
-import { useSignal } from "@preact/signals";
+import { type Signal, useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 
 import { api } from "../core/api.ts";
-import { base64, type Day, DAYS, weekly } from "../core/calendar.ts";
+import { base64, DAYS, textOf, type Week, weekBase64, weekOf } from "../core/calendar.ts";
 import { devices, groups } from "../core/fleet.ts";
 import { zone } from "../core/preferences.ts";
 import { place } from "../core/router.ts";
@@ -151,7 +151,7 @@ function Edit({
     groups: () => <InGroup row={row} others={others} onChange={(found) => (more.value = found)} />,
     drivers: () => <Key row={row} onChange={(found) => (more.value = found)} />,
     maintenance: () => <Due row={row} onChange={(found) => (more.value = found)} />,
-    calendars: () => <Hours onChange={(found) => (more.value = found)} />,
+    calendars: () => <Hours row={row} onChange={(found) => (more.value = found)} />,
   };
   const submit = async () => {
     const value = { ...DEFAULTS[tab](), ...row, ...more.value, name: name.value.trim() };
@@ -172,7 +172,7 @@ const DEFAULTS: Record<Tab, () => Partial<Kept>> = {
   groups: () => ({ groupId: 0 }),
   drivers: () => ({}),
   maintenance: () => ({ type: "totalDistance", start: 0, period: 15_000 * PLANS.totalDistance }),
-  calendars: () => ({ data: weekBase64(WORKDAYS, "08:00", "18:00") }),
+  calendars: () => ({ data: weekBase64(workdays()) }),
 };
 
 type Part = { onChange: (found: Partial<Kept>) => void };
@@ -207,77 +207,48 @@ function Due({ row, onChange }: Part & { row: Kept }) {
   const type = useSignal<Plan>(row.type === "hours" ? "hours" : "totalDistance");
   const start = useSignal(String((row.start ?? 0) / perUnit(row.type)));
   const period = useSignal(String(row.period ? row.period / perUnit(row.type) : 15_000));
-  const told = () =>
-    onChange({
-      type: type.value,
-      start: Number(start.value) * PLANS[type.value],
-      period: Number(period.value) * PLANS[type.value],
-    });
+  const write = <T,>(part: Signal<T>, value: T) => {
+    part.value = value;
+    const unit = PLANS[type.value];
+    onChange({ type: type.value, start: Number(start.value) * unit, period: Number(period.value) * unit });
+  };
+  const number = { type: "number", step: "any" } as const;
   return (
     <div class="fields">
       <Select
         label={t("lists.counts")}
         value={type.value}
         options={(Object.keys(PLANS) as Plan[]).map((one) => [one, t(`lists.by.${one}`)] as const)}
-        onChange={(value) => {
-          type.value = value;
-          told();
-        }}
+        onChange={(value) => write(type, value)}
       />
-      <TextField
-        label={t("lists.start")}
-        type="number"
-        min={0}
-        step="any"
-        value={start.value}
-        onInput={(value) => {
-          start.value = value;
-          told();
-        }}
-      />
-      <TextField
-        label={t("lists.period")}
-        type="number"
-        min={1}
-        step="any"
-        required
-        value={period.value}
-        onInput={(value) => {
-          period.value = value;
-          told();
-        }}
-      />
+      <TextField {...number} label={t("lists.start")} min={0} value={start.value} onInput={(value) => write(start, value)} />
+      <TextField {...number} label={t("lists.period")} min={1} required value={period.value} onInput={(value) => write(period, value)} />
     </div>
   );
 }
 
-const WORKDAYS: readonly Day[] = ["MO", "TU", "WE", "TH", "FR"];
-const weekBase64 = (days: readonly Day[], from: string, to: string): string =>
-  base64(new TextEncoder().encode(weekly(days, from, to, zone.value)));
+const workdays = (): Week => ({ days: ["MO", "TU", "WE", "TH", "FR"], from: "08:00", to: "18:00", zone: zone.value });
 
-function Hours({ onChange }: Part) {
-  const days = useSignal<readonly Day[]>(WORKDAYS);
-  const from = useSignal("08:00");
-  const to = useSignal("18:00");
-  const told = () => onChange({ data: weekBase64(days.value, from.value, to.value) });
-  const monday = Date.UTC(2026, 0, 5);
-  const dayName = (at: number) => new Date(monday + at * 86_400_000).toLocaleDateString(document.documentElement.lang || undefined, { weekday: "short", timeZone: "UTC" });
+/** Hours of a week where the calendar says such hours; any other is kept as it is until somebody wants another. */
+function Hours({ row, onChange }: Part & { row: Kept }) {
+  const held = row.data === undefined ? workdays() : weekOf(textOf(row.data));
+  const week = useSignal<Week | null>(held);
+  const write = (found: Week) => {
+    week.value = found;
+    onChange({ data: weekBase64(found) });
+  };
   return (
     <>
-      <Checks
-        label={t("lists.days")}
-        options={DAYS.map((one, at) => [one, dayName(at)] as const)}
-        chosen={days.value}
-        onChange={(chosen) => {
-          if (chosen.length === 0) return;
-          days.value = chosen;
-          told();
-        }}
-      />
-      <div class="fields">
-        <TextField label={t("lists.from")} type="time" required value={from.value} onInput={(value) => { from.value = value; told(); }} />
-        <TextField label={t("lists.to")} type="time" required value={to.value} onInput={(value) => { to.value = value; told(); }} />
-      </div>
+      {week.value === null ? (
+        <div class="notice">
+          <span class="grow">{t("lists.asItIs")}</span>
+          <Button small onClick={() => write(workdays())}>
+            {t("lists.hoursInstead")}
+          </Button>
+        </div>
+      ) : (
+        <WeekFields week={week.value} onChange={write} />
+      )}
       <label class="field">
         <span class="label">{t("lists.file")}</span>
         <input
@@ -286,10 +257,32 @@ function Hours({ onChange }: Part) {
           accept=".ics,text/calendar"
           onChange={async (event) => {
             const file = event.currentTarget.files?.[0];
-            if (file) onChange({ data: base64(new Uint8Array(await file.arrayBuffer())) });
+            if (!file) return;
+            week.value = null;
+            onChange({ data: base64(new Uint8Array(await file.arrayBuffer())) });
           }}
         />
       </label>
+    </>
+  );
+}
+
+function WeekFields({ week, onChange }: { week: Week; onChange: (week: Week) => void }) {
+  const monday = Date.UTC(2026, 0, 5);
+  const dayName = (at: number) => new Date(monday + at * 86_400_000).toLocaleDateString(document.documentElement.lang || undefined, { weekday: "short", timeZone: "UTC" });
+  return (
+    <>
+      <Checks
+        label={t("lists.days")}
+        options={DAYS.map((one, at) => [one, dayName(at)] as const)}
+        chosen={week.days}
+        onChange={(days) => days.length > 0 && onChange({ ...week, days })}
+      />
+      <div class="fields">
+        <TextField label={t("lists.from")} type="time" required value={week.from} onInput={(from) => from && onChange({ ...week, from })} />
+        <TextField label={t("lists.to")} type="time" required value={week.to} onInput={(to) => to && onChange({ ...week, to })} />
+      </div>
+      <p class="muted small">{t("lists.zone", { zone: week.zone })}</p>
     </>
   );
 }
