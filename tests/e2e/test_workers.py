@@ -20,11 +20,12 @@ import pytest
 import uvloop
 
 from tests.e2e.fleet import Fleet
+from tests.e2e.routes import rows, settled, target
 from tests.e2e.talk import Talk, device, fixes, talking
 from tests.e2e.test_answers import REGISTER, metrics
 from tests.e2e.test_commands import heard, sent
 from tests.e2e.test_faults import settle
-from tests.e2e.test_track import STANDING, drawn, rows, settled, target
+from tests.e2e.test_track import RING, STANDING, drawn
 from tests.servers.serve import Running, Servers
 from tests.servers.waiting import wait_until
 from tests.track.world import random_day
@@ -142,7 +143,7 @@ def one_device_over_both_leaves_the_same_track(running: Running) -> None:
     seed = random.randrange(2**32)
     print("seed", seed)
     rng = random.Random(seed)
-    drawn(running, "ring", {"type": "Point", "coordinates": [21.0, 52.0]}, radius_m=400, dwell_s=60)
+    drawn(running, RING)
     day = [seen for seen in arranged(random_day(seed % 1_000)) if seen.latitude is not None][:60]
     mixed = [*day, *rng.sample(day, 10)]
     rng.shuffle(mixed)

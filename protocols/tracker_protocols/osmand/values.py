@@ -12,6 +12,7 @@ from tracker_protocols.wire.fields import moment_from_ms
 
 MILLISECONDS_FROM = 100_000_000_000  # as seconds the year 5138, as milliseconds March 1973
 NUMBER_CHARACTERS_MAX = 15  # what a double holds to the last digit; longer (an ICCID) is a name, not a number
+FRACTION_CHARACTERS_MAX = 24  # with a point it is no name: programs print doubles at such length
 PARAMETERS_MAX = 200  # a fix has ten, a chatty home-made tracker fifty
 TEXT_CHARACTERS_MAX = 512  # of one attribute: a sentence, not a document
 STORED = Reply(b"", 200)
@@ -55,7 +56,8 @@ def yes_or_no(value: object) -> bool | None:
 
 def typed(text: str) -> str | float | bool:
     """A parameter without a meaning of its own, as the type that its text shows."""
-    if text[-1:].isdigit() and len(text) <= NUMBER_CHARACTERS_MAX:
+    longest = FRACTION_CHARACTERS_MAX if "." in text else NUMBER_CHARACTERS_MAX
+    if text[-1:].isdigit() and len(text) <= longest:
         if text.isdecimal() and text.isascii():
             return int(text)
         read = number(text)
