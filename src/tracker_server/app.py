@@ -26,7 +26,6 @@ from tracker_server.api.server import ApiServer, make_server, open_sockets
 from tracker_server.aside import aside
 from tracker_server.config import Settings
 from tracker_server.listeners.broker import brokers_of
-from tracker_server.listeners.broker_gmqtt import GmqttSubscriber
 from tracker_server.listeners.mqtt.endpoint import MqttEndpoint
 from tracker_server.listeners.outward import Outward
 from tracker_server.listeners.payloads import Routes
@@ -123,7 +122,6 @@ class Server:
         self.brokers = brokers_of(
             settings.mqtt.broker,
             settings.mqtt.brokers,
-            GmqttSubscriber,
             self.ingest,
             Routes(settings.mqtt.routes),
             self.metrics,

@@ -1,4 +1,4 @@
-"""Subscribing to an operator's broker: what it sends is acknowledged once it is stored, and what it may do is a port.
+"""Subscribing to an operator's broker: what it sends is acknowledged once it is stored.
 
 The broker keeps what was not acknowledged while we are away (a persistent session), and sends it again: nothing is
 lost over a restart of either side, and what comes twice is stored once.
@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
+import ssl
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final, Protocol, TypeAlias
+from typing import Final
 
 import structlog
 
 from tracker_protocols.model import DeviceKey, Frame, Message
 from tracker_server.config_mqtt import MqttBroker
-from tracker_server.listeners.mqtt.connection import owing
+from tracker_server.listeners.mqtt.intake import hand_in, owing
 from tracker_server.listeners.payloads import Routes, Talk
 from tracker_server.metrics import Metrics
-from tracker_server.mqtt.address import Address, address_of
+from tracker_server.mqtt.address import Address, address_of, trust
+from tracker_server.mqtt.client import Client, ConnectionEndedError, VersionRefusedError, open_client
+from tracker_server.mqtt.codes import Code, Kind
+from tracker_server.mqtt.packets import MQTT_3_1_1, MQTT_5, Connect, Publish, acknowledge, puback, publish
 from tracker_server.mqtt.topics import SHARED
 from tracker_server.pipeline.ingest import Ingest
 from tracker_server.pipeline.mqtt_book import Identity, Mail
@@ -31,30 +34,11 @@ log = structlog.get_logger(__name__)
 RETRY_S_FIRST: Final = 0.5
 RETRY_S_MAX: Final = 30.0
 FULL_S: Final = 60.0  # after a publish that could not be kept: until it is asked for again
+KEEP_ALIVE_S: Final = 30
+PACKET_BYTES_MAX: Final = (
+    16_777_216  # a broker does not hand us what is longer; no tracker says so much at once
+)
 DEVICES_MAX: Final = 200_000  # behind one broker, of whom something is remembered
-
-Taken: TypeAlias = Callable[[str, bytes], Awaitable[None]]
-"""Called for each publish; returns once it may be acknowledged."""
-
-
-class BrokerAwayError(Exception):
-    """The broker cannot be reached, or does not let us in."""
-
-
-class Subscriber(Protocol):
-    """A client of one broker."""
-
-    async def run(self, take: Taken, connected: Callable[[], None]) -> None:
-        """Connect, subscribe, and hand over what comes until the connection ends. Raises BrokerAwayError."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of the connection; the broker keeps what is not acknowledged."""
-        ...
-
-    def publish(self, topic: str, payload: bytes) -> None:
-        """Say something there, such as a binary protocol's answer."""
-        ...
 
 
 def filters_of(settings: MqttBroker) -> list[str]:
@@ -63,137 +47,214 @@ def filters_of(settings: MqttBroker) -> list[str]:
     return [f"{SHARED}{settings.group}/{one}" for one in filters] if settings.group else filters
 
 
-class BrokerWire:
-    """What a session of a broker writes to: the acknowledgement of a publish is the end of its waiting."""
-
-    def __init__(self) -> None:
-        self.waiting: dict[bytes, tuple[asyncio.Future[None], str, tuple[bytes, ...]]] = {}
-        self.subscriber: Subscriber | None = None
-        self.full = asyncio.Event()
-
-    def send(self, *replies: bytes) -> None:
-        """Each is the number of a publish."""
-        for reply in replies:
-            future, topic, answers = self.waiting.pop(reply)
-            if topic and self.subscriber is not None:
-                for answer in answers:
-                    self.subscriber.publish(topic, answer)
-            if not future.done():
-                future.set_result(None)
-
-    def pause(self, why: Pause) -> None:
-        """The broker sends no more than receive_max before the first is acknowledged: that is the pause."""
-
-    def resume(self, why: Pause) -> None:
-        """As above."""
-
-    def finish(self, reason: str) -> None:
-        """Nobody replaces a broker."""
-
-
 class BrokerSession(Session):
-    """The pipeline's view of one kind of payloads of a broker."""
+    """The pipeline's view of one kind of payloads of a connection to a broker."""
 
     __slots__ = ()
 
     def refuse(self, reply: bytes) -> bytes:
         """No room to keep it: it stays unacknowledged, and is asked for again later."""
-        assert isinstance(self.wire, BrokerWire)
-        self.wire.waiting.pop(reply, None)
-        self.wire.full.set()
+        assert isinstance(self.wire, Link)
+        self.wire.stuck.set()
         return b""
+
+
+class Link:
+    """One connection to a broker: its publishes on their way in, its acknowledgements on their way out.
+
+    ``stuck``: a publish was not taken, and comes again only with the next connection.
+    """
+
+    def __init__(
+        self,
+        broker: str,
+        ingest: Ingest,
+        talk: Talk,
+        hear: Callable[[Iterable[Message]], None],
+        metrics: Metrics,
+    ) -> None:
+        self.stuck = asyncio.Event()
+        self.client: Client | None = None
+        self.stopping = False
+        self._broker = broker
+        self._ingest = ingest
+        self._talk = talk
+        self._hear = hear
+        self._faults = metrics.of_protocol("mqtt").faults
+        self._sessions: dict[str, BrokerSession] = {}
+
+    def take(self, client: Client, publishes: Sequence[Publish]) -> None:
+        """All that one read brought. What is not taken is not acknowledged. A kept session begins before we know that we
+        are let in.
+        """
+        self.client = client
+        if self.stopping:
+            return  # it comes again
+        received_at = datetime.now(UTC)
+        fresh: list[tuple[Session, Frame]] = []
+        for said in publishes:
+            try:
+                self._read(said, received_at, fresh)
+            except Exception:  # noqa: BLE001  (a defect of ours costs one publish)
+                self._fault(said.topic)
+        try:
+            hand_in(self._ingest, fresh, received_at)
+        except Exception:  # noqa: BLE001  (the rest of this read comes again)
+            self._fault(publishes[0].topic)
+
+    def _read(self, said: Publish, received_at: datetime, fresh: list[tuple[Session, Frame]]) -> None:
+        meaning = self._talk.read(said.topic, said.payload, received_at)
+        messages = meaning.messages
+        assert self.client is not None
+        version = self.client.version
+        answer = b""
+        if said.qos == 1:
+            answer = puback(said.packet_id)
+        elif said.qos:
+            answer = acknowledge(version, Kind.PUBREC, said.packet_id)
+        if meaning.reply_topic:
+            for data in meaning.answers:
+                answer += publish(version, Publish(meaning.reply_topic, data))
+        if answer:
+            messages = owing(messages, answer)
+        elif not messages:
+            return
+        self._hear(meaning.messages)
+        session = self._sessions.get(meaning.protocol) or self._session(meaning.protocol)
+        fresh.append((session, Frame(meaning.data, messages)))
+
+    def _fault(self, topic: str) -> None:
+        self._faults.inc()
+        log.exception("a defect of ours keeps a publish at its broker", broker=self._broker, topic=topic)  # noqa: LOG004
+        self.stuck.set()
+
+    def _session(self, protocol: str) -> BrokerSession:
+        session = BrokerSession(protocol, "mqtt", self._broker, self)
+        session.stored_first = True
+        for other in self._sessions.values():
+            session.owed = other.owed  # acknowledged in the order in which they came
+            break
+        self._sessions[protocol] = session
+        return session
+
+    def forget(self) -> None:
+        """The connection is gone: what it brought is committed all the same."""
+        for session in self._sessions.values():
+            self._ingest.forget(session)
+
+    # ------------------------------------------------------------------ Wire
+
+    def send(self, *replies: bytes) -> None:
+        """Acknowledgements, with a binary protocol's answers."""
+        if self.client is not None:
+            self.client.write(b"".join(replies))
+
+    def pause(self, why: Pause) -> None:
+        """Of one connection for thousands of devices the bound is receive_max, not that of one device's bytes."""
+        if why & Pause.QUEUE and self.client is not None:
+            self.client.pause_reading()
+
+    def resume(self, why: Pause) -> None:
+        """The queue has room again."""
+        if why & Pause.QUEUE and self.client is not None:
+            self.client.resume_reading()
+
+    def finish(self, reason: str) -> None:
+        """Nobody replaces a broker."""
 
 
 class Broker:
     """One subscription, for as long as the server runs."""
 
     def __init__(
-        self,
-        name: str,
-        settings: MqttBroker,
-        make: Callable[[MqttBroker, Address], Subscriber],
-        ingest: Ingest,
-        routes: Routes,
-        metrics: Metrics,
+        self, name: str, settings: MqttBroker, ingest: Ingest, routes: Routes, metrics: Metrics
     ) -> None:
         self.name = name
+        self.on_arrival: Callable[[DeviceKey], None] = lambda _: None
         self._settings = settings
         self._address = address_of(settings.url)
-        self._make = make
         self._ingest = ingest
+        self._metrics = metrics
         self._talk = Talk(routes, Identity(client_id=settings.client_id), topics_max=DEVICES_MAX)
         self._heard: dict[DeviceKey, None] = {}  # who has reported through it
+        self._version = MQTT_5
+        self._link: Link | None = None
         self._here = False
-        self.on_arrival: Callable[[DeviceKey], None] = lambda _: None
         self._up = metrics.mqtt_broker_up.labels(name)
-        self._faults = metrics.of_protocol("mqtt").faults
-        self._wire = BrokerWire()
-        self._sessions: dict[str, BrokerSession] = {}
-        self._main: BrokerSession | None = None
-        self._count = 0
         self._stopping = False
 
     async def run(self) -> None:
         """Until cancelled; whenever the broker is away, again after a while that grows until it lets us in."""
         delay_s = RETRY_S_FIRST
         while True:
-            subscriber = self._wire.subscriber = self._make(self._settings, self._address)
             try:
-                await self._once(subscriber)
-            except BrokerAwayError as error:
-                log.warning("broker is away", broker=self.name, address=str(self._address), error=str(error))
-            finally:
-                if self._here:
-                    delay_s = RETRY_S_FIRST  # a broker that begins again is there again soon
-                self._here = False
-                self._up.set(0)
-                with suppress(Exception):
-                    await subscriber.close()
+                await self._once()
+            except VersionRefusedError as error:
+                if self._version == MQTT_5:
+                    self._version = MQTT_3_1_1
+                    continue
+                self._tell(error)
+            except ConnectionEndedError as error:
+                self._tell(error)
+            if self._here:
+                delay_s = RETRY_S_FIRST  # a broker that begins again is there again soon
+            self._here = False
             await asyncio.sleep(delay_s * (0.5 + random.random() / 2))  # noqa: S311  (so that many come back apart)
             delay_s = min(delay_s * 2, RETRY_S_MAX)
 
-    async def _once(self, subscriber: Subscriber) -> None:
-        self._wire.full.clear()
-        living = asyncio.ensure_future(subscriber.run(self._take, self._connected))
-        full = asyncio.ensure_future(self._wire.full.wait())
-        try:
-            await asyncio.wait({living, full}, return_when=asyncio.FIRST_COMPLETED)
-            if not living.done():
-                log.warning("the quarantine is full; the broker keeps what comes", broker=self.name)
-                await asyncio.wait({living}, timeout=FULL_S)
-            if living.done():
-                await living
-        finally:
-            for task in (living, full):
-                task.cancel()
-            await asyncio.gather(living, full, return_exceptions=True)
+    def _tell(self, error: ConnectionEndedError) -> None:
+        log.warning("broker is away", broker=self.name, address=str(self._address), error=str(error))
 
-    def _connected(self) -> None:
+    async def _once(self) -> None:
+        """One connection, until it ends or has to be made anew. Raises ConnectionEndedError."""
+        link = self._link = Link(self.name, self._ingest, self._talk, self._hear, self._metrics)
+        link.stopping = self._stopping
+        link.client = client = await self._connect(link)
+        try:
+            await self._subscribe(client)
+            stuck = asyncio.ensure_future(link.stuck.wait())
+            try:
+                await asyncio.wait({client.ended, stuck}, return_when=asyncio.FIRST_COMPLETED)
+                if not client.ended.done():
+                    log.warning("a publish cannot be kept now; its broker keeps it", broker=self.name)
+                    await asyncio.wait({client.ended}, timeout=FULL_S)
+            finally:
+                stuck.cancel()
+            if client.ended.done():
+                raise ConnectionEndedError(client.ended.result())
+        finally:
+            self._up.set(0)
+            self._link = None
+            link.forget()
+            client.close()
+
+    async def _connect(self, link: Link) -> Client:
+        settings, address = self._settings, self._address
+        said = Connect(
+            self._version,
+            settings.client_id,
+            clean=False,
+            keep_alive_s=KEEP_ALIVE_S,
+            user=address.user or None,
+            password=address.password.encode() or None,
+            session_expiry_s=settings.session_expiry_s,
+            receive_max=settings.receive_max,
+            packet_bytes_max=PACKET_BYTES_MAX,
+        )
+        try:
+            tls = context_of(settings, address)
+        except OSError as error:
+            raise ConnectionEndedError(f"its certificates cannot be used: {error}") from None
+        return await open_client(address.host, address.port, said, tls, link.take)
+
+    async def _subscribe(self, client: Client) -> None:
+        filters = filters_of(self._settings)
+        codes = await client.subscribe(filters)
+        if any(code >= Code.UNSPECIFIED for code in codes):
+            raise ConnectionEndedError(f"it refuses the subscription: {[hex(code) for code in codes]}")
         self._here = True
         self._up.set(1)
-        log.info(
-            "subscribed", broker=self.name, address=str(self._address), topics=filters_of(self._settings)
-        )
-
-    async def _take(self, topic: str, payload: bytes) -> None:
-        """One publish: returns when it is stored, never when it cannot be."""
-        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._stopping:
-            await stored  # it comes again
-        received_at = datetime.now(UTC)
-        try:
-            meaning = self._talk.read(topic, payload, received_at)
-            session = self._sessions.get(meaning.protocol) or self._session(meaning.protocol)
-            self._count += 1
-            number = self._count.to_bytes(8)
-            self._wire.waiting[number] = (stored, meaning.reply_topic, meaning.answers)
-            self._hear(meaning.messages)
-            frame = Frame(meaning.data, owing(meaning.messages, number))
-            self._ingest.receive(session, [frame], received_at)
-        except Exception:
-            self._faults.inc()
-            log.exception("a defect of ours keeps a publish at its broker", broker=self.name, topic=topic)
-        await stored
+        log.info("subscribed", broker=self.name, address=str(self._address), topics=filters)
 
     def _hear(self, messages: Iterable[Message]) -> None:
         for message in messages:
@@ -210,43 +271,38 @@ class Broker:
 
     def carry(self, mail: Mail) -> bool:
         """Publish it at QoS 1; the broker keeps it for a device that has a session there."""
-        assert self._wire.subscriber is not None
-        self._wire.subscriber.publish(mail.topic, mail.payload)
+        assert self._link is not None
+        assert self._link.client is not None
+        self._link.client.offer(mail.topic, mail.payload)
         return True
-
-    def _session(self, protocol: str) -> BrokerSession:
-        session = BrokerSession(protocol, "mqtt", str(self._address), self._wire)
-        session.stored_first = True
-        if self._main is None:
-            self._main = session
-        else:
-            session.owed = self._main.owed  # acknowledged in the order in which they came
-        self._sessions[protocol] = session
-        return session
 
     def stop_reading(self) -> None:
         """Take nothing more in."""
         self._stopping = True
+        if self._link is not None:
+            self._link.stopping = True
 
     async def close(self) -> None:
         """After the last commit."""
-        if self._wire.subscriber is not None:
-            with suppress(Exception):
-                await self._wire.subscriber.close()
+        if self._link is not None and self._link.client is not None:
+            self._link.client.close()
+
+
+def context_of(settings: MqttBroker, address: Address) -> ssl.SSLContext | None:
+    """TLS as the settings want it. Raises OSError where a file cannot be used."""
+    if not address.tls:
+        return None
+    context = trust(settings.tls_ca)
+    if settings.tls_cert:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key or None)
+    return context
 
 
 def brokers_of(
-    first: MqttBroker,
-    others: Mapping[str, MqttBroker],
-    make: Callable[[MqttBroker, Address], Subscriber],
-    ingest: Ingest,
-    routes: Routes,
-    metrics: Metrics,
+    first: MqttBroker, others: Mapping[str, MqttBroker], ingest: Ingest, routes: Routes, metrics: Metrics
 ) -> list[Broker]:
     """All that have an address."""
     named = {"broker": first, **others}
     return [
-        Broker(name, settings, make, ingest, routes, metrics)
-        for name, settings in named.items()
-        if settings.url
+        Broker(name, settings, ingest, routes, metrics) for name, settings in named.items() if settings.url
     ]

@@ -20,7 +20,7 @@ from psycopg import AsyncConnection
 from tracker_server.config_mqtt import MqttPublish
 from tracker_server.metrics import Metrics
 from tracker_server.mqtt.address import address_of, topic_of, trust
-from tracker_server.mqtt.client import ConnectionEndedError, Publisher, open_publisher
+from tracker_server.mqtt.client import Client, ConnectionEndedError, open_client
 from tracker_server.mqtt.codes import Code
 from tracker_server.mqtt.packets import MQTT_5, Connect
 from tracker_server.storage.database import AWAY, Database, Role
@@ -161,7 +161,7 @@ class Outward:
                 password=address.password.encode() or None,
             )
             tls = trust(settings.tls_ca) if address.tls else None
-            publisher = await open_publisher(address.host, address.port, said, tls)
+            publisher = await open_client(address.host, address.port, said, tls)
             self._discovered.clear()
             self._up.set(1)
             try:
@@ -174,7 +174,7 @@ class Outward:
                 with suppress(Exception):
                     publisher.close()
 
-    async def publish_some(self, connection: AsyncConnection[Any], publisher: Publisher) -> int:
+    async def publish_some(self, connection: AsyncConnection[Any], publisher: Client) -> int:
         """The oldest that wait; answers how many those were."""
         queued = await read_queue(connection, BATCH)
         if queued:
@@ -210,7 +210,7 @@ class Outward:
         topic = topic_of(self._settings.topic, row, "state")
         return Saying(topic, state_of(row, state, at), row["device_id"], retain=self._settings.retain)
 
-    async def look_at_gate(self, connection: AsyncConnection[Any], publisher: Publisher) -> None:
+    async def look_at_gate(self, connection: AsyncConnection[Any], publisher: Client) -> None:
         """Take back what the broker keeps of hidden trackers; say the latest of those that are shown again."""
         now = asyncio.get_running_loop().time()
         if now < self._gate_at:
@@ -230,13 +230,13 @@ class Outward:
                     break
 
     async def _say(
-        self, connection: AsyncConnection[Any], publisher: Publisher, sayings: Iterable[Saying]
+        self, connection: AsyncConnection[Any], publisher: Client, sayings: Iterable[Saying]
     ) -> None:
         sayings = list(sayings)
         await note_retained(connection, [(one.topic, one.device_id) for one in sayings if one.retain])
         await self._all(publisher, sayings)
 
-    async def _all(self, publisher: Publisher, sayings: Iterable[Saying]) -> None:
+    async def _all(self, publisher: Client, sayings: Iterable[Saying]) -> None:
         """Until the broker has acknowledged all of them. Raises ConnectionEndedError."""
         waiting = [await publisher.publish(s.topic, s.payload, retain=s.retain) for s in sayings]
         for code in [await one for one in waiting]:

@@ -229,6 +229,26 @@ def read_acknowledged(kind: Kind, body: bytes, version: int) -> Acknowledged:
     return Acknowledged(kind, packet_id, code)
 
 
+def read_admission(body: bytes, version: int) -> tuple[int, Properties]:
+    """§3.2, CONNACK: the code of this version, and what the server lets us do. A server of another version may answer in
+    that.
+    """
+    reader = Reader(body)
+    reader.byte()
+    code = reader.byte()
+    properties = read_properties(reader, Kind.CONNACK) if version == MQTT_5 and reader.at < reader.end else {}
+    return code, properties
+
+
+def read_granted(body: bytes, version: int) -> tuple[int, ...]:
+    """§3.9, SUBACK: a code for each filter."""
+    reader = Reader(body)
+    reader.two()
+    if version == MQTT_5:
+        read_properties(reader, Kind.SUBACK)
+    return tuple(reader.rest())
+
+
 def read_disconnect(body: bytes, version: int) -> Disconnect:
     """§3.14."""
     reader = Reader(body)
@@ -265,7 +285,11 @@ def connect(said: Connect) -> bytes:
     body = text("MQTT") + bytes((said.version, flags)) + said.keep_alive_s.to_bytes(2)
     if said.version == MQTT_5:
         body += write_properties(
-            {"session_expiry_interval": said.session_expiry_s, "receive_maximum": said.receive_max}
+            {
+                "session_expiry_interval": said.session_expiry_s,
+                "receive_maximum": said.receive_max,
+                "maximum_packet_size": said.packet_bytes_max,
+            }
         )
     body += text(said.client_id)
     if said.will is not None:

@@ -9,7 +9,7 @@ from tracker_server.alerts.letters import EventNotice, LetterError, decode
 from tracker_server.alerts.rules import MQTT
 from tracker_server.config_mqtt import MqttPublish
 from tracker_server.mqtt.address import address_of, topic_of, trust
-from tracker_server.mqtt.client import ConnectionEndedError, Publisher, open_publisher
+from tracker_server.mqtt.client import Client, ConnectionEndedError, open_client
 from tracker_server.mqtt.codes import Code
 from tracker_server.mqtt.packets import MQTT_5, Connect
 from tracker_server.notify.webhook import body_of
@@ -28,7 +28,7 @@ class MqttChannel:
 
     def __init__(self, settings: MqttPublish) -> None:
         self._settings = settings
-        self._publisher: Publisher | None = None
+        self._publisher: Client | None = None
         self._connecting = asyncio.Lock()
 
     async def send(self, message: Outgoing) -> None:
@@ -51,7 +51,7 @@ class MqttChannel:
         if code >= Code.UNSPECIFIED:
             raise TemporaryError(f"the broker does not take it now: 0x{code:02x}")
 
-    async def _connected(self) -> Publisher:
+    async def _connected(self) -> Client:
         """Raises ConnectionEndedError."""
         async with self._connecting:
             if self._publisher is None or self._publisher.ended.done():
@@ -65,7 +65,7 @@ class MqttChannel:
                     password=address.password.encode() or None,
                 )
                 tls = trust(self._settings.tls_ca) if address.tls else None
-                self._publisher = await open_publisher(address.host, address.port, said, tls)
+                self._publisher = await open_client(address.host, address.port, said, tls)
             return self._publisher
 
     async def close(self) -> None:

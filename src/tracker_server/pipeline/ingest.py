@@ -166,9 +166,9 @@ class Ingest:
         self._leave(session)
         session.device = key
         session.named_at = time.monotonic()
-        log.debug("device identified", device=key, protocol=session.protocol, remote=session.remote)
         if session.transport not in PUSHED:
-            return
+            return  # and no line for it: behind a gateway or a broker every report is another device's
+        log.debug("device identified", device=key, protocol=session.protocol, remote=session.remote)
         self._reachable[key] = session
         if self.on_arrival is not None:
             self.on_arrival(key)

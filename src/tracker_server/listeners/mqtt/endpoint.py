@@ -16,7 +16,8 @@ from tracker_protocols.model import DeviceKey, Frame
 from tracker_protocols.protocol import Transport
 from tracker_server.config import Settings
 from tracker_server.config_mqtt import Mqtt
-from tracker_server.listeners.mqtt.connection import MqttConnection, owing, will_frame
+from tracker_server.listeners.mqtt.connection import MqttConnection, will_frame
+from tracker_server.listeners.mqtt.intake import owing
 from tracker_server.listeners.payloads import Routes, Talk, fallback_of
 from tracker_server.listeners.server import (
     BACKLOG,
