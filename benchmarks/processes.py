@@ -162,12 +162,12 @@ class Simulated(Struct):
     cpu_s: float
 
 
-def simulate(one: Server, protocol: str, *flags: str) -> Simulated:
-    """Let a fleet report to it. Raises RuntimeError when an answer was wrong or missing."""
+def simulate(one: Server, protocol: str, *flags: str, port: int | None = None) -> Simulated:
+    """Let a fleet report to it, or to whoever listens on ``port``. Raises RuntimeError when an answer was wrong or missing."""
     report = one.home / "report.json"
     before = children_cpu_s()
     done = subprocess.run(
-        [*command(one, protocol), *flags, "--report", str(report)],
+        [*command(one, protocol, port), *flags, "--report", str(report)],
         capture_output=True,
         text=True,
         check=False,
@@ -177,9 +177,9 @@ def simulate(one: Server, protocol: str, *flags: str) -> Simulated:
     return Simulated(json.loads(report.read_bytes()), children_cpu_s() - before)
 
 
-def command(one: Server, protocol: str) -> Sequence[str]:
+def command(one: Server, protocol: str, port: int | None = None) -> Sequence[str]:
     """The simulator's command line, without what it is to do."""
-    target = f"127.0.0.1:{one.ports[protocol]}"
+    target = f"127.0.0.1:{port or one.ports[protocol]}"
     return [str(PROGRAM), "simulate", "--protocol", protocol, "--target", target]
 
 
