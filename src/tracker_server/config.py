@@ -107,6 +107,11 @@ class Api(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     session_days: Annotated[Positive, Meta(description="days after its last use that a sign-in ends")] = 30
 
     @property
+    def origins_allowed(self) -> frozenset[str]:
+        """``origins``, one by one."""
+        return frozenset(filter(None, (one.strip().rstrip("/") for one in self.origins.split(","))))
+
+    @property
     def base(self) -> str:
         """The URL that links begin with."""
         if self.public_url:

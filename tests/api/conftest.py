@@ -15,6 +15,12 @@ def world(postgres_server: SharedPostgres) -> Generator[World]:
     servers = Servers()
     with postgres_server.database() as dsn:
         try:
-            yield World(servers({"backup.every_hours": 0}, dsn=dsn, protocols=["osmand"]))
+            yield World(
+                servers(
+                    {"backup.every_hours": 0, "api.origins": "https://fleet.example"},
+                    dsn=dsn,
+                    protocols=["osmand"],
+                )
+            )
         finally:
             servers.close()

@@ -43,12 +43,12 @@ END:VCALENDAR
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def mail() -> MailServer:
     return MailServer()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def mailing(postgres_server: SharedPostgres, mail: MailServer) -> Generator[World]:
     servers = Servers()
     settings: dict[str, Any] = {
@@ -109,6 +109,8 @@ async def test_a_calendar_orders_each_period_once(world: World) -> None:
     account = world.account()
     with world.signed_in("owner", account) as client:
         kept = client.post("/api/reports", json={"type": "summary", "calendarId": calendar(client)}).json()
+        device = world.device(account)
+        client.post("/api/permissions", json={"deviceId": device, "reportId": kept["id"]}).raise_for_status()
     database = Database(Settings(storage=Storage(dsn=world.running.dsn)))
     world.sql("UPDATE core.reports SET done_to = %s, next_at = %s", NOON - timedelta(days=2), NOON)
     clock = ReportClock(database, lambda: NOON)
@@ -124,6 +126,7 @@ async def test_a_calendar_orders_each_period_once(world: World) -> None:
         ("2026-03-02T00:00:00+01:00", "2026-03-02T23:59:59.999999+01:00"),
         ("2026-03-03T00:00:00+01:00", "2026-03-03T23:59:59.999999+01:00"),
     ]
+    assert [one["deviceIds"] for (one,) in orders] == [[device], [device]]
     (next_at,) = world.sql("SELECT next_at FROM core.reports WHERE id = %s", kept["id"])[0]
     assert next_at == datetime(2026, 3, 4, 23, tzinfo=UTC), "midnight in Madrid"
 
@@ -163,6 +166,33 @@ def test_a_report_is_made_as_it_is_sent(mailing: World, mail: MailServer) -> Non
     assert letter["Subject"].startswith("Report: trips, 2026-01-02 01:00 – 2026-01-03 00:59")
     assert rows_of(letter) == [free]
     assert "Blocked trackers that are not in it: 1." in text_of(letter)
+
+
+def test_an_announcement_reaches_those_whom_one_manages(mailing: World, mail: MailServer) -> None:
+    account = mailing.account()
+    owner = mailing.user("owner", account)
+    viewer = mailing.user("viewer", account, attributes='{"language": "es"}')
+    mailing.user("viewer", account, disabled=True)
+    foreign = mailing.user_id(mailing.user("owner", mailing.account()))
+    said = {"subject": "Roadworks", "body": "The A2 is closed.\n\nTake the A7."}
+    before = len(mail.taken)
+    with mailing.client(owner) as client, mailing.client(viewer) as reader, mail.running():
+        place = "/api/notifications/send/mail"
+        channels = client.get("/api/notifications/notificators", params={"announcement": True}).json()
+        assert {"type": "mail"} in channels
+        assert {"type": "web"} not in channels
+        assert client.post(place, json=said, params={"userId": foreign}).status_code == 404
+        assert client.post(place, json={"subject": "x"}).text.startswith("body:")
+        assert client.post("/api/notifications/send/web", json=said).status_code == 400
+        assert reader.post(place, json=said).status_code == 403
+        assert client.post(place, json=said).status_code == 204
+        both = mail.wait_for(before + 2, within_s=90)[before:]
+        assert {one["To"] for one in both} == {owner, viewer}
+        assert {one["Subject"] for one in both} == {"Roadworks"}
+        assert "The A2 is closed.\n\nTake the A7." in text_of(both[0]).replace("\r\n", "\n")
+        digest = {"subject": "Again", "digest": "Short"}
+        assert client.post(place, json=digest, params={"userId": mailing.user_id(viewer)}).status_code == 204
+        assert mail.wait_for(before + 3, within_s=90)[-1]["To"] == viewer
 
 
 def text_of(letter: EmailMessage) -> str:

@@ -13,12 +13,15 @@ from psycopg import AsyncConnection
 from tests.storage.rows import known, query
 from tracker_server.config import Settings, Storage
 from tracker_server.storage import fences
+from tracker_server.storage.accumulators import set_accumulators
 from tracker_server.storage.database import Database, Role
+from tracker_server.storage.devices import NewDevice, add_device
 from tracker_server.storage.fences import NewFence
+from tracker_server.storage.objects import link
 from tracker_server.storage.track_found import Kind, displayed, everything
 from tracker_server.storage.track_grounds import read_ground
 from tracker_server.track.fences.shapes import area, circle, corridor
-from tracker_server.track.settings import TrackSettings
+from tracker_server.track.settings import Maintenance, MaintenanceKind, TrackSettings
 
 BLOCKED_AT = datetime(2026, 6, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -64,6 +67,19 @@ async def test_a_shape_that_somebody_wrote_by_hand_costs_that_fence(postgres_dsn
         await core.execute("UPDATE core.fences SET shape = '{}' WHERE id = %s", [bad])
         assert [row.id for row in await fences.fences_of(core, 1)] == [good]
         assert len((await read_ground(core, 1, TrackSettings())).fences) == 1
+
+
+async def test_plans_count_what_a_vehicle_had_driven_before_its_tracker(postgres_dsn: str) -> None:
+    async with connected(postgres_dsn) as core:
+        device = await add_device(core, NewDevice("1", 1, "Van"))
+        await core.execute(
+            "INSERT INTO core.maintenance (account_id, name, type, start, period) VALUES (1, 'Oil', 'totalDistance', 15e6, 15e6)"
+        )
+        await link(core, "device", device, "maintenance", 1)
+        await core.execute("UPDATE core.device_state SET odometer_mm = 1000000")
+        await set_accumulators(core, device, odometer_m=250_001_000.0, engine_ms=None)
+        plan = Maintenance(1, MaintenanceKind.DISTANCE, 15e6, 15e6, before=250_000_000.0)
+        assert (await read_ground(core, 1, TrackSettings())).settings_of(device).maintenance == (plan,)
 
 
 async def test_an_account_may_not_have_fences_without_end(

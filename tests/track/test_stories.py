@@ -401,10 +401,17 @@ def test_maintenance_by_distance_hours_and_date() -> None:
         Maintenance(1, MaintenanceKind.DISTANCE, 4_000.0, 4_000.0),
         Maintenance(2, MaintenanceKind.HOURS, 0.1),
         Maintenance(3, MaintenanceKind.DATE, 1000e6),
+        Maintenance(4, MaintenanceKind.DISTANCE, 104_000.0, before=100_000.0),
     )
     day = [*stand(0, 600, at(0), ignition=False), *drive(600, 1200, 0, 20.0, ignition=True)]
     lines = [x for x in story(day, (), TrackSettings(maintenance=plans)) if "maintenance" in x]
-    assert lines == ["800 maintenance", "960 maintenance", "1000 maintenance", "1000 maintenance"]
+    assert lines == [
+        "800 maintenance",
+        "800 maintenance",
+        "960 maintenance",
+        "1000 maintenance",
+        "1000 maintenance",
+    ]
 
 
 def test_the_devices_own_odometer_is_believed_when_it_agrees() -> None:

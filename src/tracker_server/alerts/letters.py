@@ -93,6 +93,14 @@ class TestLetter(msgspec.Struct, frozen=True, tag="test"):
     language: Language = "en"
 
 
+class AnnouncementLetter(msgspec.Struct, frozen=True, tag="announcement"):
+    """What somebody who manages users tells them, in his own words."""
+
+    language: Language
+    subject: str
+    text: str
+
+
 class PasswordLetter(msgspec.Struct, frozen=True, tag="password"):
     """Somebody forgot his password: the link works once, for ``minutes``."""
 
@@ -119,7 +127,15 @@ class SupportLetter(msgspec.Struct, frozen=True, tag="support"):
     others: int
 
 
-Letter: TypeAlias = MoneyNotice | EventNotice | InvoiceLetter | TestLetter | PasswordLetter | SupportLetter
+Letter: TypeAlias = (
+    MoneyNotice
+    | EventNotice
+    | InvoiceLetter
+    | TestLetter
+    | AnnouncementLetter
+    | PasswordLetter
+    | SupportLetter
+)
 
 
 class LetterError(ValueError):

@@ -20,6 +20,7 @@ from babel.numbers import format_decimal, parse_pattern
 
 from tracker_server.alerts.event_words import event_words
 from tracker_server.alerts.letters import (
+    AnnouncementLetter,
     EventNotice,
     InvoiceLetter,
     Language,
@@ -262,6 +263,10 @@ def worded(letter: Letter, address: str = "") -> Wording:
         case TestLetter(language=language):
             phrases = PHRASES[language]["test"]
             return Wording(language, phrases.subject, (phrases.text,))
+        case AnnouncementLetter(language=language, subject=subject, text=text):
+            return Wording(
+                language, subject, tuple(part.strip() for part in text.split("\n\n") if part.strip())
+            )
         case PasswordLetter(language=language, link=link, minutes=minutes):
             phrases = PHRASES[language]["password"]
             text = phrases.text.format(minutes=minutes)

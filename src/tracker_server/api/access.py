@@ -303,6 +303,11 @@ class Access:
                 self._kept.popitem(last=False)
         return found
 
+    @property
+    def kept(self) -> int:
+        """How many sign-ins are in memory."""
+        return len(self._kept)
+
     def close(self) -> None:
         """End what runs beside."""
         self.passwords.close()

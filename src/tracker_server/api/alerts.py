@@ -26,12 +26,13 @@ LIMIT_MAX = 1_000
 
 
 class LogQuery(Struct, frozen=True, kw_only=True):
-    """Which alerts."""
+    """Which alerts; ``cursor``: only those before the one of this ``id``, the last of the page before."""
 
     device_id: list[int] = field(default_factory=list, name="deviceId")
     since: datetime | None = field(default=None, name="from")
     until: datetime | None = field(default=None, name="to")
     limit: Annotated[int, Meta(ge=1, le=LIMIT_MAX)] = 100
+    cursor: Annotated[int, Meta(ge=0, le=2**62)] = 0
 
 
 class LoggedAlert(Struct, frozen=True, rename="camel"):
@@ -91,6 +92,7 @@ async def get_alert_log(call: Call[LogQuery, None]) -> list[LoggedAlert]:
                 since=query.since,
                 until=query.until,
                 limit=query.limit,
+                before=query.cursor or None,
             )
         ]
 

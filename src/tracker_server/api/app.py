@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tracker_server.api.call import Services
+from tracker_server.api.cross_origin import CrossOrigin
 from tracker_server.api.dispatch import make_routes
 from tracker_server.api.endpoints import ENDPOINTS
 from tracker_server.api.headers import SecurityHeaders
@@ -44,5 +45,8 @@ def make_app(services: Services) -> Starlette:
                 services.settings.page, services.settings.openid, geocoder=services.places is not None
             ),
         ],
-        middleware=[Middleware(SecurityHeaders)],
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(CrossOrigin, origins=services.settings.api.origins_allowed),
+        ],
     )

@@ -56,6 +56,7 @@ class Kind(StrEnum):
     INVOICE = "invoice"
     TARIFF = "tariff"  # anybody's
     EVENT = "event"  # of a shown tracker
+    POSITION = "position"  # of a shown tracker
     REPORT = "saved report"
     PROXIMITY = "pair of trackers"  # both shown
 

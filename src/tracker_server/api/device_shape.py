@@ -41,7 +41,7 @@ class Device(Struct, rename="camel"):
     model: str | None
     contact: str | None
     category: str | None
-    expiration_time: None
+    expiration_time: str | None
     attributes: msgspec.Raw
 
 
@@ -87,7 +87,7 @@ def device_shape(card: DeviceCard) -> Device:
         model=card.model or None,
         contact=card.contact or None,
         category=card.category or None,
-        expiration_time=None,
+        expiration_time=None if card.expires_at is None else iso_ms(card.expires_at),
         attributes=msgspec.Raw(attributes.encode()),
     )
 

@@ -15,8 +15,9 @@ from tracker_server.api.device_shape import Device, device_shape
 from tracker_server.api.errors import Refusal, bad, not_found
 from tracker_server.api.kept import Attributes, Name, account_for
 from tracker_server.api.media import Pictures, kind_of
-from tracker_server.api.values import Number
+from tracker_server.api.values import Moment, Number, moment
 from tracker_server.model.people import Right, Role, Scope
+from tracker_server.storage.accumulators import set_accumulators
 from tracker_server.storage.audit import note
 from tracker_server.storage.cards import card_named, change_card, count_cards, find_cards
 from tracker_server.storage.device_cards import device_cards, device_cards_of
@@ -62,6 +63,7 @@ class DeviceGiven(Struct, rename="camel", kw_only=True):
     model: Short | UnsetType | None = UNSET
     contact: Short | UnsetType | None = UNSET
     category: Short | UnsetType | None = UNSET
+    expiration_time: Moment | UnsetType | None = UNSET
     attributes: Attributes | UnsetType | None = UNSET
     account_id: Number | UnsetType | None = UNSET
     test: bool = False
@@ -190,6 +192,38 @@ async def delete_device(call: Call[None, None]) -> None:
         raise not_found(f"tracker {call.id}")
 
 
+Total = Annotated[float, Meta(ge=0, le=1e12)]
+
+
+class Accumulators(Struct, rename="camel"):
+    """``totalDistance`` in metres, ``hours`` in milliseconds of the engine; what is left out stays."""
+
+    device_id: Number | None = 0
+    total_distance: Total | None = None
+    hours: Total | None = None
+
+
+@routes.put(
+    "/devices/{id}/accumulators",
+    needs=Right.DEVICES,
+    objects={"id": Kind.DEVICE},
+    body=Accumulators,
+    status=204,
+)
+async def put_accumulators(call: Call[None, Accumulators]) -> None:
+    """Set what a vehicle has driven and run in all; its tracker counts on from there, and its plans with it."""
+    given = call.body
+    if given.device_id and given.device_id != call.id:
+        raise bad("deviceId", f"is another tracker's than {call.id}, which the path names")
+    async with call.services.pools.core() as connection, connection.transaction():
+        await set_accumulators(connection, call.id, odometer_m=given.total_distance, engine_ms=given.hours)
+        detail = {"totalDistance": given.total_distance, "hours": given.hours}
+        await note(
+            connection, "accumulators", by=call.principal, kind="device", object_id=call.id, address=call.address, detail=detail
+        )  # fmt: skip
+    call.services.hub.touch([call.id])
+
+
 @routes.post(
     "/devices/{id}/image",
     needs=Right.DEVICES,
@@ -254,6 +288,9 @@ async def _values(call: Call[Any, Any], given: DeviceGiven) -> dict[str, Any]:
         if (number := getattr(given, name)) is not UNSET:
             await call.require_objects(kind, number or 0)
             values[name] = number or None
+    if given.expiration_time is not UNSET:
+        end = given.expiration_time
+        values["expires_at"] = moment(end, "expirationTime") if end else None
     if given.attributes is not UNSET:
         values["attributes"] = {
             key: value for key, value in (given.attributes or {}).items() if key != "block"

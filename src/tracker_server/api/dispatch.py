@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
@@ -35,7 +36,7 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "T
 
 def make_routes(endpoints: Sequence[Endpoint], services: Services) -> list[BaseRoute]:
     """All of them below ``/api``, and at the end what answers for paths that there are not."""
-    origins = frozenset(filter(None, (one.strip() for one in services.settings.api.origins.split(","))))
+    origins = services.settings.api.origins_allowed
     routes: list[BaseRoute] = []
     for endpoint in sorted(
         endpoints, key=lambda one: "{" in one.path
@@ -44,7 +45,9 @@ def make_routes(endpoints: Sequence[Endpoint], services: Services) -> list[BaseR
         if endpoint.method == "SOCKET":
             routes.append(WebSocketRoute(path, _socket(endpoint, services, origins)))
         else:
-            routes.append(Route(path, _http(endpoint, services, origins), methods=[endpoint.method]))
+            route = Route(path, _http(endpoint, services, origins), methods=[endpoint.method])
+            route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + "/?$")
+            routes.append(route)
     known = tuple(routes)
 
     async def missing(request: Request) -> Response:

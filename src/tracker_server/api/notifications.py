@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
-from tracker_server.alerts.letters import TestLetter, encode, spoken
+from tracker_server.alerts.letters import AnnouncementLetter, Language, Letter, TestLetter, encode, spoken
 from tracker_server.alerts.rules import (
     ALL_EVENTS,
     CHANNELS,
     COMMAND,
     EMAIL,
     MESSENGER,
+    SMS,
     WEB,
     Recipient,
     Rule,
@@ -26,6 +28,7 @@ from tracker_server.api.authorise import Kind, Routes
 from tracker_server.api.call import Call
 from tracker_server.api.errors import Refusal, bad, not_found
 from tracker_server.api.kept import Attributes, ListQuery, Name, account_for, part_of
+from tracker_server.api.users import managed_by
 from tracker_server.api.values import Number
 from tracker_server.model.event import EventType
 from tracker_server.model.people import Right
@@ -35,13 +38,15 @@ from tracker_server.storage.allowed import KEPT
 from tracker_server.storage.audit import note
 from tracker_server.storage.objects import Row, link, list_objects, read_object, remove_object
 from tracker_server.storage.outbox import NewMessage, enqueue
-from tracker_server.storage.users import user_by_id
+from tracker_server.storage.users import UserRow, list_users, user_by_id
 
 routes = Routes("Notifications")
 
 THEIR_NAMES: Final = {"mail": EMAIL, "telegram": MESSENGER, "whatsapp": MESSENGER, "pushover": MESSENGER}
 KEPT_RULE: Final = KEPT[Kind.NOTIFICATION]
 IDS_MAX: Final = 1_000
+TO_PEOPLE: Final = (EMAIL, SMS, MESSENGER)
+TOLD_MAX: Final = 1_000  # users whom one announcement reaches: no box of others is filled through us
 
 
 class Notification(Struct, rename="camel", kw_only=True):
@@ -202,10 +207,17 @@ async def get_notification_types(_: Call[None, None]) -> list[Typed]:
     return [Typed(ALL_EVENTS), *(Typed(str(kind)) for kind in EventType)]
 
 
-@routes.get("/notifications/notificators", needs=Right.READ, answers=list[Typed])
-async def get_notificators(call: Call[None, None]) -> list[Typed]:
+class NotificatorsQuery(Struct):
+    """``announcement``: only those by which one can write to people."""
+
+    announcement: bool = False
+
+
+@routes.get("/notifications/notificators", needs=Right.READ, query=NotificatorsQuery, answers=list[Typed])
+async def get_notificators(call: Call[NotificatorsQuery, None]) -> list[Typed]:
     """The channels that are set up."""
-    there = set(channels_of(call.services.settings)) | {WEB, COMMAND}
+    there = set(channels_of(call.services.settings))
+    there = there & set(TO_PEOPLE) if call.query.announcement else there | {WEB, COMMAND}
     return [Typed(_theirs(name)) for name in CHANNELS if name in there]
 
 
@@ -295,21 +307,85 @@ async def post_notificator_test(call: Call[None, None]) -> None:
 
 
 async def _test(call: Call[Any, Any], notificator: str) -> None:
-    channel = THEIR_NAMES.get(notificator, notificator)
-    if channel == WEB:
+    if notificator == WEB:
         return
-    if channel not in channels_of(call.services.settings):
-        raise Refusal(400, f"notificator: {notificator[:40]} is not set up; the operator's settings do that")
+    channel = _channel(call, notificator)
     async with call.services.pools.core() as connection, connection.transaction():
         user = await user_by_id(connection, call.principal.user_id)
         assert user is not None
-        recipient = user.email if channel == EMAIL else user.phone
-        if not recipient:
+        message = _message(user, channel, "test", call.now, TestLetter(_language(user)))
+        if message is None:
             raise bad("phone", "is missing; write your number or name with the messenger into your user")
-        letter = encode(TestLetter(spoken(str(user.attributes.get("language") or "en"))))
-        key = f"test:{user.id}:{channel}:{call.now.isoformat()}"
-        message = NewMessage(key, channel, recipient, user.account_id, letter, call.now)
         await enqueue(connection, [message], call.now)
+
+
+def _channel(call: Call[Any, Any], notificator: str) -> str:
+    """Raises Refusal where there is none of that name."""
+    channel = THEIR_NAMES.get(notificator, notificator)
+    if channel not in channels_of(call.services.settings):
+        raise Refusal(400, f"notificator: {notificator[:40]} is not set up; the operator's settings do that")
+    return channel
+
+
+def _language(user: UserRow) -> Language:
+    return spoken(str(user.attributes.get("language") or "en"))
+
+
+def _message(user: UserRow, channel: str, what: str, now: datetime, letter: Letter) -> NewMessage | None:
+    """To a user; None: there is no address of his for this channel."""
+    recipient = user.email if channel == EMAIL else user.phone
+    key = f"{what}:{user.id}:{channel}:{now.isoformat()}"
+    return NewMessage(key, channel, recipient, user.account_id, encode(letter), now) if recipient else None
+
+
+class UsersQuery(Struct, rename="camel"):
+    """Whom; nobody named: all whom one manages."""
+
+    user_id: list[Number] = field(default_factory=list)
+
+
+class Announcement(Struct):
+    """``digest``: what clients of this field call the text."""
+
+    subject: Annotated[str, Meta(min_length=1, max_length=200)]
+    body: Annotated[str, Meta(max_length=4_000)] | None = None
+    digest: Annotated[str, Meta(max_length=4_000)] | None = None
+
+
+@routes.post(
+    "/notifications/send/{notificator}",
+    needs=Right.USERS,
+    query=UsersQuery,
+    objects={"userId": Kind.USER},
+    body=Announcement,
+    status=204,
+)
+async def post_announcement(call: Call[UsersQuery, Announcement]) -> None:
+    """Write to users whom one manages, through one channel; who has no address for it is left out."""
+    channel = _channel(call, call.path["notificator"])
+    if channel not in TO_PEOPLE:
+        raise bad("notificator", f"{channel} reaches no people; there are: {', '.join(TO_PEOPLE)}")
+    text = (call.body.body or call.body.digest or "").strip()
+    if not text:
+        raise bad("body", "is missing; write what they are to read")
+    principal, wanted = call.principal, frozenset(call.query.user_id)
+    async with call.services.pools.core() as connection, connection.transaction():
+        account, maker = managed_by(principal)
+        users = [
+            user
+            for user in await list_users(connection, account_id=account, created_by=maker)
+            if (not wanted or user.id in wanted) and not user.ended(call.now)
+        ]
+        if len(users) > TOLD_MAX:
+            raise bad("userId", f"{len(users):,} users; write to at most {TOLD_MAX:,} at a time")
+        letters = (
+            _message(user, channel, "announcement", call.now, AnnouncementLetter(_language(user), call.body.subject, text))
+            for user in users
+        )  # fmt: skip
+        messages = [one for one in letters if one is not None]
+        await enqueue(connection, messages, call.now)
+        detail = {"subject": call.body.subject, "channel": channel, "users": len(messages)}
+        await note(connection, "announce", by=principal, address=call.address, detail=detail)
 
 
 async def _told(call: Call[Any, Any], number: int) -> Notification:

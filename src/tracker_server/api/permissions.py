@@ -27,12 +27,13 @@ KINDS: Final[dict[str, Kind]] = {
     "commandId": Kind.COMMAND,
     "attributeId": Kind.ATTRIBUTE,
     "notificationId": Kind.NOTIFICATION,
+    "reportId": Kind.REPORT,
     "managedUserId": Kind.USER,
 }
 OWNERS: Final = ("userId", "deviceId", "groupId")
 TABLES: Final = {"deviceId": "devices", "groupId": "groups", "geofenceId": "fences", "driverId": "drivers",
                  "maintenanceId": "maintenance", "calendarId": "calendars", "commandId": "commands",
-                 "attributeId": "computed_attributes", "notificationId": "alert_rules"}  # fmt: skip
+                 "attributeId": "computed_attributes", "notificationId": "alert_rules", "reportId": "reports"}  # fmt: skip
 PAIRS_MAX: Final = 1_000
 
 Pair = dict[str, Number]

@@ -115,6 +115,9 @@ def _attributes(said: Sequence[str], marks: Marks | None) -> list[str]:
     """What each tracker said, and what its history says; thousands at once, so they are put together as text."""
     if marks is None:
         return list(said)
+    hours = marks.hours_ms or []
+    if any(one is not None for one in hours):
+        said = [_with_hours(*one) for one in zip(said, hours, strict=True)]
     together = "".join(said)
     if any(name in together for name in OURS):
         begun = [_begun(one) for one in said]
@@ -129,6 +132,14 @@ def _attributes(said: Sequence[str], marks: Marks | None) -> list[str]:
         f'{text}"distance":{step:.2f},"totalDistance":{total:.2f},"motion":{moves}}}'
         for text, step, total, moves in steps
     ]
+
+
+def _with_hours(said: str, hours_ms: int | None) -> str:
+    """The engine's time as somebody set it, and as it went on from there."""
+    if hours_ms is None:
+        return said
+    told: dict[str, Any] = msgspec.json.decode(said)
+    return _encode({**told, "hours": hours_ms}).decode()
 
 
 def _begun(said: str) -> str:

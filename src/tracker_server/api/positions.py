@@ -417,6 +417,27 @@ class DeleteQuery(Struct, rename="camel"):
     until: datetime = field(name="to")
 
 
+@routes.delete("/positions/{id}", needs=Right.DEVICES, objects={"id": Kind.POSITION}, status=204)
+async def delete_position(call: Call[None, None]) -> None:
+    """Delete one position, for good."""
+    async with call.services.pools.display() as connection:
+        found = await positions_numbered(connection, [call.id])
+    if not found:
+        raise not_found(f"position {call.id}")
+    moment = EPOCH + MICROSECOND * int(found.fixed_us[0])
+    async with call.services.pools.core() as connection, connection.transaction():
+        await delete_positions(connection, found.device_ids[0], moment, moment, number=call.id)
+        await note(
+            connection,
+            "delete positions",
+            by=call.principal,
+            kind="device",
+            object_id=found.device_ids[0],
+            detail={"id": call.id, "count": 1},
+            address=call.address,
+        )
+
+
 @routes.delete(
     "/positions", needs=Right.DEVICES, query=DeleteQuery, objects={"deviceId": Kind.SHOWN}, status=204
 )

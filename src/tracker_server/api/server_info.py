@@ -12,7 +12,7 @@ from tracker_server import __version__
 from tracker_server.alerts.letters import spoken
 from tracker_server.api.authorise import Open, Routes
 from tracker_server.api.call import Call
-from tracker_server.api.errors import not_found
+from tracker_server.api.errors import Refusal, not_found
 from tracker_server.api.values import convert
 from tracker_server.model.people import Right
 from tracker_server.storage.audit import note
@@ -59,6 +59,17 @@ class Server(Choices, kw_only=True, rename="camel"):
     open_id_force: bool = False
 
 
+class Order(Struct, rename="camel"):
+    """A transport order, as clients of this field name one."""
+
+    id: int
+    unique_id: str
+    description: str
+    from_address: str
+    to_address: str
+    attributes: dict[str, Any]
+
+
 FIXED: Final = frozenset({"registration"})  # nobody registers himself: an account pays
 
 
@@ -103,6 +114,30 @@ async def get_timezones(_: Call[None, None]) -> list[str]:
     from zoneinfo import available_timezones
 
     return sorted(available_timezones())
+
+
+@routes.get("/server/cache", needs=Right.ADMINISTER, answers=str, media=("text/plain",))
+async def get_cache(call: Call[None, None]) -> Response:
+    """What this process keeps in memory, counted."""
+    services = call.services
+    counts = {
+        "trackers": len(list(services.trackers)),
+        "open sockets": len(services.hub),
+        "sign-ins": services.access.kept,
+    }
+    return PlainTextResponse("".join(f"{name}: {count}\n" for name, count in counts.items()))
+
+
+@routes.post("/server/reboot", needs=Right.ADMINISTER)
+async def post_reboot(_: Call[None, None]) -> None:
+    """Refused: what started the server restarts it."""
+    raise Refusal(409, "restart the server where it was started, as by: systemctl restart tracker-server")
+
+
+@routes.get("/orders", needs=Right.READ, answers=list[Order])
+async def get_orders(_: Call[None, None]) -> list[Order]:
+    """Transport orders, which clients of this field ask for; there are none here."""
+    return []
 
 
 async def _server(call: Call[Any, Any]) -> Server:

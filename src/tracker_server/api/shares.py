@@ -37,6 +37,16 @@ class SharedGroup(Struct, rename="camel"):
 
 
 @routes.post(
+    "/devices/share",
+    needs=Right.SHARE,
+    body=SharedDevice,
+    form=True,
+    answers=str,
+    media=("text/plain",),
+    name="post_devices_share",
+    summary="As /share/device, by its older name.",
+)
+@routes.post(
     "/share/device", needs=Right.SHARE, body=SharedDevice, form=True, answers=str, media=("text/plain",)
 )
 async def post_share_device(call: Call[None, SharedDevice]) -> Response:

@@ -78,12 +78,10 @@ async def get_users(call: Call[UsersQuery, None]) -> list[User]:
     account = query.account_id or None
     maker = query.user_id or None
     if not principal.operator:
-        if principal.role is Role.OWNER:
-            account = principal.account_id
-        elif principal.may(Right.USERS):
-            maker = principal.user_id
-        else:
+        if principal.role is not Role.OWNER and not principal.may(Right.USERS):
             return []
+        his_account, himself = managed_by(principal)
+        account, maker = his_account or account, himself or maker
     async with call.services.pools.core() as connection:
         rows = await list_users(connection, account_id=account, created_by=maker, linked=linked)
     if query.keyword:
@@ -91,6 +89,13 @@ async def get_users(call: Call[UsersQuery, None]) -> list[User]:
         rows = [row for row in rows if wanted in row.email.lower() or wanted in row.name.lower()]
     rows = rows[query.offset : query.offset + (query.limit or len(rows))]
     return [shape_of(row) for row in rows]
+
+
+def managed_by(principal: Principal) -> tuple[int | None, int | None]:
+    """Whose account's users somebody manages, else by whom they were made; neither: all users."""
+    if principal.operator:
+        return None, None
+    return (principal.account_id, None) if principal.role is Role.OWNER else (None, principal.user_id)
 
 
 @routes.get("/users/{id}", needs=Right.SELF, objects={"id": Kind.USER}, answers=User)

@@ -35,7 +35,7 @@ SELECT * FROM (
 WHERE (%(device)s::text IS NULL OR unique_id = %(device)s) AND (%(device_ids)s::bigint[] IS NULL OR device_id = ANY(%(device_ids)s))
   AND (%(account)s::text IS NULL OR account = %(account)s) AND (%(state)s::text IS NULL OR state = %(state)s)
   AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s) AND (%(until)s::timestamptz IS NULL OR created_at <= %(until)s)
-  AND {IN_SCOPE} AND {{others}}
+  AND (%(before)s::bigint IS NULL OR id < %(before)s) AND {IN_SCOPE} AND {{others}}
 ORDER BY id DESC LIMIT %(limit)s
 """  # noqa: S608  (our own words)
 _EVERYTHING: LiteralString = """(SELECT o.*, d.unique_id FROM core.outbox o JOIN core.devices d ON d.id = o.device_id
@@ -55,6 +55,7 @@ async def alert_log(  # noqa: PLR0913  (each narrows the list)
     since: datetime | None = None,
     until: datetime | None = None,
     limit: int | None = None,
+    before: int | None = None,
 ) -> AsyncIterator[dict[str, Any]]:
     """Alerts as ``COLUMNS`` and ids, newest first. ``gated``: as the customer may see them, which asks for the role
     DISPLAY; an account's name is not told there.
@@ -69,6 +70,7 @@ async def alert_log(  # noqa: PLR0913  (each narrows the list)
         "since": since,
         "until": until,
         "limit": limit,
+        "before": before,
         "bad": list(FAILED),
         "good": DELIVERED,
     }

@@ -39,6 +39,12 @@ KEPT: Final[dict[str, Kept]] = {
     "saved report": Kept("reports", "report", also="o.user_id = %(user)s"),
     "notification": Kept("alert_rules", "notification", also="o.user_id = %(user)s"),
 }
+VIEWED: Final[dict[str, tuple[LiteralString, LiteralString]]] = {
+    "event": ("display.events", f"{IN_SCOPE} AND {OTHERS_IN_SCOPE}"),
+    "position": ("display.positions", IN_SCOPE),
+    "pair of trackers": ("display.proximities", BOTH_IN_SCOPE),
+}
+"""What is there while its trackers are shown, and of whose scope they must be."""
 HIS: Final[LiteralString] = """
 (%(everything)s OR (NOT %(restricted)s AND o.account_id = %(account)s) OR EXISTS (
     SELECT FROM core.links l WHERE l.kind = %(kind)s AND l.object_id = o.id AND (
@@ -81,20 +87,15 @@ async def allowed(pools: Pools, principal: Principal, kind: str, numbers: frozen
     if kind in {"tracker", "shown tracker"}:
         async with pools.display() as connection:
             return await _devices(connection, principal, numbers, shown=kind == "shown tracker")
-    if kind == "event":
-        async with pools.display() as connection:
-            statement = sql.SQL("SELECT id FROM display.events WHERE id = ANY(%(ids)s) AND {} AND {}").format(
-                sql.SQL(IN_SCOPE), sql.SQL(OTHERS_IN_SCOPE)
-            )
-            return await _ids(connection, statement, {**principal.scope.parameters(), "ids": list(numbers)})
-    if principal.role is Role.GUEST:
+    if principal.role is Role.GUEST and kind != "event":
         return frozenset()
-    if kind == "pair of trackers":
+    if kind in VIEWED:
+        view, condition = VIEWED[kind]
+        statement = sql.SQL("SELECT id FROM {} WHERE id = ANY(%(ids)s) AND {}").format(
+            sql.SQL(view), sql.SQL(condition)
+        )
         async with pools.display() as connection:
-            pair = sql.SQL("SELECT id FROM display.proximities WHERE id = ANY(%(ids)s) AND {}").format(
-                sql.SQL(BOTH_IN_SCOPE)
-            )
-            return await _ids(connection, pair, {**principal.scope.parameters(), "ids": list(numbers)})
+            return await _ids(connection, statement, {**principal.scope.parameters(), "ids": list(numbers)})
     async with pools.core() as connection:
         if kind == "account":
             own = [number for number in numbers if principal.may_account(number)]

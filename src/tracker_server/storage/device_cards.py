@@ -31,7 +31,7 @@ class BlockCard(Struct, frozen=True, gc=False):
 
 
 class DeviceCard(Struct, frozen=True, gc=False):
-    """A tracker's row. ``attributes`` as JSON text. ``block`` None: it is shown, and the four fields before it hold."""
+    """A tracker's row. ``attributes`` as JSON text. ``block`` None: it is shown, and the three fields before it hold."""
 
     id: int
     account_id: int
@@ -44,6 +44,7 @@ class DeviceCard(Struct, frozen=True, gc=False):
     model: str
     contact: str
     attributes: str
+    expires_at: datetime | None
     contact_at: datetime | None
     online: bool | None
     latest_position_id: int | None
@@ -51,7 +52,8 @@ class DeviceCard(Struct, frozen=True, gc=False):
 
 
 CARDS: LiteralString = """
-SELECT device_id, account_id, unique_id, name, group_id, calendar_id, category, phone, model, contact, attributes::text
+SELECT device_id, account_id, unique_id, name, group_id, calendar_id, category, phone, model, contact, attributes::text,
+       expires_at
 FROM display.cards WHERE {which} ORDER BY device_id
 """
 MARKS: LiteralString = "SELECT device_id, contact_at, online FROM display.device_marks WHERE {which}"

@@ -68,7 +68,7 @@ SELECT {COLUMNS} FROM (
     WHERE device_id = %(device)s AND fixed_at >= %(since)s AND fixed_at <= %(until)s ORDER BY fixed_at, digest
 ) sorted
 """  # noqa: S608
-_LATEST: LiteralString = f"SELECT {COLUMNS}, odometer_mm, moving, fence_ids FROM display.latest"  # noqa: S608
+_LATEST: LiteralString = f"SELECT {COLUMNS}, odometer_mm, moving, fence_ids, engine_us FROM display.latest"  # noqa: S608
 LATEST: LiteralString = f"{_LATEST} WHERE {IN_SCOPE} ORDER BY device_id"
 LATEST_OF: LiteralString = f"{_LATEST} WHERE device_id = ANY(%(devices)s) ORDER BY device_id"
 NUMBERED: LiteralString = f"""
@@ -77,6 +77,7 @@ SELECT {COLUMNS} FROM display.positions WHERE id = ANY(%(ids)s) ORDER BY fixed_a
 
 DELETE: LiteralString = """
 DELETE FROM core.positions WHERE device_id = %(device)s AND fixed_at >= %(since)s AND fixed_at <= %(until)s
+  AND (%(number)s::bigint IS NULL OR id = %(number)s)
 """
 # of the newest some that are left, for a fix that claimed to come from the future counts as at its receipt
 LATEST_LEFT: LiteralString = """
@@ -160,6 +161,7 @@ def _marked(rows: Sequence[tuple[Any, ...]]) -> tuple[Fixes, Marks]:
         [row[FIELDS] / 1000 for row in rows],
         [row[FIELDS + 1] for row in rows],
         [tuple(row[FIELDS + 2]) for row in rows],
+        [None if row[FIELDS + 3] is None else row[FIELDS + 3] // 1000 for row in rows],
     )
     return fixes_of(rows), marks
 
@@ -179,12 +181,17 @@ async def names_of(connection: AsyncConnection[Any], device_ids: Sequence[int]) 
 
 
 async def delete_positions(
-    connection: AsyncConnection[Any], device_id: int, since: datetime, until: datetime
+    connection: AsyncConnection[Any],
+    device_id: int,
+    since: datetime,
+    until: datetime,
+    *,
+    number: int | None = None,
 ) -> int:
-    """Delete a tracker's fixes of since ≤ fixed_at ≤ until, and let the engine run over what is left; answers how many
-    there were. Within a transaction of ``Role.CORE``.
+    """Delete a tracker's fixes of since ≤ fixed_at ≤ until (``number``: of them that one alone), and let the engine run
+    over what is left; answers how many there were. Within a transaction of ``Role.CORE``.
     """
-    asked = {"device": device_id, "since": since, "until": until}
+    asked = {"device": device_id, "since": since, "until": until, "number": number}
     done = await connection.execute(DELETE, asked)
     if done.rowcount:
         await connection.execute(LATEST_LEFT, asked)

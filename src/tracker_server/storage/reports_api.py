@@ -128,6 +128,12 @@ WHERE x.device_id = ANY(%(devices)s) AND x.occurred_at >= %(since)s AND x.occurr
   AND (%(types)s::text[] IS NULL OR x.type = ANY(%(types)s)) AND {OTHERS_IN_SCOPE}
 ORDER BY x.occurred_at, x.id LIMIT %(rows)s
 """
+EVENTS_PAGE: LiteralString = f"""{_EVENT}
+WHERE x.device_id = ANY(%(devices)s) AND x.occurred_at >= %(since)s AND x.occurred_at <= %(until)s AND NOT x.superseded
+  AND (x.occurred_at, x.id) < (%(before)s, %(before_id)s)
+  AND (%(types)s::text[] IS NULL OR x.type = ANY(%(types)s)) AND {OTHERS_IN_SCOPE}
+ORDER BY x.occurred_at DESC, x.id DESC LIMIT %(rows)s
+"""
 EVENTS_NUMBERED: LiteralString = f"{_EVENT} WHERE x.id = ANY(%(ids)s) ORDER BY x.occurred_at, x.id"
 ALERTS: LiteralString = """
 SELECT event_id, coalesce(body, '') FROM display.alerts WHERE id = ANY(%(ids)s) AND event_id IS NOT NULL ORDER BY id
@@ -210,6 +216,30 @@ async def events_of(
         "rows": rows_max,
     }
     return [EventRow(*row) for row in await _rows(connection, EVENTS, asked)]
+
+
+async def events_before(
+    connection: AsyncConnection[Any],
+    scope: Scope,
+    device_ids: Sequence[int],
+    period: tuple[datetime, datetime],
+    before: tuple[datetime, int],
+    *,
+    types: Sequence[str] | None,
+    rows_max: int,
+) -> list[EventRow]:
+    """As ``events_of``, newest first, and only what came before an event (its moment and number)."""
+    asked = {
+        **scope.parameters(),
+        "devices": list(device_ids),
+        "since": period[0],
+        "until": period[1],
+        "before": before[0],
+        "before_id": before[1],
+        "types": None if types is None else list(types),
+        "rows": rows_max,
+    }
+    return [EventRow(*row) for row in await _rows(connection, EVENTS_PAGE, asked)]
 
 
 async def events_numbered(connection: AsyncConnection[Any], ids: Sequence[int]) -> list[EventRow]:

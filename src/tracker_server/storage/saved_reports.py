@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, LiteralString
 
@@ -26,7 +26,9 @@ AHEAD: Final = timedelta(days=32)  # a calendar is looked at once a month at lea
 PERIODS_MAX: Final = 31  # of one report after an outage; what is older is not mailed any more
 
 DUE: LiteralString = """
-SELECT r.id, r.account_id, r.user_id, r.type, r.description, r.attributes, r.done_to, c.data, a.zone, u.email
+SELECT r.id, r.account_id, r.user_id, r.type, r.description, r.attributes, r.done_to, c.data, a.zone, u.email,
+       ARRAY(SELECT l.owner_id FROM core.links l WHERE l.kind = 'report' AND l.object_id = r.id AND l.owner = 'device'),
+       ARRAY(SELECT l.owner_id FROM core.links l WHERE l.kind = 'report' AND l.object_id = r.id AND l.owner = 'group')
 FROM core.reports r
 JOIN core.accounts a ON a.id = r.account_id
 LEFT JOIN core.calendars c ON c.id = r.calendar_id
@@ -63,6 +65,8 @@ class _Saved(Struct, frozen=True):
     calendar: str | None
     zone: str
     email: str | None
+    device_ids: list[int]
+    group_ids: list[int]
 
 
 async def order(
@@ -137,6 +141,7 @@ class ReportClock:
                 ends - timedelta(microseconds=1),
                 saved.description,
                 saved.attributes,
+                (saved.device_ids, saved.group_ids),
             )
             await order(
                 connection, f"report:{saved.id}:{ends.isoformat()}", wanted, email, saved.account_id, now
@@ -152,16 +157,19 @@ def order_of(
     until: datetime,
     description: str,
     attributes: dict[str, Any],
+    linked: tuple[Sequence[int], Sequence[int]] = ((), ()),
 ) -> ReportOrder:
-    """What a saved report's attributes say: ``deviceIds``, ``groupIds``, ``geofenceIds``, ``types``, ``daily``, ``format``."""
+    """What a saved report's attributes say: ``deviceIds``, ``groupIds``, ``geofenceIds``, ``types``, ``daily``, ``format``.
+    ``linked``: trackers and groups that are linked to it besides.
+    """
     return ReportOrder(
         report=report,
         user_id=user_id,
         since=since,
         until=until,
         description=description,
-        device_ids=_numbers(attributes.get("deviceIds")),
-        group_ids=_numbers(attributes.get("groupIds")),
+        device_ids=(*_numbers(attributes.get("deviceIds")), *linked[0]),
+        group_ids=(*_numbers(attributes.get("groupIds")), *linked[1]),
         fence_ids=_numbers(attributes.get("geofenceIds")),
         types=tuple(str(one) for one in attributes.get("types") or ()),
         daily=bool(attributes.get("daily")),

@@ -52,6 +52,10 @@ ASSIGNED: LiteralString = """
 SELECT a.fence_id, a.device_id FROM core.fence_devices a JOIN core.fences f ON f.id = a.fence_id WHERE f.account_id = %s
 """
 PLANS: LiteralString = "SELECT id, type, start, period FROM core.maintenance WHERE account_id = %s"
+BEFORE: LiteralString = """
+SELECT id, odometer_offset_mm / 1000.0::float8, coalesce(engine_offset_us, 0) / 3600000000.0::float8 FROM core.devices
+WHERE account_id = %s AND removed_at IS NULL AND (odometer_offset_mm <> 0 OR engine_offset_us <> 0)
+"""
 METRES: Final = frozenset({"totalDistance", "odometer", "distance"})
 HOURS: Final = frozenset({"hours", "engineHours"})
 DATES: Final = frozenset({"fixTime", "deviceTime", "serverTime", "date"})
@@ -152,10 +156,18 @@ async def _plans(connection: AsyncConnection[Any], account_id: int) -> dict[int,
     if not plans:
         return {}
     linked = await connection.execute(LINKED, {"account": account_id, "kind": "maintenance"})
+    pairs = sorted(await linked.fetchall())
+    offsets = await (await connection.execute(BEFORE, [account_id])).fetchall()
+    before = {
+        device_id: {MaintenanceKind.DISTANCE: metres, MaintenanceKind.HOURS: hours}
+        for device_id, metres, hours in offsets
+    }
     found: dict[int, list[Maintenance]] = {}
-    for plan_id, device_id in sorted(await linked.fetchall()):
+    for plan_id, device_id in pairs:
         if plan_id in plans:
-            found.setdefault(device_id, []).append(plans[plan_id])
+            plan = plans[plan_id]
+            more = before.get(device_id, {}).get(plan.kind, 0.0)
+            found.setdefault(device_id, []).append(structs.replace(plan, before=more) if more else plan)
     return {device_id: tuple(made) for device_id, made in found.items()}
 
 

@@ -42,9 +42,9 @@ def advance_maintenance(
     """
     before_us, before_totals = before
     for plan in settings.maintenance:
-        value = counted(plan.kind, totals, seen.at_us)
+        value = plan.before + counted(plan.kind, totals, seen.at_us)
         times = _times_due(plan, value)
-        if times <= _times_due(plan, counted(plan.kind, before_totals, before_us)):
+        if times <= _times_due(plan, plan.before + counted(plan.kind, before_totals, before_us)):
             continue
         due = plan.start + (times - 1) * plan.period
         by_date = plan.kind is MaintenanceKind.DATE

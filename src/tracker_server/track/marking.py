@@ -48,13 +48,15 @@ class Stay(Struct, frozen=True, gc=False):
 
 class Marks(Struct, frozen=True):
     """What the history says of fixes, a value for each: metres from the fix before (None: not asked for) and in all,
-    moving or not, the fences it lies in.
+    moving or not, the fences it lies in; milliseconds of the engine in all, where somebody has set them (None: not
+    asked for).
     """
 
     distances_m: Sequence[float] | None
     totals_m: Sequence[float]
     moving: Sequence[bool]
     fence_ids: Sequence[tuple[int, ...]]
+    hours_ms: Sequence[int | None] | None = None
 
     def taken(self, at: Sequence[int]) -> Marks:
         """Of those at these places."""
@@ -63,6 +65,7 @@ class Marks(Struct, frozen=True):
             [self.totals_m[one] for one in at],
             [self.moving[one] for one in at],
             [self.fence_ids[one] for one in at],
+            None if self.hours_ms is None else [self.hours_ms[one] for one in at],
         )
 
 

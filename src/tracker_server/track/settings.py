@@ -27,12 +27,15 @@ class MaintenanceKind(StrEnum):
 
 
 class Maintenance(Struct, frozen=True):
-    """Due at ``start`` and, where ``period`` is above 0, at every period after it."""
+    """Due at ``start`` and, where ``period`` is above 0, at every period after it. ``before``: what was counted before
+    the engine began.
+    """
 
     id: int
     kind: MaintenanceKind
     start: float
     period: float = 0.0
+    before: float = 0.0
 
 
 def _says(text: str) -> Meta:
