@@ -123,6 +123,7 @@ class Server:
             settings.mqtt.broker,
             settings.mqtt.brokers,
             self.ingest,
+            mqtt_book,
             Routes(settings.mqtt.routes),
             self.metrics,
         )
@@ -131,6 +132,7 @@ class Server:
         self.mqtt.on_ready = desk.look
         for broker in self.brokers:
             broker.on_arrival = desk.arrived
+            broker.on_ready = desk.look
         publish = settings.mqtt.publish
         self.outward = Outward(publish, self.database, self.metrics) if publish.url else None
         self.track_queue = TrackQueue(self.database, self.station.stage)

@@ -714,7 +714,7 @@ def install_payloads(settings: Settings) -> None:
     JsonDecoder.mappings = {
         name: Compiled(one, f"mappings.{name}") for name, one in settings.mappings.items()
     }
-    keys = {device: key.encode() for device, key in settings.mqtt.owntracks_keys.items() if key}
+    keys = {device: key.encode() for device, key in settings.mqtt.owntracks_keys.items()}
     OwntracksDecoder.keys = {
         **({"": settings.mqtt.owntracks_key.encode()} if settings.mqtt.owntracks_key else {}),
         **keys,

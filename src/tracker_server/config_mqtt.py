@@ -16,6 +16,8 @@ from tracker_server.config_keys import SECRET
 
 KINDS = frozenset({"position", "event", "state"})
 
+REPLY_FIELD = re.compile(r"\{(?:device|topic:[1-9]\d?)\}")
+
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -43,7 +45,8 @@ class MqttRoute(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     reply: Annotated[
         str,
         Meta(
-            description="topic for the answers of a binary protocol, {device} in it; empty: none are published"
+            description="topic for the answers of a binary protocol and for commands through a broker, with {device} or levels of "
+            "its own topic such as {topic:2}; empty: no answers, and commands under commands_topic"
         ),
     ] = ""
 
@@ -209,6 +212,11 @@ def check_route(key: str, route: MqttRoute, mappings: Mapping[str, JsonMapping])
     if kind != "mapping" and route.payload not in {protocol.name for protocol in ALL}:
         raise MqttSettingError(
             f"{key}.payload: {route.payload!r} is neither a protocol nor mapping:NAME; `tracker-server protocols` lists them"
+        )
+    unknown = REPLY_FIELD.sub("", route.reply)
+    if set(unknown) & set("{}+#"):
+        raise MqttSettingError(
+            f"{key}.reply: {route.reply!r} is no topic; write levels, {{device}} and {{topic:N}}, no wildcards"
         )
     device = route.device
     if device not in {"", "client", "user", "certificate"} and not re.fullmatch(r"topic:[1-9]\d?", device):

@@ -63,13 +63,17 @@ async def test_what_comes_is_handed_over_and_acknowledged_by_its_owner(broker: M
     async with asyncio.timeout(WITHIN_S):
         client = await open_client(*broker.address, me, None, take)
         assert await client.subscribe(["a/#", "$share/us/b"], 2) == (2, 2)
+        await (await client.publish("a/x", b"what we say ourselves does not come back"))
+        other = await open_client(*broker.address, said())
         for qos in (0, 1, 2):
-            await (await client.publish("a/x", b"%d" % qos, qos))
+            await (await other.publish("a/x", b"%d" % qos, qos))
+        other.close()
         first = [await came.get() for _ in range(3)]
         assert sorted((one.qos, one.payload) for one in first) == [(0, b"0"), (1, b"1"), (2, b"2")]
         client.write(packets.puback(next(one.packet_id for one in first if one.qos == 1)))
         client.close()
         await client.ended
+        await other.ended
         again = await open_client(*broker.address, me, None, take)
         one = await came.get()
         assert (one.payload, one.duplicate) == (b"2", True)

@@ -15,6 +15,7 @@ from tests.servers.mosquitto import Mosquitto
 from tests.servers.serve import Running, Servers
 from tests.servers.waiting import wait_until
 from tests.storage.rows import query
+from tracker_protocols.owntracks.sealing import opened
 
 
 def commands(running: Running, device: str) -> list[dict[str, Any]]:
@@ -55,9 +56,9 @@ def test_ordered_fetched_and_answered(running: Running, version: Any) -> None:
     phone = Client(running.addresses["mqtt"], version=version, client_id=name, **kept).connect()
     assert phone.subscribe(f"{device}/cmd") == 1
     wait_until("the command", lambda: phone.messages)
-    assert [json.loads(payload) for _, payload in phone.messages] == [
-        {"_type": "cmd", "action": "reportLocation"}
-    ]
+    (sealed,) = [json.loads(payload) for _, payload in phone.messages]
+    assert sealed["_type"] == "encrypted"  # for there is a key
+    assert json.loads(opened(sealed["data"], b"s3cr3t")) == {"_type": "cmd", "action": "reportLocation"}
     wait_until("it to be acknowledged", lambda: states(running, device) == ["sent"])
     assert phone.publish(device, location(2, t="r")) == 0
     assert states(running, device) == ["answered"]
@@ -105,17 +106,32 @@ def test_a_hidden_tracker_is_told_nothing_but_the_operators_own(running: Running
 
 
 def test_through_a_broker(server: Servers, postgres_dsn: str, broker: Mosquitto) -> None:
-    running = server(
-        {"devices.unknown": "register", "mqtt.broker.url": broker.url, "mqtt.broker.topics": "owntracks/+/+"},
-        dsn=postgres_dsn,
-        protocols=[],
-    )
-    device = f"owntracks/jane/{somebody()}"
-    with client(broker.address, version=NEW) as phone:
+    """What its device has not subscribed to waits, and after our restart nobody waits for its next report. A LoRaWAN device
+    is told something under a topic that its uplink's tells.
+    """
+    topics = "owntracks/+/+,application/+/device/+/event/+"  # with # we would be a subscriber ourselves
+    settings = {"devices.unknown": "register", "mqtt.broker.url": broker.url, "mqtt.broker.topics": topics}
+    running = server(settings, dsn=postgres_dsn, protocols=[])
+    phone, node = f"owntracks/jane/{somebody()}", "0102030405060708"
+    uplink = {"deviceInfo": {"devEui": node}, "fCnt": 1, "object": {"latitude": 52.1, "longitude": 21.0}}
+    with client(broker.address, version=NEW) as gateway:
         wait_until("the subscription", lambda: "subscribed" in running.log.read_text())
-        phone.subscribe(f"{device}/cmd")
-        phone.publish(device, location(0))
-        wait_until("it to be known", lambda: stored(running, device))
-        order(running, device, "positionSingle")
-        wait_until("the command", lambda: phone.messages)
-        wait_until("it to be told", lambda: states(running, device) == ["sent"])
+        gateway.publish(phone, location(0))
+        gateway.publish(f"application/a7/device/{node}/event/up", json.dumps(uplink))
+        wait_until("both to be known", lambda: stored(running, phone) and stored(running, node))
+        gateway.subscribe(f"application/a7/device/{node}/command/down")
+        order(running, node, "custom", "0105FF")
+        wait_until("the downlink", lambda: gateway.messages)
+        (topic, payload), *_ = gateway.messages
+        assert topic == f"application/a7/device/{node}/command/down"
+        assert json.loads(payload) == {"devEui": node, "confirmed": False, "fPort": 1, "data": "AQX/"}
+        wait_until("it to be told", lambda: states(running, node) == ["sent"])
+        order(running, phone, "positionSingle")
+        wait_until("that nobody is there", lambda: "nobody has subscribed there" in running.log.read_text())
+        assert states(running, phone) == ["queued"]
+        running.stop()
+        gateway.subscribe(f"{phone}/cmd")
+        running.launch()
+        wait_until("the command", lambda: len(gateway.messages) == 2)
+        assert gateway.messages[1] == (f"{phone}/cmd", b'{"_type":"cmd","action":"reportLocation"}')
+        wait_until("it to be told", lambda: states(running, phone) == ["sent"])

@@ -28,6 +28,11 @@ AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
         ('[mqtt.routes.a]\ntopic = "x"\npayload = "gt6"', "'gt6' is neither a protocol nor mapping:NAME"),
         ('[mqtt.routes.a]\ntopic = "x"\npayload = "mapping:m"', "there is no section [mappings.m]"),
         ('[mqtt.routes.a]\ntopic = "x"\ndevice = "level 2"', "is none of topic:N, client, user, certificate"),
+        ('[mqtt.routes.a]\ntopic = "x"\nreply = "gw/{id}"', "mqtt.routes.a.reply: 'gw/{id}' is no topic"),
+        (
+            '[mqtt.routes.a]\ntopic = "x"\nreply = "gw/+/down"',
+            "write levels, {device} and {topic:N}, no wildcards",
+        ),
         ('[mappings.m]\nlatitude = "a["\nlongitude = "b"', "mappings.m.latitude: 'a[' is no JMESPath"),
         ('[mappings.m]\nlongitude = "b"', "mappings.m.latitude: is empty"),
         (

@@ -52,6 +52,24 @@ ROWS: list[tuple[str, str, dict[str, Any], str]] = [
     ),
     ("json", "custom", {"data": "led on"}, "led on"),
     (
+        "ttnhttp",
+        "custom",
+        {"data": "01 05 ff"},
+        '{"downlinks":[{"f_port":1,"frm_payload":"AQX/","priority":"NORMAL"}]}',
+    ),
+    (
+        "ttnhttp",
+        "custom",
+        {"data": "01", "port": "85", "confirmed": True},
+        '{"downlinks":[{"f_port":85,"frm_payload":"AQ==","priority":"NORMAL","confirmed":true}]}',
+    ),
+    (
+        "chirpstack",
+        "custom",
+        {"data": "0105FF", "port": 10},
+        '{"devEui":"123456789012345","confirmed":false,"fPort":10,"data":"AQX/"}',
+    ),
+    (
         "tk103",
         "sosNumber",
         {"phone": "+34600000000", "alternative": True},
@@ -89,6 +107,10 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
     ("owntracks", "positionPeriodic", {}, "attributes.frequency: None does not fit"),
     ("json", "positionPeriodic", {"frequency": 0}, "attributes.frequency: 0 does not fit"),
     ("json", "engineStop", {"data": b"\xff".decode("latin-1") + chr(0xD800)}, "attributes: cannot be written as JSON"),
+    ("ttnhttp", "custom", {"data": "led on"}, "attributes.data: 'ledon' is not hexadecimal; write the payload's bytes"),
+    ("ttnhttp", "custom", {"data": "00" * 243}, "attributes.data: has 243 bytes; a payload has up to 242"),
+    ("ttnhttp", "custom", {"data": "00", "port": 224}, "attributes.port: 224 does not fit; write a whole number 1 to 223"),
+    ("chirpstack", "custom", {"data": "00", "confirmed": "yes"}, "attributes.confirmed: 'yes' does not fit; write true"),
     ("tk103", "setOdometer", {"alternative": True}, "set attributes.alternative to false"),
     ("tk103", "deviceIdentification", {}, "set attributes.alternative to true"),
     ("tk103", "alarmSos", {"alternative": True}, "attributes.enable: None does not fit; write true or false"),
@@ -108,7 +130,7 @@ def test_refused(row: tuple[str, str, dict[str, Any], str]) -> None:
 
 def test_every_type_can_be_spelt() -> None:
     everything = {
-        "data": "1", "frequency": 60, "enable": False, "index": 0, "phone": "+1", "server": "10.0.0.1", "port": 1,
+        "data": "10", "frequency": 60, "enable": False, "index": 0, "phone": "+1", "server": "10.0.0.1", "port": 1,
         "speed": 90, "timezone": 1,
     }  # fmt: skip
     for protocol in ALL:

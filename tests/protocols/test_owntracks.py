@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import random
 from datetime import UTC, datetime
 
+import pytest
+
 from tests.fuzz.mutate import mutated
 from tests.protocols.vectors import all_vectors
+from tracker_protocols.owntracks.commands import COMMANDS
 from tracker_protocols.owntracks.decoder import OwntracksDecoder
+from tracker_protocols.owntracks.sealing import opened
+from tracker_protocols.wire.command import Command
 from tracker_protocols.wire.decoder import HttpDecoder
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -19,6 +25,17 @@ TOPICS = (
     "a/b/" + "x" * 300,
 )
 TRIES = 3_000
+
+
+def test_commands_are_encrypted_where_there_is_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The phone's own, else the one for all; an empty one of its own: in the clear."""
+    keys = {"": b"everybody's", "a/b/own": b"its own", "a/b/clear": b""}
+    monkeypatch.setattr(OwntracksDecoder, "keys", keys)
+    clear = b'{"_type":"cmd","action":"dump"}'
+    for device, key in [("a/b/own", b"its own"), ("a/b/other", b"everybody's")]:
+        told = json.loads(COMMANDS.encode(device, Command("custom", {"data": "dump"}), AT))
+        assert opened(told["data"], key) == clear
+    assert COMMANDS.encode("a/b/clear", Command("custom", {"data": "dump"}), AT) == clear
 
 
 def test_both_ways_say_the_same() -> None:

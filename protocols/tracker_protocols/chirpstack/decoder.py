@@ -1,14 +1,16 @@
 """ChirpStack 4: events of LoRaWAN devices as JSON, by its HTTP integration or by its MQTT broker. See README.md.
 
-Source: https://www.chirpstack.io/docs/chirpstack/integrations/events.html
+Source: https://www.chirpstack.io/docs/chirpstack/integrations/events.html (uplink events),
+https://www.chirpstack.io/docs/chirpstack/integrations/mqtt.html (scheduling downlinks).
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from tracker_protocols.json.decoder import MappedDecoder
 from tracker_protocols.json.mapping import Mapping
+from tracker_protocols.wire.downlink import Downlink
 
 MAPPING: Final = Mapping(
     only="object || location || batteryLevel",
@@ -29,6 +31,11 @@ MAPPING: Final = Mapping(
     },
     others="object",
 )
+
+
+def downlink(told: Downlink) -> dict[str, Any]:
+    """An entry of the device's queue."""
+    return {"devEui": told.device, "confirmed": told.confirmed, "fPort": told.port, "data": told.data}
 
 
 class ChirpstackDecoder(MappedDecoder):

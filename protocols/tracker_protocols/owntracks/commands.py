@@ -1,4 +1,5 @@
-"""What a phone with OwnTracks is told: JSON with ``_type`` cmd, published under its topic and ``cmd``.
+"""What a phone with OwnTracks is told: JSON with ``_type`` cmd, published under its topic and ``cmd``; encrypted where it
+has a key.
 
 Source: https://owntracks.org/booklet/tech/json §_type=cmd. The app obeys where its owner has switched remote commands on.
 """
@@ -11,6 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from tracker_protocols.model import DeviceKey
+from tracker_protocols.owntracks.decoder import OwntracksDecoder
+from tracker_protocols.owntracks.sealing import sealed
 from tracker_protocols.wire.command import CUSTOM, Command, CommandError, Commands, read, whole
 
 ACTIONS: Final[dict[str, str]] = {
@@ -23,8 +26,15 @@ SECONDS_MAX: Final = 86_400
 _write = msgspec.json.Encoder().encode
 
 
-def spell(_device: DeviceKey, command: Command, _now: datetime) -> bytes:
+def spell(device: DeviceKey, command: Command, _now: datetime) -> bytes:
     """The object. Raises CommandError."""
+    told = _object(command)
+    keys = OwntracksDecoder.keys
+    key = keys.get(device, keys.get("", b""))
+    return sealed(told, key) if key else told
+
+
+def _object(command: Command) -> bytes:
     if command.type == CUSTOM:
         return _given(read(command, "data"))
     told: dict[str, Any] = {"_type": "cmd", "action": ACTIONS[command.type]}

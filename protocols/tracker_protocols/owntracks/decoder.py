@@ -5,8 +5,6 @@ Source: https://owntracks.org/booklet/tech/json (types and elements), /tech/http
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -32,6 +30,7 @@ from tracker_protocols.model import (
     Reply,
     Report,
 )
+from tracker_protocols.owntracks.sealing import opened
 from tracker_protocols.wire.decoder import (
     PUBLISH,
     UNREADABLE,
@@ -46,8 +45,6 @@ from tracker_protocols.wire.fields import MPS_PER_KMH, check_place, device_key, 
 STORED: Final = Reply(b"[]", 200)
 """The app expects a JSON array: commands and friends for it, of which we have none."""
 
-NONCE_BYTES: Final = 24
-KEY_BYTES: Final = 32
 OBJECTS_MAX: Final = 1_000  # in an array: what a phone gathered in a day without a network
 WAYPOINTS_MAX: Final = 500
 LEVELS_OF_A_DEVICE: Final = 3  # owntracks/user/device; what follows names the kind of message
@@ -144,20 +141,11 @@ class OwntracksDecoder(HttpDecoder):
         return read(tree, device, record)
 
     def _decrypted(self, tree: Object, beside: DeviceKey | None) -> Object:
-        """The object inside: base64 of a nonce and of a secret box, whose key is the passphrase, filled up with zeros."""
-        keys = self.keys
-        key = keys.get(beside or "") or keys.get("")
+        """The object inside."""
+        key = self.keys.get(beside or "") or self.keys.get("")
         if not key:
             raise BadFrame(Reason.NO_DEVICE, f"encrypted, and no key is set for {beside or 'it'}")
-        import nacl.exceptions
-        import nacl.secret
-
-        try:
-            sealed = base64.b64decode(tree.get("data", ""), validate=True)
-            opened = nacl.secret.SecretBox(key[:KEY_BYTES].ljust(KEY_BYTES, b"\0")).decrypt(sealed)
-        except (nacl.exceptions.CryptoError, binascii.Error, ValueError, TypeError):
-            raise BadFrame(Reason.CHECKSUM, "encrypted, and not with the key that is set") from None
-        inner = _parse(opened)
+        inner = _parse(opened(tree.get("data", ""), key))
         if not isinstance(inner, dict) or inner.get("_type") == "encrypted":
             raise BadFrame(Reason.MALFORMED, "no object in the encrypted payload")
         return inner

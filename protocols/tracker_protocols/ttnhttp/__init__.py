@@ -1,8 +1,9 @@
 """The Things Stack. See README.md in this folder."""
 
 from tracker_protocols.protocol import Protocol, Transport
-from tracker_protocols.ttnhttp.decoder import TtnDecoder
+from tracker_protocols.ttnhttp.decoder import TtnDecoder, downlink
 from tracker_protocols.ttnhttp.device import TtnDevice
+from tracker_protocols.wire.downlink import downlinks
 
 TTNHTTP = Protocol(
     name="ttnhttp",
@@ -12,4 +13,5 @@ TTNHTTP = Protocol(
     decoder=TtnDecoder,
     device=TtnDevice,
     models=("LoRaWAN trackers with a payload formatter", "RAK", "Dragino", "Browan"),
+    commands=downlinks(downlink),
 )

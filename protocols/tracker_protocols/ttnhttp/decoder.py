@@ -1,14 +1,16 @@
 """The Things Stack: uplinks of LoRaWAN trackers as JSON, by webhook or by its MQTT server. See README.md.
 
-Source: https://www.thethingsindustries.com/docs/integrations/data-formats/ (uplink message).
+Source: https://www.thethingsindustries.com/docs/integrations/data-formats/ (uplink message),
+https://www.thethingsindustries.com/docs/integrations/other-integrations/mqtt/ (scheduling downlinks).
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from tracker_protocols.json.decoder import MappedDecoder
 from tracker_protocols.json.mapping import Mapping
+from tracker_protocols.wire.downlink import Downlink
 
 DECODED: Final = "uplink_message.decoded_payload"
 
@@ -50,6 +52,12 @@ MAPPING: Final = Mapping(
     },
     others=DECODED,
 )
+
+
+def downlink(told: Downlink) -> dict[str, Any]:
+    """A downlink, put at the end of the device's queue."""
+    one = {"f_port": told.port, "frm_payload": told.data, "priority": "NORMAL"}
+    return {"downlinks": [one | {"confirmed": True} if told.confirmed else one]}
 
 
 class TtnDecoder(MappedDecoder):

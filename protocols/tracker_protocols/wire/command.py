@@ -95,11 +95,11 @@ def whole(command: Command, name: str, low: int, high: int) -> int:
     return value
 
 
-def enabled(command: Command) -> bool:
-    """``attributes.enable``. Raises CommandError where it is neither true nor false."""
-    value = command.attributes.get("enable")
+def enabled(command: Command, name: str = "enable") -> bool:
+    """An attribute that is a switch. Raises CommandError where it is neither true nor false."""
+    value = command.attributes.get(name)
     if not isinstance(value, bool):
-        raise CommandError(f"attributes.enable: {value!r} does not fit; write true or false")
+        raise CommandError(f"attributes.{name}: {value!r} does not fit; write true or false")
     return value
 
 

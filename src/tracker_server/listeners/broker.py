@@ -26,7 +26,7 @@ from tracker_server.mqtt.codes import Code, Kind
 from tracker_server.mqtt.packets import MQTT_3_1_1, MQTT_5, Connect, Publish, acknowledge, puback, publish
 from tracker_server.mqtt.topics import SHARED
 from tracker_server.pipeline.ingest import Ingest
-from tracker_server.pipeline.mqtt_book import Identity, Mail
+from tracker_server.pipeline.mqtt_book import Book, Identity, Mail, Way
 from tracker_server.pipeline.session import Pause, Session
 
 log = structlog.get_logger(__name__)
@@ -38,7 +38,7 @@ KEEP_ALIVE_S: Final = 30
 PACKET_BYTES_MAX: Final = (
     16_777_216  # a broker does not hand us what is longer; no tracker says so much at once
 )
-DEVICES_MAX: Final = 200_000  # behind one broker, of whom something is remembered
+DEVICES_MAX: Final = 200_000  # topics of one broker, of which something is remembered
 
 
 def filters_of(settings: MqttBroker) -> list[str]:
@@ -70,7 +70,7 @@ class Link:
         broker: str,
         ingest: Ingest,
         talk: Talk,
-        hear: Callable[[Iterable[Message]], None],
+        hear: Callable[[Iterable[Message], str], None],
         metrics: Metrics,
     ) -> None:
         self.stuck = asyncio.Event()
@@ -119,7 +119,7 @@ class Link:
             messages = owing(messages, answer)
         elif not messages:
             return
-        self._hear(meaning.messages)
+        self._hear(meaning.messages, meaning.tells)
         session = self._sessions.get(meaning.protocol) or self._session(meaning.protocol)
         fresh.append((session, Frame(meaning.data, messages)))
 
@@ -167,16 +167,18 @@ class Broker:
     """One subscription, for as long as the server runs."""
 
     def __init__(
-        self, name: str, settings: MqttBroker, ingest: Ingest, routes: Routes, metrics: Metrics
+        self, name: str, settings: MqttBroker, ingest: Ingest, book: Book, routes: Routes, metrics: Metrics
     ) -> None:
         self.name = name
         self.on_arrival: Callable[[DeviceKey], None] = lambda _: None
+        self.on_ready: Callable[[], None] = lambda: None
         self._settings = settings
         self._address = address_of(settings.url)
         self._ingest = ingest
         self._metrics = metrics
         self._talk = Talk(routes, Identity(client_id=settings.client_id), topics_max=DEVICES_MAX)
-        self._heard: dict[DeviceKey, None] = {}  # who has reported through it
+        self._book = book
+        self._carrying: set[int] = set()  # commands that the broker has not acknowledged yet
         self._version = MQTT_5
         self._link: Link | None = None
         self._here = False
@@ -255,26 +257,49 @@ class Broker:
         self._here = True
         self._up.set(1)
         log.info("subscribed", broker=self.name, address=str(self._address), topics=filters)
+        self.on_ready()
 
-    def _hear(self, messages: Iterable[Message]) -> None:
+    def _hear(self, messages: Iterable[Message], tells: str) -> None:
+        ways = self._book.ways
         for message in messages:
             device = message.device
-            if device is not None and device not in self._heard:
-                if len(self._heard) >= DEVICES_MAX:
-                    self._heard.pop(next(iter(self._heard)))
-                self._heard[device] = None
+            if device is None:
+                continue
+            way = ways.get(device)
+            if way is None or way.topic != tells or way.broker != self.name:
+                self._book.heard(Way(device, self.name, tells))
                 self.on_arrival(device)
 
     def takes(self, mail: Mail) -> bool:
-        """Whether its device reports through this broker."""
-        return self._here and mail.device in self._heard
+        """Whether its device has reported through this broker last, as far as brokers go."""
+        way = self._book.ways.get(mail.device)
+        return self._here and way is not None and way.broker == self.name
 
     def carry(self, mail: Mail) -> bool:
-        """Publish it at QoS 1; the broker keeps it for a device that has a session there."""
-        assert self._link is not None
-        assert self._link.client is not None
-        self._link.client.offer(mail.topic, mail.payload)
-        return True
+        """Publish it at QoS 1; it is told once the broker has acknowledged it. The broker keeps it for a device that has a
+        session there; where it says that nobody has subscribed, the command waits.
+        """
+        client = self._link.client if self._link is not None else None
+        if client is None or mail.id in self._carrying or self._book.told(mail.id):
+            return False
+        topic = self._book.ways[mail.device].topic.replace("{device}", mail.device) or mail.topic
+        future = client.offer(topic, mail.payload)
+        if future is not None:
+            self._carrying.add(mail.id)
+            future.add_done_callback(lambda told: self._carried(mail, topic, told))
+        return False
+
+    def _carried(self, mail: Mail, topic: str, told: asyncio.Future[int]) -> None:
+        self._carrying.discard(mail.id)
+        if told.cancelled() or told.exception() is not None:
+            return  # the connection has ended; it is said again
+        code = told.result()
+        if code == Code.SUCCESS:
+            self._book.fetched(mail)
+        elif code == Code.NO_MATCHING_SUBSCRIBERS:
+            log.info("nobody has subscribed there; the command waits", broker=self.name, topic=topic)
+        else:
+            log.warning("the broker does not take a command", broker=self.name, topic=topic, code=hex(code))
 
     def stop_reading(self) -> None:
         """Take nothing more in."""
@@ -299,10 +324,17 @@ def context_of(settings: MqttBroker, address: Address) -> ssl.SSLContext | None:
 
 
 def brokers_of(
-    first: MqttBroker, others: Mapping[str, MqttBroker], ingest: Ingest, routes: Routes, metrics: Metrics
+    first: MqttBroker,
+    others: Mapping[str, MqttBroker],
+    ingest: Ingest,
+    book: Book,
+    routes: Routes,
+    metrics: Metrics,
 ) -> list[Broker]:
     """All that have an address."""
     named = {"broker": first, **others}
     return [
-        Broker(name, settings, ingest, routes, metrics) for name, settings in named.items() if settings.url
+        Broker(name, settings, ingest, book, routes, metrics)
+        for name, settings in named.items()
+        if settings.url
     ]

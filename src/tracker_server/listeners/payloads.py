@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
@@ -22,11 +23,16 @@ TOPICS_MAX: Final = 1_000  # remembered of one connection; a gateway publishes f
 
 BUILT_IN: Final = (
     MqttRoute(topic="owntracks/#", payload="owntracks"),
-    MqttRoute(topic="v3/+/devices/+/#", payload="ttnhttp"),
-    MqttRoute(topic="application/+/device/+/event/+", payload="chirpstack"),
+    MqttRoute(topic="v3/+/devices/+/#", payload="ttnhttp", reply="v3/{topic:2}/devices/{topic:4}/down/push"),
+    MqttRoute(
+        topic="application/+/device/+/event/+",
+        payload="chirpstack",
+        reply="application/{topic:2}/device/{topic:4}/command/down",
+    ),
     MqttRoute(topic="#", payload="json"),
 )
 TELTONIKA: Final = MqttRoute(topic="+/data", payload="teltonika", device="topic:1", reply="{device}/commands")
+LEVEL: Final = re.compile(r"\{topic:(\d+)\}")
 IMEI_DIGITS: Final = range(14, 18)
 
 
@@ -39,6 +45,9 @@ class Routes:
     def told_under(self, device: DeviceKey) -> list[str]:
         """Topics under which a device's answers are published, so commands may be, too."""
         replies = [route.reply for route in (*self._routes, TELTONIKA) if route.reply]
+        replies = [
+            one for one in replies if not LEVEL.search(one)
+        ]  # who knows under which topic it would report
         return [reply.replace("{device}", device) for reply in dict.fromkeys(replies)]
 
     def find(self, topic: str) -> MqttRoute:
@@ -53,24 +62,28 @@ class Routes:
 
 class Line(Struct):
     """What is known of one topic of one connection. ``device``: whoever reports there is this one, whatever it says.
-    ``named``: who said its name there last.
+    ``named``: who said its name there last; ``tells``: under which topic answers and commands are published, ``{device}``
+    in it.
     """
 
-    route: MqttRoute
     decoder: Decoder
     device: DeviceKey | None
     named: DeviceKey | None
     http: bool
+    tells: str
 
 
 class Meaning(Struct, frozen=True, gc=False):
-    """A publish as the pipeline takes it: the bytes to be kept where it cannot be read, and its messages; ``answers`` are what a binary protocol owes, in order."""
+    """A publish as the pipeline takes it: the bytes to be kept where it cannot be read, and its messages; ``answers`` are
+    what a binary protocol owes, in order; ``tells``: as of its topic.
+    """
 
     protocol: str
     data: bytes
     messages: tuple[Message, ...]
     answers: tuple[bytes, ...]
     reply_topic: str
+    tells: str
 
 
 class Talk:
@@ -98,16 +111,16 @@ class Talk:
             (message,) = messages
             device = message.device
             if device is not None and device == line.named and line.device is None and message.reply is None:
-                return Meaning(line.decoder.name, data, messages, (), "")
+                return Meaning(line.decoder.name, data, messages, (), "", line.tells)
         answers: tuple[bytes, ...] = ()
         if not line.http:
             answers = tuple(m.reply.data for m in messages if m.reply is not None and m.reply.data)
         settled = tuple([self._settled(message, line) for message in messages])
         reply_topic = ""
-        if answers and line.route.reply:
+        if answers and line.tells:
             device = line.device or line.named or self._fallback or ""
-            reply_topic = line.route.reply.replace("{device}", device)
-        return Meaning(line.decoder.name, data, settled, answers, reply_topic)
+            reply_topic = line.tells.replace("{device}", device)
+        return Meaning(line.decoder.name, data, settled, answers, reply_topic, line.tells)
 
     def _settled(self, message: Message, line: Line) -> Message:
         device = line.device or message.device
@@ -129,7 +142,8 @@ class Talk:
             decoder: Decoder = JsonDecoder(device or self._fallback, name)
         else:
             decoder = BY_NAME[route.payload].decoder(device or self._fallback)
-        line = Line(route, decoder, device, None, isinstance(decoder, HttpDecoder))
+        tells = at_levels(route.reply, topic)
+        line = Line(decoder, device, None, isinstance(decoder, HttpDecoder), tells)
         if len(self._lines) >= self._topics_max:
             self._lines.pop(next(iter(self._lines)))
         self._lines[topic] = line
@@ -144,6 +158,14 @@ class Talk:
         return key_of(
             {"client": who.client_id, "user": who.user, "certificate": who.certificate}.get(rule, "")
         )
+
+
+def at_levels(template: str, topic: str) -> str:
+    """The template with ``{topic:N}`` replaced by that level of a topic; one that is not there is empty."""
+    if not template:
+        return ""
+    levels = ["", *topic.split("/")]
+    return LEVEL.sub(lambda found: "".join(levels[int(found[1]) : int(found[1]) + 1]), template)
 
 
 def fallback_of(who: Identity) -> DeviceKey | None:

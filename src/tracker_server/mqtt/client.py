@@ -27,11 +27,14 @@ from tracker_server.mqtt.packets import (
     read_publish,
     subscribe,
 )
+from tracker_server.mqtt.topics import SHARED
 
 IDS: Final = 65_535
 LENGTH_BYTES_MAX: Final = 4
 LATER_MAX: Final = 1_000  # publishes that wait until the broker lets us say them
 SILENT_TICKS_MAX: Final = 3  # of half a keep-alive each: a broker that answers no ping is gone
+RETAINED_IF_NEW: Final = 0x10
+NO_LOCAL: Final = 0x04
 PUBLISH: Final = int(Kind.PUBLISH)
 REASONS: Final = {number: code for code, number in OLD_CONNACK.items()}
 
@@ -227,14 +230,14 @@ class Client(asyncio.Protocol):
     # ------------------------------------------------------------------ subscribing
 
     async def subscribe(self, filters: Sequence[str], qos: int = 1) -> tuple[int, ...]:
-        """Ask for these; answers what each was granted. A retained publish comes only to a subscription that is new,
-        where the broker speaks MQTT 5. Raises ConnectionEndedError.
+        """Ask for these; answers what each was granted. Where the broker speaks MQTT 5, a retained publish comes only to a
+        subscription that is new, and our own publishes do not come back. Raises ConnectionEndedError.
         """
-        options = qos | (0x10 if self.version == MQTT_5 else 0)
+        asked = tuple((one, qos | (_options(one) if self.version == MQTT_5 else 0)) for one in filters)
         number = self._number(self._waiting)
         future: asyncio.Future[tuple[int, ...]] = asyncio.get_running_loop().create_future()
         self._subscribing[number] = future
-        self.write(subscribe(self.version, Subscribe(number, tuple((one, options) for one in filters))))
+        self.write(subscribe(self.version, Subscribe(number, asked)))
         return await future
 
     def write(self, data: bytes) -> None:
@@ -260,6 +263,11 @@ class Client(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(GOODBYE)
             self._transport.close()
+
+
+def _options(pattern: str) -> int:
+    """§3.8.3.1; a shared subscription may not be without what its own client says."""
+    return RETAINED_IF_NEW | (0 if pattern.startswith(SHARED) else NO_LOCAL)
 
 
 def _measure(buffer: bytes, at: int, end: int) -> tuple[int, int] | None:

@@ -15,6 +15,7 @@ from msgspec import Struct, field
 
 from tracker_protocols.model import DeviceKey
 
+WAYS_MAX: Final = 200_000  # devices behind brokers, of whom it is remembered how they are told something
 KEPT_MAX: Final = (
     200_000  # sessions; above it a client's subscriptions are as if it had asked for a clean one
 )
@@ -61,6 +62,16 @@ class Mail(Struct, frozen=True):
     ordered: bool = False
 
 
+class Way(Struct, frozen=True):
+    """How a device behind a broker is told something: through which, and under which topic, ``{device}`` in it; an empty
+    one is that of the settings.
+    """
+
+    device: DeviceKey
+    broker: str
+    topic: str
+
+
 class Flight(Struct):
     """What of a session is not finished when its connection ends, and goes on in the next one (§4.1): identifiers of
     publishes at QoS 2 that have their PUBREC and no PUBREL yet; what was sent to the client and not acknowledged.
@@ -83,7 +94,13 @@ class Forgotten(Struct, frozen=True):
     client_id: str
 
 
-Change: TypeAlias = Kept | Forgotten | Fetched
+class Moved(Struct, frozen=True):
+    """A device is behind no broker any more, or was not heard of for the longest time of too many."""
+
+    device: DeviceKey
+
+
+Change: TypeAlias = Kept | Forgotten | Fetched | Way | Moved
 
 
 def digest_of(secret: str | bytes) -> bytes:
@@ -101,6 +118,7 @@ class Book:
         self._flights: dict[str, Flight] = {}
         self._mail: dict[int, Mail] = {}
         self._told: set[int] = set()
+        self.ways: dict[DeviceKey, Way] = {}
         self.changes: list[Change] = []
         self.on_change: Callable[[], None] = lambda: None
         self.on_mail: Callable[[Iterable[Mail]], None] = lambda _: None
@@ -188,6 +206,24 @@ class Book:
     def told(self, number: int) -> bool:
         """Whether a device has this command of the queue, and only its row does not say so yet."""
         return number in self._told
+
+    # ------------------------------------------------------------------ devices behind brokers
+
+    def put_ways(self, ways: Iterable[Way]) -> None:
+        """All that were known when the server started."""
+        self.ways = {one.device: one for one in ways}
+
+    def heard(self, way: Way) -> None:
+        """A device has reported through a broker, for the first time or otherwise than until now."""
+        if self.ways.pop(way.device, None) is None and len(self.ways) >= WAYS_MAX:
+            self.moved(next(iter(self.ways)))
+        self.ways[way.device] = way
+        self._note(way)
+
+    def moved(self, device: DeviceKey) -> None:
+        """It speaks to us itself."""
+        if self.ways.pop(device, None) is not None:
+            self._note(Moved(device))
 
     # ------------------------------------------------------------------ what is to be written down
 

@@ -18,11 +18,11 @@ class Carrier(Protocol):
     """Our own endpoint, or a broker that we subscribe to."""
 
     def takes(self, mail: Mail) -> bool:
-        """Whether whoever fetches this is there now."""
+        """Whether whoever fetches this is there now, as far as is known."""
         ...
 
     def carry(self, mail: Mail) -> bool:
-        """Send it. True: that is all that is ever known of it; False: its device will acknowledge it."""
+        """Send it. True: that is all that is ever known of it; False: it will be acknowledged, and the book is told then."""
         ...
 
 
@@ -36,7 +36,7 @@ class Order(Struct, frozen=True):
 
 
 class Post:
-    """``topics``: where a device may look for what it is told, the likeliest first."""
+    """``topics``: where a device may look for what it is told, the likeliest first; ``carriers``: likewise."""
 
     def __init__(self, topics: Callable[[DeviceKey], Sequence[str]], carriers: Sequence[Carrier]) -> None:
         self._topics = topics
@@ -52,9 +52,12 @@ class Post:
         return way is not None and way[0].carry(way[1])
 
     def _way(self, device: DeviceKey, order: Order) -> tuple[Carrier, Mail] | None:
-        for topic in self._topics(device):
-            mail = Mail(order.number, device, topic, order.data, order.expires_at, ordered=True)
-            for carrier in self._carriers:
+        mails = [
+            Mail(order.number, device, topic, order.data, order.expires_at, ordered=True)
+            for topic in self._topics(device)
+        ]
+        for carrier in self._carriers:
+            for mail in mails:
                 if carrier.takes(mail):
                     return carrier, mail
         return None

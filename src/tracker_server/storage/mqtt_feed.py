@@ -17,6 +17,7 @@ from tracker_server.storage.mqtt_rows import (
     read_kept,
     read_logins,
     read_mail,
+    read_ways,
     write_changes,
 )
 
@@ -55,6 +56,7 @@ class MqttFeed:
                 self._book.put_kept(
                     await read_kept(connection)
                 )  # of those who are here when we come, none is connected
+                self._book.put_ways(await read_ways(connection))
                 self._kept_read = True  # afterwards memory is ahead of the table
             async with await self._database.connect(Role.CORE) as reading:
                 while True:

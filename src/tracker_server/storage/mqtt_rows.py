@@ -10,7 +10,7 @@ from msgspec import Struct
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
-from tracker_server.pipeline.mqtt_book import Change, Fetched, Forgotten, Kept, Login, Mail
+from tracker_server.pipeline.mqtt_book import Change, Fetched, Forgotten, Kept, Login, Mail, Moved, Way
 from tracker_server.storage.commands import mark_sent
 
 CHANNEL = "tracker_mqtt"
@@ -55,6 +55,12 @@ async def read_kept(connection: AsyncConnection[Any]) -> list[Kept]:
     return [Kept(*row) for row in await rows.fetchall()]
 
 
+async def read_ways(connection: AsyncConnection[Any]) -> list[Way]:
+    """All devices that were heard of through brokers, those of the longest ago first."""
+    rows = await connection.execute("SELECT unique_id, broker, topic FROM core.mqtt_ways ORDER BY heard_at")
+    return [Way(*row) for row in await rows.fetchall()]
+
+
 async def forget_old(connection: AsyncConnection[Any]) -> None:
     """Sessions whose time is over."""
     await connection.execute("DELETE FROM core.mqtt_sessions WHERE expires_at <= now()")
@@ -76,6 +82,12 @@ ON CONFLICT (client_id) DO UPDATE SET user_name = excluded.user_name, filters = 
 """
 
 
+WAY = """
+INSERT INTO core.mqtt_ways (unique_id, broker, topic) VALUES (%s, %s, %s)
+ON CONFLICT (unique_id) DO UPDATE SET broker = excluded.broker, topic = excluded.topic, heard_at = now()
+"""
+
+
 async def write_changes(connection: AsyncConnection[Any], changes: Sequence[Change]) -> None:
     """All of them, in one transaction. Of each session only the last counts: a fleet that loses its network and comes
     back is a burst of them.
@@ -83,12 +95,15 @@ async def write_changes(connection: AsyncConnection[Any], changes: Sequence[Chan
     sessions: dict[str, Kept | Forgotten] = {}
     fetched: list[int] = []
     told: list[int] = []
+    ways: dict[str, Way | Moved] = {}
     for change in changes:
         match change:
             case Kept() | Forgotten():
                 sessions[change.client_id] = change
             case Fetched():
                 (told if change.mail.ordered else fetched).append(change.mail.id)
+            case Way() | Moved():
+                ways[change.device] = change
     kept = [one for one in sessions.values() if isinstance(one, Kept)]
     gone = [one.client_id for one in sessions.values() if isinstance(one, Forgotten)]
     async with connection.transaction(), connection.cursor() as cursor:
@@ -97,6 +112,12 @@ async def write_changes(connection: AsyncConnection[Any], changes: Sequence[Chan
             await cursor.executemany(KEEP, rows)
         if gone:
             await cursor.execute("DELETE FROM core.mqtt_sessions WHERE client_id = ANY(%s)", [gone])
+        known = [(w.device, w.broker, w.topic) for w in ways.values() if isinstance(w, Way)]
+        if known:
+            await cursor.executemany(WAY, known)
+        moved = [one.device for one in ways.values() if isinstance(one, Moved)]
+        if moved:
+            await cursor.execute("DELETE FROM core.mqtt_ways WHERE unique_id = ANY(%s)", [moved])
         if fetched:
             await cursor.execute("DELETE FROM core.mqtt_mail WHERE id = ANY(%s)", [fetched])
         if told:

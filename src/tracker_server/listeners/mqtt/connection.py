@@ -134,12 +134,16 @@ class MqttConnection(Connection):
     def _publish(self, said: Publish, received_at: datetime) -> None:
         meaning = self._talk.read(said.topic, said.payload, received_at)
         messages = meaning.messages
-        may_speak, who = self.shared.book.may_speak, self.who
+        book, who = self.shared.book, self.who
         for message in messages:
             device = message.device
-            if device is not None and not may_speak(who, device):
+            if device is None:
+                continue
+            if not book.may_speak(who, device):
                 self._not_authorized(said, device)
                 return
+            if device in book.ways:
+                book.moved(device)
         answer = b""
         if said.qos:
             version = self.dialogue.version
