@@ -42,6 +42,7 @@ from tracker_server.station import Station
 from tracker_server.storage.addresses import Addresses
 from tracker_server.storage.alert_commands import CommandChannel
 from tracker_server.storage.alert_sms import SmsDesk
+from tracker_server.storage.alert_ways import AlertWays
 from tracker_server.storage.backup_keeper import BackupKeeper
 from tracker_server.storage.backup_quarantine import check_in_service
 from tracker_server.storage.billing_blocks import set_gate
@@ -152,7 +153,7 @@ class Server:
         self.dispatcher = Dispatcher(
             Outbox(self.database),
             {
-                **channels_of(settings, sms_desk, Addresses(self.database)),
+                **channels_of(settings, sms_desk, Addresses(self.database), AlertWays(self.database)),
                 CommandChannel.name: CommandChannel(self.database),
                 **report_channels(settings.smtp, self.database, self.access),
                 **monthly_channels(settings.smtp, self.database),

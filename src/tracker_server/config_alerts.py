@@ -33,6 +33,14 @@ class Alerts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     mails_per_hour_max: Annotated[
         int, Meta(ge=0, description="alert mails of one account in an hour; what is above is logged only")
     ] = 500
+    pictures_per_minute_max: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="maps drawn for mails of rules that want one, a third of a second of a core each; what is above goes "
+            "with words alone; 0: none",
+        ),
+    ] = 20
     link: Annotated[
         str,
         Meta(

@@ -115,7 +115,7 @@ def test_a_fix_becomes_a_mail_an_sms_a_webhook_and_a_row_of_the_log(
     hook = f"http://127.0.0.1:{peer.port}/hook"
     added = ok(
         running, "alert", "rule", "add", "--on", "geofenceEnter", "--fence", "Depot", "--channel", "email,webhook,web",
-        "--to", "ana@example.com", "--to", hook, "--name", "gate",
+        "--to", "ana@example.com", "--to", hook, "--name", "gate", "--picture",
     )  # fmt: skip
     assert added == "rule 1 added: geofenceEnter by email, webhook, web\n"
     wait_until("the server to know the rule", lambda: query(running.dsn, KNOWN))
@@ -134,6 +134,14 @@ def test_a_fix_becomes_a_mail_an_sms_a_webhook_and_a_row_of_the_log(
     assert body is not None
     assert "Lugar: 40.41680, -3.70380" in body.get_content()
     assert "https://example.com/?event=" in body.get_content()
+    page = one.get_body(("html",))
+    assert page is not None
+    (picture,) = [part for part in one.walk() if part.get_content_type() == "image/png"]
+    assert (
+        f'src="cid:{picture["Content-ID"].strip("<>")}" alt="Van T1 ha entrado en Depot' in page.get_content()
+    )
+    assert picture.get_content_disposition() == "inline"
+    assert picture.get_content().startswith(b"\x89PNG")
     ((_, path, headers, told),) = peer.asked
     assert path == "/hook"
     assert json.loads(told)["geofence"] == "Depot"
@@ -177,6 +185,7 @@ WRONG = [
     ),
     ("--on media --channel webhook", "--to: no URL for the channel webhook"),
     ("--on media --channel command", "--command: is missing"),
+    ("--on media --channel sms --picture", "--picture: only mails have pictures"),
     ("--on media --channel email --quiet night", "--quiet: 'night' is no time of the day"),
     ("--on media --channel email --throttle -1", "--throttle: -1 s"),
     ("--on media --channel email --calendar /nowhere.ics", "--calendar: /nowhere.ics: cannot be read"),

@@ -187,6 +187,21 @@ def test_a_mail_has_both_parts_and_its_headers() -> None:
     assert max(map(len, mail.as_bytes().split(b"\r\n"))) <= 998
 
 
+def test_a_mail_with_a_picture_shows_it_and_reads_without() -> None:
+    mail = mail_of(outgoing(encode(letter(account="<Norte>"))), SENDER, None, b"\x89PNG and so on")
+    text, related = mail.iter_parts()
+    assert [part.get_content_type() for part in (text, related)] == ["text/plain", "multipart/related"]
+    assert isinstance(related, EmailMessage)
+    page, picture = related.iter_parts()
+    assert picture["Content-ID"].endswith("@example.com>")
+    shown = Tags(page.get_content())
+    assert shown.tags >= {"img"}
+    assert f'src="cid:{picture["Content-ID"][1:-1]}"' in page.get_content()
+    assert picture.get_content() == b"\x89PNG and so on"
+    (plain, _) = mail_of(outgoing(encode(letter(account="<Norte>"))), SENDER).iter_parts()
+    assert text.get_content() == plain.get_content(), "who sees no pictures misses no word"
+
+
 def test_the_message_id_follows_from_the_key() -> None:
     first = mail_of(outgoing(encode(letter())), SENDER)
     same = mail_of(outgoing(encode(letter())), SENDER)

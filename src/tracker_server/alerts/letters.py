@@ -60,7 +60,8 @@ class Place(msgspec.Struct, frozen=True):
 
 class EventNotice(msgspec.Struct, frozen=True, tag="event", omit_defaults=True):
     """Something that a tracker did. ``zone``: the account's, in which ``occurred_at`` is told. ``facts``: those of the
-    event's attributes that its sentences may use. ``link``: where more is to be seen.
+    event's attributes that its sentences may use. ``link``: where more is to be seen. ``picture``: whether a mail is to show
+    a map of it.
     """
 
     event: str
@@ -77,6 +78,8 @@ class EventNotice(msgspec.Struct, frozen=True, tag="event", omit_defaults=True):
     event_id: int | None = None
     device_id: int | None = None
     command: dict[str, Any] | None = None
+    fence_id: int | None = None
+    picture: bool = False
 
 
 class InvoiceLetter(msgspec.Struct, frozen=True, tag="paper"):

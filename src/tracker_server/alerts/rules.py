@@ -51,6 +51,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``quiet``: from and to, local time; what would be told meanwhile is told when it ends. ``calendar``: iCalendar; the
     rule is in force during its events. ``throttle_s``: not again so soon for the same tracker and kind.
+    ``picture``: its mails show a map.
     """
 
     types: tuple[str, ...]
@@ -67,6 +68,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
     quiet: tuple[time, time] | None = None
     throttle_s: int = 0
     command: dict[str, Any] | None = None
+    picture: bool = False
 
 
 class RuleRow(msgspec.Struct, frozen=True):
@@ -292,6 +294,8 @@ def _check_ways(rule: Rule, channels: Collection[str]) -> None:
             raise RuleError("channel", f"there is no channel {channel!r}; there are: {', '.join(CHANNELS)}")
         if channel != WEB and channel not in channels:
             raise RuleError("channel", f"{channel} is not set up; the operator's settings do that")
+    if rule.picture and EMAIL not in rule.channels:
+        raise RuleError("picture", "only mails have pictures; name the channel email, too")
     if COMMAND in rule.channels and not (rule.command and isinstance(rule.command.get("type"), str)):
         raise RuleError("command", "is missing; the channel command needs one, such as engineStop")
     if WEBHOOK in rule.channels and not any(one.channel == WEBHOOK for one in rule.recipients):

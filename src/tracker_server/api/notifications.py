@@ -52,7 +52,8 @@ TOLD_MAX: Final = 1_000  # users whom one announcement reaches: no box of others
 class Notification(Struct, rename="camel", kw_only=True):
     """``notificators``: channels, separated by commas. ``always``: for all trackers of the account; else for those linked
     to it, or named by ``attributes.deviceIds`` and ``groupIds``. Other attributes with a meaning: ``alarms``, ``fenceIds``,
-    ``language``, ``quiet`` (22:00-07:00), ``throttle`` (seconds), ``recipients`` ([{channel, to}]).
+    ``language``, ``quiet`` (22:00-07:00), ``throttle`` (seconds), ``recipients`` ([{channel, to}]),
+    ``picture`` (true: mails show a map).
     """
 
     id: Number = 0
@@ -83,6 +84,7 @@ class Meaning(Struct, rename="camel"):
     quiet: str | None = None
     throttle: Annotated[int, Meta(ge=0)] = 0
     recipients: list[Recipient] = field(default_factory=list)
+    picture: bool = False
 
 
 def shape_of(row: Row) -> Notification:
@@ -116,6 +118,7 @@ def _attributes(rule: Rule) -> Attributes:
         "quiet": f"{rule.quiet[0]:%H:%M}-{rule.quiet[1]:%H:%M}" if rule.quiet else None,
         "throttle": rule.throttle_s,
         "recipients": [msgspec.to_builtins(one) for one in rule.recipients],
+        "picture": rule.picture,
     }
     return {name: value for name, value in told.items() if value}
 
@@ -153,6 +156,7 @@ async def _rule_of(call: Call[Any, Any], given: Notification) -> Rule:
             quiet=quiet_of(meaning.quiet) if meaning.quiet else None,
             throttle_s=meaning.throttle,
             command=await _command(call, given.command_id or 0),
+            picture=meaning.picture,
         )
         # trackers may be linked to it later, so none need be named yet
         check(replace(rule, always=True), set(channels_of(call.services.settings)) | {WEB, COMMAND})

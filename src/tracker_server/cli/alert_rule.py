@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "id", "account", "name", "enabled", "on", "channels", "to", "devices", "groups", "fences", "language", "quiet",
-    "throttle_s", "calendar", "created_at", "changed_at",
+    "throttle_s", "calendar", "picture", "created_at", "changed_at",
 )  # fmt: skip
 TABLE_COLUMNS = ("id", "account", "name", "enabled", "on", "channels", "to", "devices", "fences")
 Words = Annotated[tuple[str, ...], Parameter(negative="")]
@@ -47,6 +47,7 @@ def add(  # noqa: PLR0913  (each is a flag)
     throttle: int = 0,
     calendar: Path | None = None,
     command: str | None = None,
+    picture: Annotated[bool, Parameter(negative=())] = False,
     name: str = "",
     where: Where = HERE,
 ) -> None:
@@ -85,6 +86,8 @@ def add(  # noqa: PLR0913  (each is a flag)
         An iCalendar file; the rule holds during its events.
     command
         For the channel command: its kind, such as engineStop.
+    picture
+        Its mails show a map: where it was, the way of the half hour before, the fence.
     name
         What the rule is called in lists.
     """
@@ -121,6 +124,7 @@ def add(  # noqa: PLR0913  (each is a flag)
                 quiet=hours,
                 throttle_s=throttle,
                 command={"type": command} if command else None,
+                picture=picture,
             )
             _check(rule, loaded.settings)
             try:
@@ -291,6 +295,7 @@ def shown(row: dict[str, Any]) -> dict[str, Any]:
         "quiet": "-".join(hour[:5] for hour in quiet) if quiet else None,
         "throttle_s": rule.get("throttle_s", 0),
         "calendar": bool(rule.get("calendar") or rule.get("calendar_id")),
+        "picture": rule.get("picture", False),
     }
 
 

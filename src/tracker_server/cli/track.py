@@ -112,10 +112,10 @@ def plot(
     fixes, stops, fences = run(main)
     if not fixes:
         refused(f"UNIQUE_ID: nothing of tracker {unique_id!r} is to be seen in that period")
-    from tracker_server.cli.track_plot import picture
+    from tracker_server.papers.track_plot import picture
 
     try:
-        picture(output, unique_id, fixes, stops, fences)
+        output.write_bytes(picture(output.suffix[1:].lower(), unique_id, fixes, stops, fences))
     except OSError as error:
         refused(f"--output: {output}: cannot be written: {error.strerror}")
     tell(

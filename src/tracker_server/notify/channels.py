@@ -9,12 +9,14 @@ from tracker_server.config_alerts import Sms
 from tracker_server.notify.geocoder import Geocoder
 from tracker_server.notify.messenger import MessengerChannel
 from tracker_server.notify.mqtt import MqttChannel
+from tracker_server.notify.picture import Pictures
 from tracker_server.notify.sms import SmsChannel
 from tracker_server.notify.smtp import SmtpChannel
 from tracker_server.notify.webhook import WebhookChannel
 from tracker_server.pipeline.addresses import AddressCache
 from tracker_server.pipeline.dispatcher import Channel
 from tracker_server.pipeline.sms import SmsOffice, SmsProvider
+from tracker_server.pipeline.ways import Ways
 
 SET_UP_BY = {
     SmtpChannel.name: "smtp.host",
@@ -26,10 +28,13 @@ SET_UP_BY = {
 
 
 def channels_of(
-    settings: Settings, office: SmsOffice | None = None, addresses: AddressCache | None = None
+    settings: Settings,
+    office: SmsOffice | None = None,
+    addresses: AddressCache | None = None,
+    ways: Ways | None = None,
 ) -> dict[str, Channel]:
     """Every channel that is set up, by its name. Without ``office`` SMS are sent and not debited; without ``addresses``
-    nobody is asked for one.
+    nobody is asked for one; without ``ways`` no mail has a picture.
     """
     found: list[Channel] = []
     geocoder = None
@@ -37,7 +42,8 @@ def channels_of(
         half = replace(settings.geocoder, per_second=settings.geocoder.per_second / 2)  # the API asks, too
         geocoder = Geocoder(half, addresses)
     if settings.smtp.host:
-        found.append(SmtpChannel(settings.smtp, geocoder))
+        pictures = Pictures(ways, settings.alerts.pictures_per_minute_max) if ways else None
+        found.append(SmtpChannel(settings.smtp, geocoder, pictures))
     if settings.sms.provider:
         found.append(SmsChannel(settings.sms, provider_of(settings.sms, office), office, geocoder=geocoder))
     if settings.notices.messenger_url or settings.alerts.messenger_schemes:

@@ -33,18 +33,28 @@ PAGE: Final = """\
 PARAGRAPH: Final = "<p>{text}</p>"
 ITEM: Final = "<li>{text}</li>"
 LIST: Final = "<ul>\n{items}\n</ul>"
+PICTURE: Final = (
+    '<p><img src="cid:{name}" alt="{text}" width="660" style="max-width:100%;height:auto;border:0"></p>'
+)
 FOOT: Final = '<p style="font-size:13px;color:#666666">{text}</p>'
 
 
-def mail_of(message: Outgoing, sender: Address, wording: Wording | None = None) -> EmailMessage:
-    """A message as a mail; ``wording``: where it was worded already. Its Message-ID follows from its key, so that one sent twice can be told to be one.
+def mail_of(
+    message: Outgoing, sender: Address, wording: Wording | None = None, picture: bytes | None = None
+) -> EmailMessage:
+    """A message as a mail; ``wording``: where it was worded already; ``picture``: a PNG that its page shows. Its Message-ID follows from its key, so that one sent twice can be told to be one.
     Raises LetterError.
     """
     letter = decode(message.payload)
     wording = wording or worded(letter)
     mail = _addressed(message, sender, subject_of(wording))
     mail.set_content(text_of(wording))
-    mail.add_alternative(html_of(wording), subtype="html")
+    name = message_id(f"{message.key}:picture", sender.domain) if picture else ""
+    mail.add_alternative(html_of(wording, name[1:-1]), subtype="html")
+    if picture:
+        page = mail.get_body(("html",))
+        assert page is not None
+        page.add_related(picture, "image", "png", cid=name, filename="map.png", disposition="inline")
     if isinstance(letter, InvoiceLetter):
         mail.add_attachment(
             invoice_pdf(letter.paper),
@@ -106,13 +116,17 @@ def text_of(wording: Wording) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def html_of(wording: Wording) -> str:
-    """The letter as a page of its own: nothing in it is fetched from anywhere."""
+def html_of(wording: Wording, picture: str = "") -> str:
+    """The letter as a page of its own: nothing in it is fetched from anywhere. ``picture``: the Content-ID of one that
+    comes with it.
+    """
     first, *others = [PARAGRAPH.format(text=escape(paragraph)) for paragraph in wording.paragraphs]
     parts = [first]
     if wording.items:
         parts.append(LIST.format(items="\n".join(ITEM.format(text=escape(item)) for item in wording.items)))
     parts += others
+    if picture:
+        parts.append(PICTURE.format(name=escape(picture), text=escape(wording.paragraphs[0])))
     if wording.foot:
         parts.append(FOOT.format(text=escape(wording.foot)))
     return PAGE.format(language=wording.language, subject=escape(subject_of(wording)), body="\n".join(parts))

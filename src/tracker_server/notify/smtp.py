@@ -19,11 +19,12 @@ from aiosmtplib import (
     SMTPSenderRefused,
 )
 
-from tracker_server.alerts.letters import LetterError
+from tracker_server.alerts.letters import LetterError, decode
 from tracker_server.config import Smtp
 from tracker_server.model import address
 from tracker_server.notify.geocoder import Geocoder, wording_of
 from tracker_server.notify.messages import mail_of, mail_with_file
+from tracker_server.notify.picture import Pictures
 from tracker_server.pipeline.dispatcher import EMAIL, Outgoing, PermanentError, TemporaryError
 
 AT_ONCE: Final = 8  # mails on their way; providers let one sender have ten connections or so
@@ -38,8 +39,11 @@ class SmtpChannel:
     name = EMAIL
     at_once = AT_ONCE
 
-    def __init__(self, settings: Smtp, geocoder: Geocoder | None = None) -> None:
+    def __init__(
+        self, settings: Smtp, geocoder: Geocoder | None = None, pictures: Pictures | None = None
+    ) -> None:
         self._geocoder = geocoder
+        self._pictures = pictures
         self._settings = settings
         self._sender = address.sender(settings.sender, "smtp.from")
         self._kept: list[tuple[SMTP, float]] = []
@@ -47,7 +51,11 @@ class SmtpChannel:
     async def send(self, message: Outgoing) -> None:
         """Hand one mail over. Raises TemporaryError, PermanentError."""
         try:
-            mail = mail_of(message, self._sender, await wording_of(message, self._geocoder))
+            wording = await wording_of(message, self._geocoder)
+            picture = None
+            if self._pictures is not None:
+                picture = await self._pictures.of(message, decode(message.payload), wording.subject)
+            mail = mail_of(message, self._sender, wording, picture)
         except LetterError as error:
             raise PermanentError(f"the message cannot be worded: {error}") from error
         async with self._connection() as smtp:

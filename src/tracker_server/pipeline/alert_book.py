@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tracker_server.alerts.event_words import FACTS
 from tracker_server.alerts.letters import EventNotice, Place
-from tracker_server.alerts.rules import AlertEvent, Household, Told, told
+from tracker_server.alerts.rules import EMAIL, AlertEvent, Household, Told, told
 from tracker_server.config import Alerts, Api
 
 EVENT_PLACE: Final = "{event}"
@@ -78,6 +78,8 @@ def letter_of(event: AlertEvent, message: Told, household: Household, link: str)
         event_id=event.id,
         device_id=event.device_id,
         command=rule.command if message.channel == "command" else None,
+        fence_id=event.fence_id if rule.picture else None,
+        picture=rule.picture and message.channel == EMAIL,
     )
 
 

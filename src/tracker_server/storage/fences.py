@@ -137,6 +137,12 @@ async def displayed_fences(connection: AsyncConnection[Any], account_id: int) ->
     return await _select(connection, "display.fences", "account_id = %s", [account_id])
 
 
+async def displayed_fence(connection: AsyncConnection[Any], fence_id: int) -> FenceRow | None:
+    """As ``fence_of``, for ``Role.DISPLAY``."""
+    found = await _select(connection, "display.fences", "id = %s", [fence_id])
+    return found[0] if found else None
+
+
 async def fence_of(connection: AsyncConnection[Any], fence_id: int) -> FenceRow | None:
     """One that was not removed."""
     found = await _select(connection, "core.fences", "id = %s AND removed_at IS NULL", [fence_id])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from io import BytesIO
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 from tracker_server.exports.cells import iso
@@ -35,34 +35,62 @@ class Named(Protocol):
 
 
 def picture(
-    path: Path,
+    form: str,
     title: str,
     fixes: Sequence[Mapping[str, Any]],
     stops: Sequence[Mapping[str, Any]],
     fences: Sequence[Named],
-) -> None:
-    """Draw it into a file; the ending tells the format. Raises OSError."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
+) -> bytes:
+    """The file: ``form`` is svg or png."""
     given, fixes = len(fixes), believed(fixes)
-    with rc_context({"svg.hashsalt": "tracker", "font.size": 8}):
-        figure = Figure(figsize=(10, 8), layout="constrained")
-        axes: Any = figure.subplots()
-        box = _box(fixes, stops, fences)
+    absurd = f", {given - len(fixes)} absurd ones left out" if given > len(fixes) else ""
+
+    def draw(axes: Any) -> None:
+        box = _box([*fixes, *stops], fences)
         drawn = 0
         for fence in fences:
             drawn += _draw_fence(axes, fence, box, named=drawn < LABELS_MAX)
-        for part in _unbroken(fixes):
-            axes.plot(
-                [one["longitude"] for one in part],
-                [one["latitude"] for one in part],
-                color=BLUE, linewidth=1.6, marker="." if len(part) == 1 else None, zorder=3,
-            )  # fmt: skip
+        _draw_way(axes, fixes)
         _draw_stops(axes, stops)
         _draw_ends(axes, fixes)
-        _frame(axes, box, title, fixes, given)
-        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
+        _frame(axes, box, f"{title}: {len(fixes)} fixes{absurd}")
+        if fixes:
+            axes.legend(loc="upper right", frameon=False)
+
+    return _file(form, (10, 8), 150, draw)
+
+
+def sketch(
+    title: str, fixes: Sequence[Mapping[str, Any]], fences: Sequence[Named], place: tuple[float, float]
+) -> bytes:
+    """A small PNG for a message, without words but the title's and the fences': how a tracker came to a place
+    (latitude, longitude).
+    """
+    fixes = believed(fixes)
+    latitude, longitude = place
+
+    def draw(axes: Any) -> None:
+        here = [{"latitude": latitude, "longitude": longitude}]
+        box = _box([*fixes, *here], fences)
+        for fence in fences:
+            _draw_fence(axes, fence, box, named=True)
+        _draw_way(axes, fixes)
+        axes.plot(longitude, latitude, "o", color=RED, markersize=9, markeredgecolor="white", zorder=5)
+        _frame(axes, box, title)
+
+    return _file("png", (6, 4.5), 110, draw)
+
+
+def _file(form: str, size: tuple[float, float], dpi: int, draw: Callable[[Any], None]) -> bytes:
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    made = BytesIO()
+    with rc_context({"svg.hashsalt": "tracker", "font.size": 8}):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure.subplots())
+        figure.savefig(made, format=form, dpi=dpi, metadata={"Date": None} if form == "svg" else None)
+    return made.getvalue()
 
 
 def believed(fixes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -78,11 +106,9 @@ def believed(fixes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [fixes[mark.digest] for mark in marks if mark.place == "accepted"]
 
 
-def _box(
-    fixes: Sequence[Mapping[str, Any]], stops: Sequence[Mapping[str, Any]], fences: Sequence[Named]
-) -> tuple[float, float, float, float]:
+def _box(seen: Sequence[Mapping[str, Any]], fences: Sequence[Named]) -> tuple[float, float, float, float]:
     """West, south, east, north: the way with a margin; the fences, where there is no way."""
-    places = [(one["longitude"], one["latitude"]) for one in (*fixes, *stops)]
+    places = [(one["longitude"], one["latitude"]) for one in seen]
     if not places:
         places = [place for fence in fences for place in _outline(fence.shape)]
     west, east = min(x for x, _ in places), max(x for x, _ in places)
@@ -98,6 +124,15 @@ def _box(
 def _stretch(latitude: float) -> float:
     """How many degrees of longitude are as long as one of latitude."""
     return 1 / max(math.cos(math.radians(latitude)), 0.01)
+
+
+def _draw_way(axes: Any, fixes: Sequence[Mapping[str, Any]]) -> None:
+    for part in _unbroken(fixes):
+        axes.plot(
+            [one["longitude"] for one in part],
+            [one["latitude"] for one in part],
+            color=BLUE, linewidth=1.6, marker="." if len(part) == 1 else None, zorder=3,
+        )  # fmt: skip
 
 
 def _unbroken(fixes: Sequence[Mapping[str, Any]]) -> Iterable[list[Mapping[str, Any]]]:
@@ -186,13 +221,7 @@ def _draw_ends(axes: Any, fixes: Sequence[Mapping[str, Any]]) -> None:
         )  # fmt: skip
 
 
-def _frame(
-    axes: Any,
-    box: tuple[float, float, float, float],
-    title: str,
-    fixes: Sequence[Mapping[str, Any]],
-    given: int,
-) -> None:
+def _frame(axes: Any, box: tuple[float, float, float, float], title: str) -> None:
     west, south, east, north = box
     axes.set_xlim(west, east)
     axes.set_ylim(south, north)
@@ -202,10 +231,7 @@ def _frame(
     axes.ticklabel_format(useOffset=False)
     for edge in axes.spines.values():
         edge.set_color("#d0d4d9")
-    absurd = f", {given - len(fixes)} absurd ones left out" if given > len(fixes) else ""
-    axes.set_title(f"{title}: {len(fixes)} fixes{absurd}", parse_math=False)
-    if fixes:
-        axes.legend(loc="upper right", frameon=False)
+    axes.set_title(title, parse_math=False, wrap=True)
     metres = (north - south) * METRES_PER_DEGREE / 5
     nice = 10 ** math.floor(math.log10(metres))
     nice *= next(step for step in (5, 2, 1) if metres / nice >= step)
