@@ -93,9 +93,10 @@ def test_qos_2_goes_on_where_it_was(running: Running, version: int) -> None:
 @VERSIONS
 def test_a_command_that_was_not_acknowledged_comes_again(running: Running, version: int) -> None:
     """With its packet identifier and the mark of a repeat (4.4)."""
-    name, device = somebody(), f"owntracks/jane/{somebody()}"
+    name, device = somebody(), somebody()
+    report = f'{{"id":"{device}","lat":52.1,"lon":21.0}}'.encode()
     with raw(running, name, version) as (client, _):
-        client.send(packets.publish(version, Publish(device, location(1).encode(), 1, 1)))
+        client.send(packets.publish(version, Publish("x", report, 1, 1)))
         client.send(packets.subscribe(version, Subscribe(2, ((f"{device}/cmd", 1),))))
         assert {client.read()[0] >> 4, client.read()[0] >> 4} == {Kind.PUBACK, Kind.SUBACK}
         order(running, device, "positionSingle")

@@ -6,7 +6,7 @@ Source: https://owntracks.org/booklet/tech/json (types and elements), /tech/http
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, ClassVar, Final
 from urllib.parse import parse_qs
@@ -45,6 +45,8 @@ from tracker_protocols.wire.fields import MPS_PER_KMH, check_place, device_key, 
 STORED: Final = Reply(b"[]", 200)
 """The app expects a JSON array: commands and friends for it, of which we have none."""
 
+SECONDS_MAX: Final = 4_000_000_000  # the year 2096: what is later goes the general way
+TOO_MUCH: Final = 1e300  # no measurement; as ``number`` has it
 OBJECTS_MAX: Final = 1_000  # in an array: what a phone gathered in a day without a network
 WAYPOINTS_MAX: Final = 500
 LEVELS_OF_A_DEVICE: Final = 3  # owntracks/user/device; what follows names the kind of message
@@ -180,9 +182,12 @@ def _device(tree: Object, beside: DeviceKey | None) -> DeviceKey:
 
 
 def _told_at(tree: Object) -> datetime:
-    seconds = number(tree.get("tst"))
+    told = tree.get("tst")
+    if type(told) is int and 0 <= told < SECONDS_MAX:
+        return datetime.fromtimestamp(told, UTC)  # nearly always; the rest is for what is odd
+    seconds = number(told)
     if seconds is None:
-        raise BadFrame(Reason.NO_SUCH_MOMENT, f"tst: {str(tree.get('tst'))[:40]!r} is no time")
+        raise BadFrame(Reason.NO_SUCH_MOMENT, f"tst: {str(told)[:40]!r} is no time")
     return moment_from_ms(round(seconds * 1000))
 
 
@@ -193,21 +198,25 @@ def _fix(tree: Object) -> Fix | None:
         latitude, longitude = number(latitude), number(longitude)
         if latitude is None or longitude is None:
             return None
-    check_place(latitude, longitude)
-    speed, course, accuracy, altitude = get("vel"), get("cog"), get("acc"), get("alt")
+    if not (-90.0 <= latitude <= 90.0 and -180.0 <= longitude <= 180.0):
+        check_place(latitude, longitude)
+    altitude, speed = get("alt"), _positive(get("vel"))
     return Fix(
         _told_at(tree),
         latitude,
         longitude,
-        altitude_m=None if altitude is None else number(altitude),
-        speed_mps=None if speed is None or (speed := _positive(speed)) is None else speed * MPS_PER_KMH,
-        course_deg=None if course is None else _positive(course),
-        accuracy_m=None if accuracy is None else _positive(accuracy),
+        True,
+        None if altitude is None else number(altitude),
+        None if speed is None else speed * MPS_PER_KMH,
+        _positive(get("cog")),
+        _positive(get("acc")),
     )
 
 
 def _positive(value: Any) -> float | None:
-    read = number(value)
+    if type(value) is int or type(value) is float:
+        return value if 0 <= value < TOO_MUCH else None
+    read = None if value is None else number(value)
     return None if read is None or read < 0 else read
 
 

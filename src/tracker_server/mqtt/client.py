@@ -60,6 +60,7 @@ class Client(asyncio.Protocol):
         self._take_publishes = take
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
+        self._topics: dict[bytes, str] = {}
         self._waiting: dict[int, asyncio.Future[int]] = {}
         self._later: deque[tuple[Publish, asyncio.Future[int]]] = deque()
         self._room = asyncio.Event()
@@ -103,7 +104,7 @@ class Client(asyncio.Protocol):
                 start, after = found
                 first = buffer[at]
                 if first >> 4 == PUBLISH:
-                    publishes.append(read_publish(first & 15, buffer[start:after], version))
+                    publishes.append(read_publish(first & 15, buffer, start, after, version, self._topics))
                 else:
                     self._take(first, buffer[start:after])
                 at = after

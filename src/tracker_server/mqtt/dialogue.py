@@ -92,6 +92,7 @@ class Dialogue:
         self._known: set[int] = set()  # identifiers at QoS 2
         self._recorded: set[int] = set()  # of these, those whose PUBREC has gone out
         self._buffer = b""
+        self._topics: dict[bytes, str] = {}
 
     @property
     def recorded(self) -> frozenset[int]:
@@ -117,16 +118,22 @@ class Dialogue:
         at, end = 0, len(buffer)
         try:
             while at < end and self.state is not OVER:
-                if self.state is OPEN and at + 1 < end and (size := buffer[at + 1]) < LONG:
+                is_open = self.state is OPEN
+                if is_open and at + 1 < end and (size := buffer[at + 1]) < LONG:
                     start = at + 2  # most packets are this short
                 else:
                     start, size = self._measure(buffer, at, end)
-                if not start or start + size > end:
+                after = start + size
+                if not start or after > end:
                     break
-                event = self._read(buffer[at], buffer[start : start + size])
+                first = buffer[at]
+                if is_open and first >> 4 == PUBLISH:
+                    event = self._publish(first & 15, buffer, start, after)
+                else:
+                    event = self._read(first, buffer[start:after])
                 if event is not None:
                     events.append(event)
-                at = start + size
+                at = after
         except BadPacketError as error:
             self.state = OVER
             events.append(Broken(error.code, error.detail))
@@ -137,6 +144,10 @@ class Dialogue:
         """Where the body of the packet begins and how long it is; 0, 0 where that has not come yet."""
         if self.state is NEW and buffer[at] != Kind.CONNECT << 4:
             raise BadPacketError(Code.PROTOCOL_ERROR, "the first packet is no CONNECT")
+        if end - at > 2 and buffer[at + 2] < LONG <= buffer[at + 1] and self.state is OPEN:
+            size = buffer[at + 1] & 0x7F | buffer[at + 2] << 7  # two bytes, as nearly all others have
+            if size + 3 <= self._packet_bytes_max:
+                return at + 3, size
         size = shift = 0
         for n in range(at + 1, min(end, at + 1 + LENGTH_BYTES_MAX)):
             byte = buffer[n]
@@ -153,10 +164,8 @@ class Dialogue:
             raise BadPacketError(Code.MALFORMED, "a remaining length of more than four bytes")
         return 0, 0
 
-    def _read(self, first: int, body: bytes) -> Event | None:
+    def _read(self, first: int, body: bytes) -> Event:
         kind, flags = first >> 4, first & 0x0F
-        if kind == PUBLISH and self.state is OPEN:
-            return self._publish(flags, body)
         if self.state is NEW:
             said = read_connect(body)
             self.version = said.version
@@ -190,8 +199,8 @@ class Dialogue:
             case _:
                 raise BadPacketError(Code.PROTOCOL_ERROR, f"a packet of type {kind}")
 
-    def _publish(self, flags: int, body: bytes) -> Publish | Repeated | None:
-        said = read_publish(flags, body, self.version)
+    def _publish(self, flags: int, data: bytes, at: int, end: int) -> Publish | Repeated | None:
+        said = read_publish(flags, data, at, end, self.version, self._topics)
         if said.alias:
             said = self._resolve(said)
         if not said.qos:

@@ -16,7 +16,7 @@ from tracker_server.mqtt.properties import Properties, read_properties, write_pr
 
 MQTT_3_1_1: Final = 4
 MQTT_5: Final = 5
-
+TOPICS_MAX: Final = 1_000  # remembered of one connection
 
 OLD_CONNACK: Final = {
     Code.SUCCESS: 0,
@@ -147,35 +147,50 @@ def _will(reader: Reader, qos: int, *, new: bool) -> Will:
     return Will(topic, reader.binary(), qos, properties.get("will_delay_interval", 0))
 
 
-def read_publish(flags: int, body: bytes, version: int) -> Publish:
-    """§3.3: ``flags`` are the lower four bits of the first byte. An empty topic is allowed with an alias."""
+def read_publish(
+    flags: int, data: bytes, at: int, end: int, version: int, topics: dict[bytes, str]
+) -> Publish:
+    """§3.3: ``flags`` are the lower four bits of the first byte; the body is ``data[at:end]``. An empty topic is allowed
+    with an alias. ``topics`` remembers those of a connection that were read already.
+    """
     qos = flags >> 1 & 3
     if qos == 3 or (flags & 8 and not qos):
         raise BadPacketError(Code.MALFORMED, f"publish flags 0x{flags:x}")
-    size = len(body)
-    end = 2 + (body[0] << 8 | body[1]) if size > 1 else size + 1
-    after = end + 2 if qos else end
-    if after > size:
+    until = at + 2 + (data[at] << 8 | data[at + 1]) if at + 1 < end else end + 1
+    after = until + 2 if qos else until
+    if after > end:
         raise BadPacketError(Code.MALFORMED, "the packet is shorter than its fields")
-    topic = read_text(body[2:end])
-    packet_id = body[end] << 8 | body[end + 1] if qos else 0
+    raw = data[at + 2 : until]
+    topic = topics.get(raw)
+    if topic is None:
+        topic = _topic(raw, topics)
+    packet_id = data[until] << 8 | data[until + 1] if qos else 0
     if qos and not packet_id:
         raise BadPacketError(Code.PROTOCOL_ERROR, "packet identifier 0")
     alias = 0
     if version == MQTT_5:
-        if after < size and not body[after]:
+        if after < end and not data[after]:
             after += 1
         else:
-            reader = Reader(body)
-            reader.at = after
+            reader = Reader(data[after:end])
             properties = read_properties(reader, Kind.PUBLISH)
-            after = reader.at
+            after += reader.at
             alias = properties.get("topic_alias", 0)
             if "topic_alias" in properties and not alias:
                 raise BadPacketError(Code.TOPIC_ALIAS_INVALID, "topic alias 0")
-    if topic or not alias:
+    if not topic and not alias:
         check_topic(topic)
-    return Publish(topic, body[after:], qos, packet_id, bool(flags & 1), bool(flags & 8), alias)
+    return Publish(topic, data[after:end], qos, packet_id, bool(flags & 1), bool(flags & 8), alias)
+
+
+def _topic(raw: bytes, topics: dict[bytes, str]) -> str:
+    topic = read_text(raw)
+    if topic:
+        check_topic(topic)
+    if len(topics) >= TOPICS_MAX:
+        topics.clear()
+    topics[raw] = topic
+    return topic
 
 
 def check_topic(topic: str) -> None:
