@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncGenerator, Generator, Sequence
 from datetime import datetime
 
+import aiosmpplib
 import pytest
 
 from tests.servers.smpp_server import SmppServer
 from tests.servers.waiting import wait_until
 from tracker_server.billing.sms import segments
 from tracker_server.config_alerts import Smpp
-from tracker_server.notify.smpp import SmppProvider, names_of, parts_of
+from tracker_server.notify.smpp import SmppProvider, closed, names_of, parts_of
 from tracker_server.pipeline.dispatcher import PermanentError, TemporaryError
 
 TO = "+34600111222"
@@ -135,14 +137,15 @@ async def test_a_receipt_that_is_not_known_yet_is_noted_again(
 async def test_what_the_server_says_no_to(peer: SmppServer, provider: SmppProvider) -> None:
     await provider.ready()
     peer.behave(statuses=[0x58, 0x14, 0x0B, 0x4FF])
-    for error, says in (
-        (TemporaryError, "ESME_RTHROTTLED"),
-        (TemporaryError, "ESME_RMSGQFUL"),
-        (PermanentError, "ESME_RINVDSTADR"),
-        (TemporaryError, "ESME_RUNKNOWNERR"),
+    for error, says, all_wait in (
+        (TemporaryError, "ESME_RTHROTTLED", True),
+        (TemporaryError, "ESME_RMSGQFUL", True),
+        (PermanentError, "ESME_RINVDSTADR", False),
+        (TemporaryError, "ESME_RUNKNOWNERR", False),
     ):
-        with pytest.raises(error, match=says):
+        with pytest.raises(error, match=says) as caught:
             await provider.submit(TO, "x", "k")
+        assert getattr(caught.value, "down", False) is all_wait
     await provider.submit(TO, "x", "k")
     assert peer.bound == 1, "not even a status of the provider's own breaks the session"
 
@@ -180,6 +183,35 @@ async def test_a_server_that_is_not_there_or_does_not_let_us_in(peer: SmppServer
         assert caught.value.down
     finally:
         await provider.close()
+
+
+async def test_a_connection_may_be_closed_twice() -> None:
+    """As the library does where its farewell failed."""
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    for _ in range(2):
+        await closed(writer)
+    server.close()
+    await server.wait_closed()
+
+
+def test_the_library_still_has_what_we_override() -> None:
+    """If this fails, aiosmpplib has changed what has underscores there: read ``Session`` in notify/smpp.py against it."""
+    takes = {
+        "connect": ["self"],
+        "_disconnect": ["self"],
+        "_get_pdu": ["self"],
+        "_handle_request": ["self", "pdu", "header"],
+    }
+    for name, parameters in takes.items():
+        method = getattr(aiosmpplib.ESME, name)
+        assert inspect.iscoroutinefunction(method), name
+        assert list(inspect.signature(method).parameters) == parameters, name
+    callers = inspect.getsource(aiosmpplib.ESME)
+    for call in ("self._disconnect()", "self._get_pdu()", "self._handle_request", "self.connect()"):
+        assert call in callers, f"nobody calls {call} any more"
+    session = aiosmpplib.ESME("127.0.0.1", 1, "x", "y")
+    assert {"_reader", "_writer"} <= set(vars(session))
 
 
 def test_names_in_hexadecimal_and_decimal() -> None:

@@ -254,7 +254,19 @@ def test_pairs_of_trackers(terminal: Terminal) -> None:
         ("companion", "T1", "T2", 50.0, False),
     ]
     refused(terminal, *add, "300", match="already; remove it first")
-    refused(terminal, "proximity", "add", "T1", "T9", "--within-m", "1", match="no tracker 'T9'")
+    refused(
+        terminal, "proximity", "add", "T1", "T9", "--within-m", "1", match="OTHER: there is no tracker 'T9'"
+    )
+    refused(
+        terminal,
+        "proximity",
+        "add",
+        "T9",
+        "T1",
+        "--within-m",
+        "1",
+        match="UNIQUE_ID: there is no tracker 'T9'",
+    )
     refused(terminal, "proximity", "list", "--account", "Nobody", match="no account 'Nobody'")
     wrong(terminal, *add, "0", match="--within-m: 0 cannot be meant")
     wrong(terminal, *add, "1", "--hysteresis-m", "-1", match="--hysteresis-m: -1 cannot be meant")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import UTC, date, datetime
 from email.message import EmailMessage
@@ -14,7 +15,10 @@ from typing import get_args
 
 import pytest
 from msgspec import structs
+from msgspec.structs import replace
 
+from tests.alerts.world import MAIL, event, household
+from tests.track.world import told
 from tracker_server.alerts.event_phrases import ALARMS, LABELS, SENTENCES
 from tracker_server.alerts.letters import (
     LANGUAGES,
@@ -30,13 +34,17 @@ from tracker_server.alerts.letters import (
     decode,
     encode,
 )
+from tracker_server.alerts.rules import kinds_of, matching
 from tracker_server.alerts.samples import sample
 from tracker_server.alerts.wording import PHRASES, amount_in_words, worded
 from tracker_server.billing.notices import NoticeKind
 from tracker_server.model.address import mailbox
-from tracker_server.model.event import EventType
+from tracker_server.model.event import Event, EventType
 from tracker_server.notify.messages import html_of, mail_of, message_id, text_of
 from tracker_server.pipeline.dispatcher import Outgoing
+from tracker_server.track.fences.index import EMPTY
+from tracker_server.track.replay import run
+from tracker_server.track.settings import TrackSettings
 
 SNAPSHOT = Path(__file__).with_name("letters.txt")
 NOON = datetime(2027, 2, 15, 12, tzinfo=UTC)
@@ -99,6 +107,26 @@ def test_every_event_and_every_alarm_has_words_in_every_language() -> None:
         assert set(SENTENCES[language]) == {*EventType, ""}, language
         assert named <= set(ALARMS[language]), language
         assert set(LABELS[language]) == set(LABELS["en"])
+
+
+def alarms_of_frames() -> set[str]:
+    """Kinds of alarms in recorded frames, where a folder of them is."""
+    folder = Path(os.environ.get("TRACKER_GOLDEN_DIR", "../shared/golden")) / "frames"
+    text = "".join(file.read_text() for file in sorted(folder.glob("*.jsonl")))
+    told = re.findall(r'"alarm": "([\w,]+)"', text)
+    return {kind for one in told for kind in one.split(",")}
+
+
+def test_every_alarm_that_devices_tell_is_an_event_has_words_and_can_be_asked_for() -> None:
+    for kind in sorted(alarms_of_frames() | set(ALARMS["en"])):
+        found = run([told(1, alarm=kind)], TrackSettings(), EMPTY).found
+        assert [one.attributes.get("alarm") for one in found if isinstance(one, Event)] == [kind]
+        for language in LANGUAGES:
+            assert kind in ALARMS[language], language
+        types, alarms = kinds_of([f"alarm:{kind}"])
+        rule = replace(MAIL, types=types, alarms=alarms)
+        assert matching(household(rule), event("alarm", attributes={"alarm": kind})) != []
+        assert matching(household(rule), event("alarm", attributes={"alarm": "another"})) == []
 
 
 def test_an_alert_never_fails_for_want_of_words() -> None:

@@ -71,24 +71,27 @@ def add(
         from tracker_server.track.proximity import Zone
 
         async with database(loaded) as home, await home.connect(Role.CORE) as connection:
-            ids = [await _device(connection, name) for name in names]
+            ids = [
+                await _device(connection, field, name)
+                for field, name in zip(("UNIQUE_ID", "OTHER"), names, strict=True)
+            ]
             try:
                 number = await add_proximity(
                     connection, ProximityKind(kind), ids[0], ids[1], Zone(within, hysteresis, stale)
                 )
             except ProximityError as error:
-                refused(f"{names[0]}, {names[1]}: {error}")
+                refused(f"UNIQUE_ID, OTHER: {names[0]}, {names[1]}: {error}")
         tell(f"{kind} of {names[0]} and {names[1]} added as {number}")
 
     run(main)
 
 
-async def _device(connection: AsyncConnection[Any], unique_id: str) -> int:
+async def _device(connection: AsyncConnection[Any], field: str, unique_id: str) -> int:
     from tracker_server.storage.devices import rows_of
 
     rows = [row for row in await rows_of(connection, unique_id) if row.removed_at is None]
     if not rows:
-        refused(f"there is no tracker {unique_id!r}; `tracker-server device list` tells them all")
+        refused(f"{field}: there is no tracker {unique_id!r}; `tracker-server device list` tells them all")
     return rows[-1].id
 
 

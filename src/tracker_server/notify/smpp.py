@@ -46,6 +46,9 @@ RECEIPT_PAUSE_S: Final = 1.0
 UDHI: Final = 0x40  # esm_class: the text begins with a user data header (3GPP TS 23.040 §9.2.3.24.1)
 CLOSE_S_MAX: Final = 2.0
 UNKNOWN_STATUS: Final = 0xFF  # ESME_RUNKNOWNERR, for statuses of the provider's own
+FULL: Final = frozenset(
+    {"ESME_RTHROTTLED", "ESME_RMSGQFUL"}
+)  # all messages wait: more would only be refused, too
 LATER: Final = frozenset(
     {"ESME_RTHROTTLED", "ESME_RMSGQFUL", "ESME_RSYSERR", "ESME_RX_T_APPN", "ESME_RUNKNOWNERR"}
 )
@@ -186,7 +189,8 @@ class SmppProvider:
             if answer is not None and not answer.done():
                 answer.set_result(_plain(name) or number)
         elif status in LATER:
-            self._fail(number, TemporaryError(f"the SMPP server says later: {status}"))
+            down = status in FULL
+            self._fail(number, TemporaryError(f"the SMPP server says later: {status}", down=down))
         else:
             self._fail(number, PermanentError(f"the SMPP server refuses the message: {status}"))
 
@@ -277,8 +281,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^\x21-\x7e]", "", name)[:64]
 
 
-@cache
-async def _closed(writer: asyncio.StreamWriter) -> None:
+async def closed(writer: asyncio.StreamWriter) -> None:
     """Close a connection and let its socket go; whoever does not answer is not waited for."""
     writer.close()
     with suppress(OSError, TimeoutError):
@@ -286,8 +289,11 @@ async def _closed(writer: asyncio.StreamWriter) -> None:
             await writer.wait_closed()
 
 
+@cache
 def _session_class() -> Any:
-    """The library's session, which lives on where a provider has statuses and receipts of his own."""
+    """The library's session, which lives on where a provider has statuses and receipts of his own. What it overrides has
+    underscores there; pyproject.toml holds the version, and a test says which of it has changed.
+    """
     from aiosmpplib import ESME
     from aiosmpplib.protocol import PDU_HEADER_LENGTH, DeliverSm
     from aiosmpplib.state import SmppCommand, SmppCommandStatus
@@ -297,14 +303,14 @@ def _session_class() -> Any:
     class Session(ESME):
         async def connect(self) -> None:
             if self._writer is not None:
-                await _closed(self._writer)
+                await closed(self._writer)
             await super().connect()
 
         async def _disconnect(self) -> None:
             writer = self._writer
             await super()._disconnect()
             if writer is not None:
-                await _closed(writer)
+                await closed(writer)
 
         async def _get_pdu(self) -> tuple[bytes, Any]:
             assert self._reader is not None
