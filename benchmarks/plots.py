@@ -23,7 +23,9 @@ ALONG = re.compile(r"^(?P<what>.+?) with (?P<count>[\d,]+) (?P<of>.+)$")
 
 
 def draw(found: list[Found], folder: Path, name: str) -> list[Path]:
-    """``<name>-<unit>.svg`` and ``<name>-growth.svg``, where there is something to draw; answers their paths."""
+    """``<name>-<unit>.svg``, ``<name>-beside.svg`` and ``<name>-growth.svg``, where there is something to draw; answers
+    their paths.
+    """
     paths: list[Path] = []
     measures = [measure for each in found for measure in each.measures]
     for unit, title in UNITS.items():
@@ -31,6 +33,9 @@ def draw(found: list[Found], folder: Path, name: str) -> list[Path]:
         if chosen:
             paths.append(folder / f"{name}-{unit.replace('/', '-per-').replace(' ', '-')}.svg")
             bars(chosen, title, paths[-1])
+    if rates := beside_of(measures):
+        paths.append(folder / f"{name}-beside.svg")
+        beside(rates, paths[-1])
     if growing := lines_of(measures):
         paths.append(folder / f"{name}-growth.svg")
         growth(growing, paths[-1])
@@ -52,6 +57,44 @@ def bars(measures: Sequence[Measure], title: str, path: Path) -> None:
         axes.set_yticks(range(len(measures)), [measure.name for measure in reversed(measures)], fontsize=8)
         axes.set_title(f"{title} (red: the aim)", loc="left", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
+        figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+BESIDE = {
+    "stored, then answered": ("tracker-server", "#1f6fb2"),
+    "prototype": ("the least server that does this", "#8fbbe0"),
+    "floor": ("a bare COPY of the same rows", "#c9c9c9"),
+}
+"""What is drawn beside each other: the end of a figure's name, what it is called, its colour."""
+
+
+def beside_of(measures: Sequence[Measure]) -> dict[str, dict[str, Measure]]:
+    """By what reported: our rate, the prototype's and the floor's, where all were measured."""
+    found: dict[str, dict[str, Measure]] = {}
+    for measure in measures:
+        name, _, what = measure.name.rpartition(": ")
+        if what in BESIDE:
+            found.setdefault(name, {})[what] = measure
+    return {name: rates for name, rates in found.items() if len(rates) == len(BESIDE)}
+
+
+def beside(rates: dict[str, dict[str, Measure]], path: Path) -> None:
+    """One row for each case, of three bars; the spread as a line."""
+    with rc_context({"svg.hashsalt": "tracker-server", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(9, 1.5 * len(rates)), layout="constrained")
+        for row, (name, of) in enumerate(rates.items(), 1):
+            axes = figure.add_subplot(len(rates), 1, row)
+            for at, (what, (called, colour)) in enumerate(reversed(BESIDE.items())):
+                measure = of[what]
+                middle = measure.middle
+                spread = [[middle - min(measure.values)], [max(measure.values) - middle]]
+                axes.barh(at, middle, color=colour, height=0.7, xerr=spread, ecolor="#333333", capsize=2)
+                axes.annotate(f" {called}: {middle:,.0f}", (max(measure.values), at), va="center", fontsize=8)
+            axes.set_yticks([])
+            axes.margins(x=0.35)
+            axes.set_xlim(left=0)
+            axes.set_title(f"{name}: fixes in a second", loc="left", fontsize=10)
+            axes.spines[["top", "right", "left"]].set_visible(False)
         figure.savefig(path, format="svg", metadata={"Date": None})
 
 

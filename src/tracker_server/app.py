@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -38,7 +37,7 @@ from tracker_server.pipeline.dispatcher import Dispatcher
 from tracker_server.pipeline.mqtt_book import Book
 from tracker_server.pipeline.post import Post
 from tracker_server.pipeline.trackers import Trackers
-from tracker_server.station import Station
+from tracker_server.station import Station, calm_collector
 from tracker_server.storage.addresses import Addresses
 from tracker_server.storage.alert_commands import CommandChannel
 from tracker_server.storage.alert_sms import SmsDesk
@@ -239,8 +238,7 @@ class Server:
                 say(f"api: {scheme}://{self.settings.api.host}:{self.settings.api.port}")
                 await self._offer_setup(say)
             say("ready")
-            gc.collect()
-            gc.freeze()  # what lives as long as the server need not be looked at again
+            calm_collector()
             await self._stop.wait()
             await asyncio.gather(self.workers.close(), station.drain(writing, (self.mqtt, *self.brokers)))
             if api:

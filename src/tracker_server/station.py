@@ -5,6 +5,7 @@ tells them of changes that others make in the database.
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 DRAIN_S_MAX = 20.0
+YOUNG_MAX = (
+    20_000  # a batch of reports makes some thousand values that are gone after it, and no rings of them
+)
 
 
 class Watching(Live, Audience, Protocol):
@@ -54,6 +58,15 @@ class Reader(Protocol):
     async def close(self) -> None:
         """After the last answer."""
         ...
+
+
+def calm_collector() -> None:
+    """Once all is started: what lives as long as the process need not be looked at again, and what lives as long as a batch
+    not while it lives.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_MAX)
 
 
 def traces_of(settings: Settings, number: int) -> Traces | None:

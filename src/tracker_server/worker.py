@@ -18,7 +18,7 @@ from tracker_server.metrics import Metrics
 from tracker_server.pipeline.batch import Batch
 from tracker_server.pipeline.trackers import Trackers
 from tracker_server.spawned import LINE_BYTES_MAX
-from tracker_server.station import Station
+from tracker_server.station import Station, calm_collector
 from tracker_server.storage.database import Database
 from tracker_server.workers import Counted, Named, Ready, Word, line_of, word_of
 
@@ -78,6 +78,7 @@ class Worker:
                 writing = await self._begun(tasks)
                 counting = tasks.create_task(self._count())
                 self._tell(Ready())
+                calm_collector()
                 await self._stop.wait()
                 await self.station.drain(writing)
                 self._tell(Counted(self.metrics.counts()))

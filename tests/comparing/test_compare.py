@@ -81,13 +81,20 @@ def test_figures_are_drawn_and_the_same_ones_alike(tmp_path: Path) -> None:
                 Measure("gt06: stored", "fixes/s", [9.0, 10.0, 12.0], "more", 20_000),
                 Measure("a look with 1,000 fixes waiting", "ms", [1.0, 2.0]),
                 Measure("a look with 1,000,000 fixes waiting", "ms", [1.0, 3.0]),
+                Measure("h02: stored, then answered", "fixes/s", [9.0, 10.0, 12.0], "more"),
+                Measure("h02: prototype", "fixes/s", [20.0], "more"),
+                Measure("h02: floor", "rows/s", [100.0], "more"),
+                Measure("osmand: stored, then answered", "fixes/s", [9.0], "more"),
             ],
         )
     ]
     paths = draw(found, tmp_path, "r")
-    assert [path.name for path in paths] == ["r-fixes-per-s.svg", "r-growth.svg"]
+    assert [path.name for path in paths] == ["r-fixes-per-s.svg", "r-beside.svg", "r-growth.svg"]
     first = [path.read_bytes() for path in paths]
     assert b"gt06: stored" in first[0]
+    assert b"h02: fixes" in first[1]
+    assert b"the least server that does this: 20" in first[1]
+    assert b"osmand" not in first[1], "it has nothing beside it"
     draw(found, tmp_path, "r")
     assert [path.read_bytes() for path in paths] == first
 
