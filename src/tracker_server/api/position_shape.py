@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from itertools import repeat
+from functools import cache
+from itertools import chain, repeat
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -13,9 +14,10 @@ from msgspec import Struct
 
 from tracker_protocols.model import Network
 from tracker_server.storage.positions_api import Fixes
-from tracker_server.track.marking import Integers, Marks
+from tracker_server.track.marking import Floats, Integers, Marks
 
 KNOTS_PER_MPS: Final = 3600 / 1852
+FEW: Final = 50  # so many are made one by one
 
 
 class Position(Struct, gc=False, rename="camel"):
@@ -94,16 +96,33 @@ def positions_of(
     return [_computed(one, formulas) if formulas.has(one.device_id) else one for one in found]
 
 
+DAY_MS: Final = 86_400_000
+
+
+@cache
+def _clock() -> tuple[list[str], list[str]]:
+    """Each second of a day and each millisecond of a second, as ISO 8601 ends."""
+    seconds = [f"T{at // 3600:02}:{at // 60 % 60:02}:{at % 60:02}" for at in range(DAY_MS // 1000)]
+    return seconds, [f".{at:03}Z" for at in range(1000)]
+
+
 def moments_ms(micros: Integers) -> list[str]:
     """ISO 8601 in UTC with milliseconds and ``Z``."""
-    moments = (micros // 1000).astype("datetime64[ms]")
-    texts: list[str] = np.datetime_as_string(moments, timezone="UTC").tolist()
-    return texts
+    if len(micros) < FEW:
+        return [
+            f"{text}Z" for text in np.datetime_as_string((micros // 1000).astype("datetime64[ms]")).tolist()
+        ]
+    days, within = np.divmod(micros // 1000, DAY_MS)
+    seconds, milliseconds = _clock()
+    found, at = np.unique(days, return_inverse=True)
+    dates: list[str] = np.datetime_as_string(found.astype("datetime64[D]")).tolist()
+    rows = zip(at.tolist(), (within // 1000).tolist(), (within % 1000).tolist(), strict=True)
+    return [dates[day] + seconds[second] + milliseconds[rest] for day, second, rest in rows]
 
 
-def numbers(values: Sequence[float | None], factor: float = 1.0) -> list[float]:
+def numbers(values: Floats, factor: float = 1.0) -> list[float]:
     """To the ten thousandth; what is unknown, or no number of JSON's, is 0."""
-    table = np.nan_to_num(np.array(values, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    table = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     rounded: list[float] = np.round(table * factor, 4).tolist()
     return rounded
 
@@ -124,14 +143,20 @@ def _attributes(said: Sequence[str], marks: Marks | None) -> list[str]:
     else:
         begun = ["{" if one == "{}" else f"{one[:-1]}," for one in said]
     moving = ["true" if one else "false" for one in marks.moving]
+    totals = _written(_hundredths(marks.totals_m))
     if marks.distances_m is None:
-        rows = zip(begun, marks.totals_m, moving, strict=True)
-        return [f'{text}"totalDistance":{total:.2f},"motion":{moves}}}' for text, total, moves in rows]
-    steps = zip(begun, marks.distances_m, marks.totals_m, moving, strict=True)
+        rows = zip(begun, totals, moving, strict=True)
+        return [f'{text}"totalDistance":{total},"motion":{moves}}}' for text, total, moves in rows]
+    steps = zip(begun, _written(_hundredths(marks.distances_m)), totals, moving, strict=True)
     return [
-        f'{text}"distance":{step:.2f},"totalDistance":{total:.2f},"motion":{moves}}}'
+        f'{text}"distance":{step},"totalDistance":{total},"motion":{moves}}}'
         for text, step, total, moves in steps
     ]
+
+
+def _hundredths(values: Sequence[float]) -> list[float]:
+    rounded: list[float] = np.round(np.array(values, dtype=np.float64), 2).tolist()
+    return rounded
 
 
 def _with_hours(said: str, hours_ms: int | None) -> str:
@@ -192,7 +217,61 @@ def positions_json(
     addresses: Sequence[str | None] | None = None,
 ) -> bytes:
     """A JSON array of them, without its brackets, so that chunks can follow each other."""
-    return _encode(positions_of(fixes, marks, formulas, addresses))[1:-1]
+    if len(fixes) < FEW or (formulas is not None and any(map(formulas.has, set(fixes.device_ids)))):
+        return _encode(positions_of(fixes, marks, formulas, addresses))[1:-1]
+    return _by_column(fixes, marks, addresses)
+
+
+TEXTS: Final = frozenset({"serverTime", "deviceTime", "fixTime"})
+"""Of a ``Position``'s fields those that are written as they are, between quotes."""
+
+
+@cache
+def _between() -> list[str]:
+    """What stands before each field of a ``Position`` in a row of many, and what ends it."""
+    found, before = list[str](), "{"
+    for field in msgspec.structs.fields(Position):
+        quote = '"' if field.encode_name in TEXTS else ""
+        found.append(f'{before}"{field.encode_name}":{quote}')
+        before = f"{quote},"
+    return [*found, "},"]
+
+
+def _by_column(fixes: Fixes, marks: Marks, addresses: Sequence[str | None] | None) -> bytes:
+    """The same text as that of ``positions_of``: each column is written as one array, and the rows are put together."""
+    fixed = moments_ms(fixes.fixed_us)
+    protocols = {name: _encode(name).decode() for name in set(fixes.protocols)}
+    known = set(marks.fence_ids)
+    inside = {ids: _encode(ids or None).decode() for ids in known}
+    networks = fixes.networks
+    columns: tuple[Iterable[str], ...] = (
+        _written(fixes.ids),
+        _written(fixes.device_ids),
+        map(protocols.__getitem__, fixes.protocols),
+        moments_ms(fixes.received_us),
+        fixed,
+        fixed,
+        _written(fixes.valid),
+        repeat("false"),
+        _written(fixes.latitudes),
+        _written(fixes.longitudes),
+        _written(numbers(fixes.altitudes_m)),
+        _written(numbers(fixes.speeds_mps, KNOTS_PER_MPS)),
+        _written(numbers(fixes.courses_deg)),
+        repeat("null") if addresses is None else [_encode(one).decode() for one in addresses],
+        _written(numbers(fixes.accuracies_m)),
+        [_encode(_network(one)).decode() for one in networks] if any(networks) else repeat("null"),
+        map(inside.__getitem__, marks.fence_ids),
+        _attributes(fixes.attributes, marks),
+    )
+    *before, end = map(repeat, _between())
+    pieces = (part for pair in zip(before, columns, strict=True) for part in pair)
+    return "".join(chain.from_iterable(zip(*pieces, end, strict=False))).removesuffix(",").encode()
+
+
+def _written(values: Sequence[float | bool]) -> list[str]:
+    """Each as JSON has it."""
+    return _encode(values)[1:-1].decode().split(",") if values else []
 
 
 _encode: Final = msgspec.json.Encoder().encode

@@ -1,7 +1,7 @@
 """Fixes as the API shows them: through the gate, in the order of the engine's (moment, digest), by column.
 
-A day of one tracker is some 9,000 rows. So values come in binary, moments as numbers, and whatever is done is done to a
-column of thousands at once.
+A day of one tracker is some 9,000 rows. So what has a fixed width comes as one value of bytes for each row, thousands are
+read as a table at once, and whatever is done is done to a column.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from msgspec import Struct
 from psycopg import AsyncConnection
 
 from tracker_server.model.people import IN_SCOPE, Scope
-from tracker_server.track.marking import Integers, Marks
+from tracker_server.track.marking import Floats, Integers, Marks
 
 CHUNK_ROWS = 2_000  # what is made into JSON at once: some milliseconds, then the loop turns
 IDS_MAX = 500  # positions asked for by their numbers in one request
@@ -26,7 +26,9 @@ POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01, from where the database c
 
 
 class Fixes(Struct, frozen=True):
-    """Fixes, a value for each in every field. Moments in microseconds since 1970; attributes and networks are JSON."""
+    """Fixes, a value for each in every field. Moments in microseconds since 1970; attributes and networks are JSON;
+    NaN stands for what is not known.
+    """
 
     ids: Sequence[int]
     device_ids: Sequence[int]
@@ -37,10 +39,10 @@ class Fixes(Struct, frozen=True):
     longitudes: Sequence[float]
     valid: Sequence[bool]
     protocols: Sequence[str]
-    altitudes_m: Sequence[float | None]
-    speeds_mps: Sequence[float | None]
-    courses_deg: Sequence[float | None]
-    accuracies_m: Sequence[float | None]
+    altitudes_m: Floats
+    speeds_mps: Floats
+    courses_deg: Floats
+    accuracies_m: Floats
     attributes: Sequence[str]
     networks: Sequence[str | None]
 
@@ -57,10 +59,25 @@ def _those(column: Any, at: Sequence[int]) -> Any:
     return column[list(at)] if isinstance(column, np.ndarray) else [column[one] for one in at]
 
 
-COLUMNS: LiteralString = """
-id, device_id, account_id, timestamptz_send(fixed_at), timestamptz_send(received_at), latitude, longitude, valid, protocol,
-altitude_m, speed_mps, course_deg, accuracy_m, attributes::text, network::text
+# each field of a record as it is sent: its type's number, its width, its value
+RECORD: LiteralString = """
+record_send(ROW(id, device_id, account_id, fixed_at, received_at, latitude, longitude, valid, coalesce(altitude_m, 'NaN'),
+                coalesce(speed_mps, 'NaN'), coalesce(course_deg, 'NaN'), coalesce(accuracy_m, 'NaN')))
 """
+WIDTHS = {
+    **dict.fromkeys(("id", "device_id", "account_id", "fixed_at", "received_at"), ">i8"),
+    "latitude": ">f8",
+    "longitude": ">f8",
+    "valid": "?",
+    **dict.fromkeys(("altitude_m", "speed_mps", "course_deg", "accuracy_m"), ">f4"),
+}
+TABLE = np.dtype(
+    [
+        ("fields", ">i4"),
+        *(part for name, kind in WIDTHS.items() for part in ((f"{name} is", ">i8"), (name, kind))),
+    ]
+)
+COLUMNS: LiteralString = f"{RECORD}, protocol, attributes::text, network::text"
 # the sort is of narrow rows, and what is sorted is written out as it is fetched: the first page comes at once
 RANGE: LiteralString = f"""
 SELECT {COLUMNS} FROM (
@@ -100,18 +117,31 @@ ON CONFLICT (device_id) DO UPDATE SET from_at = least(track_queue.from_at, exclu
 
 def fixes_of(rows: Sequence[tuple[Any, ...]]) -> Fixes:
     """Rows of ``COLUMNS``, or of more, by column."""
-    if not rows:
-        return Fixes([], [], [], _micros([]), _micros([]), *([] for _ in range(10)))
-    columns: list[Any] = list(zip(*rows, strict=True))[:FIELDS]
-    columns[3:5] = _micros(columns[3]), _micros(columns[4])
-    return Fixes(*columns)
+    records, protocols, attributes, networks = list(zip(*rows, strict=True))[:FIELDS] or ((), (), (), ())
+    table = np.frombuffer(b"".join(records), dtype=TABLE)
+    altitudes, speeds, courses, accuracies = (
+        table[name].astype(np.float64) for name in ("altitude_m", "speed_mps", "course_deg", "accuracy_m")
+    )
+    return Fixes(
+        ids=table["id"].tolist(),
+        device_ids=table["device_id"].tolist(),
+        account_ids=table["account_id"].tolist(),
+        fixed_us=table["fixed_at"].astype(np.int64) + POSTGRES_EPOCH_US,
+        received_us=table["received_at"].astype(np.int64) + POSTGRES_EPOCH_US,
+        latitudes=table["latitude"].tolist(),
+        longitudes=table["longitude"].tolist(),
+        valid=table["valid"].tolist(),
+        protocols=protocols,
+        altitudes_m=altitudes,
+        speeds_mps=speeds,
+        courses_deg=courses,
+        accuracies_m=accuracies,
+        attributes=attributes,
+        networks=networks,
+    )
 
 
-def _micros(sent: Sequence[bytes]) -> Integers:
-    return np.frombuffer(b"".join(sent), dtype=">i8").astype(np.int64) + POSTGRES_EPOCH_US
-
-
-FIELDS = len(Fixes.__struct_fields__)
+FIELDS = 4  # of ``COLUMNS``
 
 
 async def positions_between(
