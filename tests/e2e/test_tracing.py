@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
 import urllib.request
+from collections import Counter
 from collections.abc import Generator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.e2e.talk import conversation, fixes, talking
+from tests.e2e.talk import conversation, device, fixes, talking
 from tests.e2e.test_answers import IMEI, REGISTER
 from tests.servers.serve import Servers
 from tracker_server.config import ConfigError, load
@@ -75,23 +77,31 @@ def test_what_a_report_passes_through(server: Servers, postgres_dsn: str, collec
     running = server(
         {**REGISTER, "tracing.endpoint": collector.url, "tracing.share": 1, "tracing.service": "tracks"},
         dsn=postgres_dsn,
-        protocols=["gt06"],
+        protocols=["gt06", "teltonika"],
     )
     with talking(running.addresses["gt06"]) as talk:
         for outgoing in conversation("gt06", IMEI, fixes(3)):
             assert talk.ask(outgoing) == outgoing.answer
+    packet = device("teltonika", "352093081452251").datagram(fixes(2))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.settimeout(60)
+        udp.connect(running.addresses["teltonika"])
+        udp.send(packet.data)
+        assert udp.recv(4096) == packet.answer
     with urllib.request.urlopen(f"{running.api}/api/server", timeout=30):
         pass
     running.stop()  # what was not sent yet is sent now
     assert collector.services == {"tracks"}
     decodes = collector.named("decode")
-    assert sum(span[1]["tracker.frames"].int_value for span in decodes) == 5
-    assert {span[1]["tracker.protocol"].string_value for span in decodes} == {"gt06"}
+    frames = Counter[str]()
+    for _, told, *_ in decodes:
+        frames[told["tracker.protocol"].string_value] += told["tracker.frames"].int_value
+    assert frames == {"gt06": 5, "teltonika": 1}
     batches = {span[3]: span for span in collector.named("batch")}
-    assert sum(span[1]["tracker.rows"].int_value for span in batches.values()) >= 3
+    assert sum(span[1]["tracker.rows"].int_value for span in batches.values()) >= 5
     for name in ("commit", "reply"):
         assert {span[4] for span in collector.named(name)} == set(batches), "each in its batch"
-    assert sum(span[1]["tracker.answers"].int_value for span in collector.named("reply")) == 3
+    assert sum(span[1]["tracker.answers"].int_value for span in collector.named("reply")) == 4
     (request,) = collector.named("GET /api/server")
     assert request[1]["http.response.status_code"].int_value == 200
     assert IMEI not in repr(collector.spans), "no span holds who it was, nor where"

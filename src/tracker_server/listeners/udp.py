@@ -8,7 +8,6 @@ from typing import cast
 
 import structlog
 
-from tracker_protocols.wire.decoder import Decoder
 from tracker_server.listeners.connection import FRAME_IN_LOG_BYTES_MAX
 from tracker_server.listeners.server import Shared
 from tracker_server.pipeline.session import Pause, Session
@@ -26,8 +25,9 @@ class Peer:
         self._address = address
         self._paused = Pause(0)
         self.heard_at = 0.0
-        self.decoder: Decoder = listener.shared.protocol.decoder()
         shared = listener.shared
+        receive = shared.protocol.decoder().receive_datagram
+        self.frames_of = receive if shared.traced is None else shared.traced(shared.protocol.name, receive)
         self.session = Session(shared.protocol.name, shared.transport, f"{address[0]}:{address[1]}", self)
 
     @property
@@ -69,7 +69,7 @@ class UdpListener(asyncio.DatagramProtocol):
         peer.heard_at = shared.loop.time()
         shared.metrics.received_bytes.inc(len(data))
         try:
-            frames = peer.decoder.receive_datagram(data, received_at := datetime.now(UTC))
+            frames = peer.frames_of(data, received_at := datetime.now(UTC))
             shared.metrics.frames.inc(len(frames))
             shared.ingest.receive(peer.session, frames, received_at)
         except Exception:
