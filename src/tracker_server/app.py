@@ -81,7 +81,8 @@ async def prepare(database: Database, settings: Settings) -> list[Migration]:
             zone=settings.billing.zone,
             account=settings.devices.unknown_account,
         )
-        await set_gate(owner, hide_history=settings.billing.hide_history_while_blocked)
+        billing = settings.billing
+        await set_gate(owner, hide_history=billing.hide_history_while_blocked, reveal=billing.reveal)
         await set_seller(owner, seller_of(settings))
         publish = settings.mqtt.publish
         kinds = publish.kinds if publish.url else ""

@@ -249,6 +249,18 @@ class Billing(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             description="false: what was received before the block stays visible; the operator's hold hides all anyway"
         ),
     ] = True
+    reveal: Annotated[
+        Literal["all", "paid_dates_only", "back_pay"],
+        Meta(
+            description="what is shown, once a block is lifted, of the time that was blocked; back_pay: nothing, until its dates are paid for"
+        ),
+    ] = "all"
+    charge_difference: Annotated[
+        bool,
+        Meta(
+            description="whether a switch to a dearer tariff within the 31 days costs the difference for what is left of them"
+        ),
+    ] = False
     blocked_keep_days: Annotated[
         Annotated[int, Meta(ge=0, le=3650)],
         Meta(

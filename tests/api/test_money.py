@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator
 from contextlib import ExitStack
 from typing import Any
@@ -102,6 +103,13 @@ def test_r38_the_management_row_says_why_and_what_to_pay(customer: Customer) -> 
     assert (customer.row(second)["state"], customer.row(first)["state"]) == ("active", "blocked")
     shown = [row["id"] for row in customer.owner.get("/api/devices").json() if row["status"] is not None]
     assert second in shown
+
+
+def test_d5_back_pay_over_http(customer: Customer) -> None:
+    device = customer.device()
+    assert customer.row(device)["backPay"] is None
+    refused = customer.owner.post(f"/api/devices/{device}/back-pay")
+    assert (refused.status_code, refused.json()["reason"]) == (409, "back_pay_not_offered")
 
 
 def test_r95_sub_users_see_no_management_and_cannot_pay(customer: Customer) -> None:
@@ -253,6 +261,35 @@ def test_a_cart_and_what_is_wrong_with_one(customer: Customer) -> None:
     ):  # fmt: skip
         answer = customer.owner.post(path, json=body)
         assert (answer.status_code, answer.text.partition(":")[0]) == (status, words), answer.text
+
+
+def test_r66_limits_are_held_over_http(customer: Customer) -> None:
+    """By whoever asks: the owner, the operator, and a file with more fences than there is room for."""
+    name = f"{customer.tariff['name']} small"
+    limits = {
+        "fencesMax": 1,
+        "usersMax": 1,
+        "smsMax": 10,
+        "without": ["trips"],
+        "features": ["trips", "phone"],
+    }
+    body = {"name": name, "mode": "balance", "monthly": "9.00", "currency": "EUR", **limits}
+    small = customer.post("/tariffs", body)
+    assert {key: small[key] for key in limits} == {**limits, "features": ["phone"]}
+    customer.operator.post(f"/api/accounts/{customer.id}/switch", json={"tariffId": small["id"]})
+    fence = {"name": "Depot", "area": "CIRCLE (52.5 13.4, 100)"}
+    assert customer.owner.post("/api/geofences", json=fence).status_code == 200
+    kept = {"type": "FeatureCollection", "features": [
+        {"type": "Feature", "properties": {"name": "Yard", "radius_m": 50}, "geometry": {"type": "Point", "coordinates": [13, 52]}}
+    ]}  # fmt: skip
+    for answer in (
+        customer.owner.post("/api/geofences", json=fence),
+        customer.owner.post("/api/geofences/import", files={"file": ("yard.geojson", json.dumps(kept).encode())}),
+        customer.owner.post("/api/users", json={"name": "Sub", "email": f"sub{customer.id}@example.org", "password": PASSWORD}),
+    ):  # fmt: skip
+        assert answer.status_code == 409, answer.text
+        assert f"the tariff '{name}' allows 1 " in answer.text
+    assert len(customer.owner.get("/api/geofences").json()) == 1
 
 
 def test_tariffs_and_their_prices(customer: Customer) -> None:

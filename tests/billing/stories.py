@@ -11,7 +11,7 @@ books, and to the rebuilding of the state from its journal.
 
 Expectations: ``balance A`` · ``owes A`` (receivable) · ``refused REASON [NEXT]`` · ``again`` (done before
 under this key) · ``sms``, ``email``, ``in_app``, ``suppressed`` · ``entries N`` · ``T1 active``,
-``T1 blocked DUE``, ``T1 suspended``, ``T1 overdue DUE``, ``T1 unknown`` · ``T1 until WHEN`` ·
+``T1 blocked DUE``, ``T1 suspended``, ``T1 overdue DUE``, ``T1 unknown`` · ``T1 until WHEN`` · ``T1 unpaid nothing``, ``T1 unpaid FROM..UNTIL`` ·
 ``last KIND [DEVICE] [DATE] AMOUNT`` · ``sum KIND [DATE-PREFIX] COUNT AMOUNT``.
 """
 
@@ -198,6 +198,16 @@ class Story:
             return "never"
         return end.astimezone(ZoneInfo(self.state.zone)).replace(tzinfo=None).isoformat(" ", "minutes")
 
+    def unpaid(self, device: str) -> str:
+        """The stretches that D5 keeps hidden, ``FROM..UNTIL``, by the wall clock."""
+        zone = ZoneInfo(self.state.zone)
+
+        def wall(at: datetime) -> str:
+            return at.astimezone(zone).strftime("%Y-%m-%dT%H:%M")
+
+        gaps = self.state.devices[device].gaps
+        return " ".join(f"{wall(gap.start)}..{wall(gap.end)}" for gap in gaps) or "nothing"
+
     # Expecting: None, or what was found instead
 
     def expect(self, expectation: str) -> str | None:  # noqa: PLR0911 - one way out for each kind
@@ -221,6 +231,8 @@ class Story:
                 return self.differs(
                     f"{count} {amount}", f"{len(found)} {format_minor(sum(found), self.unit)}"
                 )
+            case [device, "unpaid", *stretches]:
+                return self.differs(" ".join(stretches), self.unpaid(device))
             case [device, "until", *when]:
                 return self.differs(" ".join(when), self.until(device))
             case [device, *words]:
@@ -343,6 +355,7 @@ VERBS: dict[str, Verb] = {
     "convert": _of(ask.Convert),
     "remove": _of(ask.Remove),
     "activate": _of(ask.Activate),
+    "back_pay": _of(ask.BackPay),
     "priority": lambda _s, key, w, _n: ask.Reprioritise(key=key, device=w[0], priority=int(w[1])),
     "refund": _refund,
     "chargeback": _chargeback,

@@ -11,6 +11,7 @@ import pytest
 from tests.billing.rules_table import PAGE, page
 from tests.billing.stories import FREE, TERM, Story, tariff
 from tracker_server.billing.reasons import Reason
+from tracker_server.billing.state import Reveal, Settings
 from tracker_server.billing.states import FACES, MOVES, Standing, diagram
 from tracker_server.billing.what_if import what_if
 from tracker_server.billing.what_if_actions import READERS
@@ -28,7 +29,10 @@ def test_the_examples_are_true(options: str, text: str) -> None:
         tariffs.append(tariff(*also.split(":")))
     zone = named.get("zone", "Europe/Moscow")
     first = next(line for line in text.splitlines() if not line.startswith("#"))
-    story = Story(text, on=named.get("on", "Std"), tariffs=tuple(tariffs), zone=zone, start=first)
+    settings = Settings(reveal=Reveal(named.get("reveal", "all")), charge_difference="difference" in named)
+    story = Story(
+        text, settings=settings, on=named.get("on", "Std"), tariffs=tuple(tariffs), zone=zone, start=first
+    )
     assert story.lines >= 2
 
 

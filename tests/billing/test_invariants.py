@@ -23,7 +23,7 @@ from tracker_server.billing.engine import act, settle
 from tracker_server.billing.evolve import evolve, rebuild
 from tracker_server.billing.facts import AnyFact, Blocked, Booked
 from tracker_server.billing.snapshot import dump_fact, dump_state, ids_needed, load_fact, load_state
-from tracker_server.billing.state import Device, Settings, State, open_account
+from tracker_server.billing.state import Device, Reveal, Settings, State, open_account
 from tracker_server.billing.states import MOVES, Standing, due_minor, standing
 from tracker_server.billing.tariffs import Mode, Price
 
@@ -68,6 +68,8 @@ class Billing(RuleBasedStateMachine):
         reserve=st.sampled_from((0, 2)),
         paid_in=st.sampled_from((0, 31000, 62000, 125000, 130000, 400000)),
         fleet=st.integers(1, 4),
+        reveal=st.sampled_from(Reveal),
+        difference=st.booleans(),
     )
     def open(  # noqa: PLR0913 - what an account begins with
         self,
@@ -79,7 +81,9 @@ class Billing(RuleBasedStateMachine):
         paid_in: int,
         fleet: int,
         *,
+        reveal: Reveal,
         chilean: bool,
+        difference: bool,
     ) -> None:
         self.opening: State = open_account(
             currency="CLP" if chilean else "RUB",
@@ -87,7 +91,9 @@ class Billing(RuleBasedStateMachine):
             tariff=on,
             tariffs=CLP if chilean else TARIFFS,
             at=start,
-            settings=Settings(test_days_max=test_days, reserve_days=reserve),
+            settings=Settings(
+                test_days_max=test_days, reserve_days=reserve, reveal=reveal, charge_difference=difference
+            ),
         )
         self.state: State = self.opening
         self.now = start
@@ -95,6 +101,7 @@ class Billing(RuleBasedStateMachine):
         self.journal: list[AnyFact] = []
         self.entries: list[Entry] = []
         self.made = 0
+        self.back_paying = False
         if paid_in:
             self.ask(ask.TopUp(key="opening", amount_minor=paid_in))
         for number in range(1, fleet + 1):
@@ -106,6 +113,7 @@ class Billing(RuleBasedStateMachine):
         self.now += step
         self.pass_time(self.now)
         outcome = act(self.state, command, self.now)
+        self.answer = outcome.answer
         assert self.from_store(command) == (outcome.facts, outcome.answer), (
             "a store may give the needed ids alone"
         )
@@ -171,6 +179,11 @@ class Billing(RuleBasedStateMachine):
         transfer = entry.transfer
         device = state.devices[transfer.device or ""]
         day = transfer.day
+        assert transfer.id == f"daily:{device.id}:{day}"
+        if self.back_paying and day != state.date_at(transfer.at):
+            assert day is not None
+            assert any(state.date_at(gap.start) <= day <= state.date_at(gap.end) for gap in device.gaps)
+            return
         assert day == state.date_at(transfer.at)
         assert not device.test
         assert device.suspension is None
@@ -178,7 +191,6 @@ class Billing(RuleBasedStateMachine):
         assert device.window_until is None or device.window_until <= transfer.at, "10: the window"
         assert device.paid_on is None or (day is not None and device.paid_on < day), "9: once for a date"
         assert device.term is None or (day is not None and device.term.end <= day), "10: the term"
-        assert transfer.id == f"daily:{device.id}:{day}"
 
     def key(self, given: str | None) -> str:
         self.made += 1
@@ -202,6 +214,17 @@ class Billing(RuleBasedStateMachine):
             ask.Reprioritise(device=device, priority=priority),
         ]
         self.ask(commands[what], step)
+
+    @rule(device=devices, step=steps)
+    def back_pay(self, device: str, step: timedelta) -> None:
+        self.now += step
+        self.pass_time(self.now)
+        self.back_paying = True
+        self.ask(ask.BackPay(device=device))
+        self.back_paying = False
+        known = self.state.devices.get(device)
+        if known is not None and isinstance(self.answer, ask.Done):
+            assert known.gaps == (), "what is paid for is shown"
 
     @rule(name=names, effective=st.one_of(st.none(), st.integers(1, 40)), step=steps)
     def switch(self, name: str, effective: int | None, step: timedelta) -> None:
@@ -289,7 +312,7 @@ class Billing(RuleBasedStateMachine):
         if not hasattr(self, "state"):
             return
         state, at = self.state, self.state.settled_to
-        connections = [e.transfer for e in self.entries if e.transfer.kind is Kind.CONNECTION]
+        connections = [e.transfer for e in self.entries if e.transfer.id.startswith("connection:")]
         assert len(connections) <= state.episodes, "11"
         by_month: dict[date, int] = {}
         for switched_at in state.switches:

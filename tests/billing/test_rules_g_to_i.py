@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.billing.stories import Story, tariff
+from msgspec.structs import replace
+
+from tests.billing.stories import STD, Story, tariff
 from tracker_server.billing.sms import segments
 from tracker_server.billing.state import Settings, SmsUnit, WithdrawalAmount
 
@@ -228,3 +230,22 @@ def test_r87_the_abuse_limit() -> None:
         2025-03-09 10:00  convert X   -> X active, balance 0.00
     """,
     )
+
+
+def test_the_sms_of_a_month_are_limited_where_the_tariff_says_so() -> None:
+    """In the account's own month; one that the provider could not deliver does not count; beyond it e-mails go."""
+    few = replace(STD, sms_max=2)
+    Story(
+        tariffs=(few,),
+        text="""
+        2025-01-31 10:00     topup 100.00
+        2025-01-31 10:00     sms key=a     -> sms, balance 95.00
+        2025-01-31 10:01     sms_failed a  -> balance 100.00
+        2025-01-31 10:02     sms key=b     -> sms
+        2025-01-31 10:03     sms key=c     -> sms, balance 90.00
+        2025-01-31 23:59:59  sms key=d     -> email, balance 90.00
+        2025-02-01 00:00     sms key=e     -> sms, balance 85.00
+    """,
+    )
+    none = replace(few, sms_max=1, prices=(replace(STD.prices[0], sms_minor=0),))
+    Story(tariffs=(none,), text="2025-01-31 10:00 sms -> sms\n2025-01-31 10:01 sms -> email, entries 0")

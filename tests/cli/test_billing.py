@@ -106,7 +106,7 @@ def test_an_account_that_is_not_there_is_refused(money: Terminal, arguments: tup
     assert "ACCOUNT: there is no account named 'a'" in said
 
 
-@pytest.mark.parametrize("command", [("activate",), ("convert",), ("priority", "2")])
+@pytest.mark.parametrize("command", [("activate",), ("back-pay",), ("convert",), ("priority", "2")])
 def test_a_tracker_that_is_not_there_is_refused(money: Terminal, command: tuple[str, ...]) -> None:
     name, *rest = command
     assert "UNIQUE_ID: there is no tracker 'T9'" in money.refused("billing", name, "T9", *rest)

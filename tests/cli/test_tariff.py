@@ -25,6 +25,30 @@ def test_a_tariff_is_added_with_all_that_is_said(terminal: Terminal) -> None:
     assert std["prices"] == [{"since": None, "monthly": "310.00", "sms": "5.00", "currency": "RUB"}]
 
 
+def test_r66_limits_are_held_at_the_commands_and_told(terminal: Terminal) -> None:
+    """And what is there stays under a tariff that allows less."""
+    basic = ("tariff", "add", "Basic", "--mode", "balance", "--currency", "EUR", "--monthly", "1.00")
+    terminal.ok(*basic, "--fences-max", "1", "--users-max", "1", "--sms-max", "0", "--without", "sensors")
+    row = next(row for row in terminal.json("tariff", "list") if row["name"] == "Basic")
+    assert (row["fences_max"], row["users_max"], row["sms_max"]) == (1, 1, 0)
+    assert (row["without"], row["features"]) == (["sensors"], [])
+    terminal.ok("account", "add", "A", "--tariff", "Free", "--currency", "EUR")
+    fence = ("fence", "add", "--account", "A", "--circle", "52.5,13.4,100")
+    for name in ("one", "two"):
+        terminal.ok(*fence, name)
+        terminal.ok("user", "add", f"{name}@example.org", "--account", "A", "--role", "owner")
+    terminal.ok("billing", "switch", "A", "Basic")
+    said = terminal.refused(*fence, "three")
+    assert (
+        "the tariff 'Basic' allows 1 fences, and the account has 2; remove one, or change to a tariff" in said
+    )
+    said = terminal.refused("user", "add", "three@example.org", "--account", "A", "--role", "viewer")
+    assert "the tariff 'Basic' allows 1 people, and the account has 2" in said
+    assert len(terminal.json("fence", "list")) == 2
+    terminal.ok("billing", "switch", "A", "Free")
+    terminal.ok(*fence, "three")
+
+
 def test_amounts_have_their_currencys_decimals(terminal: Terminal) -> None:
     terminal.ok("tariff", "add", "CL", "--mode", "term", "--currency", "CLP", "--monthly", "9990")
     terminal.ok("tariff", "add", "KW", "--mode", "term", "--currency", "KWD", "--monthly", "3.1")
@@ -46,6 +70,7 @@ def test_amounts_have_their_currencys_decimals(terminal: Terminal) -> None:
         (("--monthly", "1", "--sms", "x"), "--sms: 'x' is not an amount"),
         (("--monthly", "1", "--history-days", "0"), "--history-days: '0' is no number of days"),
         (("--monthly", "1", "--feature", " "), "--feature: is empty"),
+        (("--monthly", "1", "--fences-max", "-1"), "--fences-max: '-1' is no number of fences"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_its_flag(

@@ -230,7 +230,7 @@ def test_r47_the_management_row_says_all_but_where(server: Servers, postgres_dsn
     assert row["last_contact"] == datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     assert set(row) == {
         "device_id", "unique_id", "account_id", "name", "priority", "test", "state", "reason", "note", "since",
-        "due_minor", "currency", "last_contact", "waiting", "purge_at",
+        "due_minor", "currency", "last_contact", "waiting", "purge_at", "back_pay_minor",
     }  # fmt: skip
     listed = says(running, "device", "list", "--format", "csv").splitlines()
     assert "310.00,RUB,7" in listed[1]

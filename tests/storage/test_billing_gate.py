@@ -13,6 +13,7 @@ from tests.storage.test_billing_store import DAY, JANUARY, Operator, operating
 from tracker_server.billing.book import Refused
 from tracker_server.billing.commands import (
     Activate,
+    BackPay,
     Convert,
     Done,
     PayTerm,
@@ -24,9 +25,11 @@ from tracker_server.billing.commands import (
     Withdraw,
 )
 from tracker_server.billing.reasons import Reason
+from tracker_server.billing.state import Reveal, Settings
 from tracker_server.billing.states import paid_until
 from tracker_server.model.money import currency, format_minor
 from tracker_server.storage.billing_rows import ledger
+from tracker_server.storage.billing_store import BillingStore
 
 MONTH = Path(__file__).with_name("month.txt")
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "read-a-ledger.md"
@@ -147,6 +150,60 @@ async def test_r104_full_access_after_regularising(postgres_dsn: str) -> None:
             [paid_until(state, state.devices["T1"])],
         )
         assert shown(operator, "T1") == [overdue - DAY, *minutes]
+
+
+async def test_d5_unpaid_time_stays_hidden_until_it_is_paid_for(postgres_dsn: str) -> None:
+    """Blocked from April 1 to 10: each of the views leaves that out, whoever asks and whenever it came in."""
+    async with operating(postgres_dsn) as operator:
+        operator.store = BillingStore(Settings(reveal=Reveal.BACK_PAY))
+        operator.adds("T1")
+        begun(operator, MARCH)
+        await operator.does(TopUp(key="p1", amount_minor=31000), MARCH)
+        window = datetime(
+            2025, 4, 1, 7, tzinfo=UTC
+        )  # 10:00 in Moscow: the 31 days are over, and nothing is left
+        await operator.settles(window + 3 * DAY)
+        assert operator.blocks() == [("T1", "billing", "insufficient_funds")]
+        days = [window + (n - 1) * DAY for n in range(12)]
+        fixes(operator, "T1", *days)
+        for table, columns, values in UNPAID_TIME:
+            query(
+                operator.dsn,
+                f"INSERT INTO core.{table} (device_id, {columns}) SELECT d.id, {values}"
+                " FROM core.devices d, unnest(%s::timestamptz[]) at",
+                [days],
+            )
+        await operator.does(TopUp(key="p2", amount_minor=2000), datetime(2025, 4, 10, 7, tzinfo=UTC))
+        assert operator.blocks() == []
+        unpaid = days[1:10]  # from the block's instant to the beginning of the date that was paid
+        for reveal, hidden in (("all", []), ("paid_dates_only", unpaid), ("back_pay", unpaid)):
+            query(operator.dsn, "UPDATE core.gate SET reveal = %s", [reveal])
+            told = [at for at in days if at not in hidden]
+            assert shown(operator, "T1") == told, reveal
+            for table, column in (("telemetry", "sent_at"), ("events", "occurred_at"), ("trips", "started_at"), ("stops", "started_at")):  # fmt: skip
+                rows = query(operator.dsn, f"SELECT {column} AS at FROM display.{table} ORDER BY 1")
+                assert [row["at"] for row in rows] == told, (table, reveal)
+        row = query(operator.dsn, "SELECT back_pay_minor FROM display.management")[0]
+        assert row == {"back_pay_minor": 9 * 1033 + 3}, (
+            "of nine dates, three have the minor unit more: 3, 6 and 9"
+        )
+        later = datetime(2025, 4, 10, 8, tzinfo=UTC)
+        assert await operator.does(BackPay(device="T1"), later) == Refused(Reason.INSUFFICIENT_FUNDS)
+        await operator.does(TopUp(key="p3", amount_minor=9300 - 967), later)
+        assert await operator.does(BackPay(device="T1", key="b"), later) == Done()
+        assert shown(operator, "T1") == days
+        assert query(operator.dsn, "SELECT back_pay_minor FROM display.management") == [
+            {"back_pay_minor": None}
+        ]
+        await operator.verified()
+
+
+UNPAID_TIME = (
+    ("telemetry", "sent_at, received_at, digest, kind, protocol", "at, at, 1, 'heartbeat', 'gt06'"),
+    ("events", "type, occurred_at, decided_at, digest, stored_at", "'alarm', at, at, 1, at"),
+    ("trips", "started_at, ended_at, decided_at, start_latitude, start_longitude, start_digest, end_latitude, end_longitude, end_digest, distance_mm, odometer_start_mm, speed_max_mps, stored_at", "at, at, at, 55, 37, 1, 55, 37, 1, 0, 0, 0, at"),
+    ("stops", "started_at, ended_at, decided_at, latitude, longitude, digest, engine_us, stored_at", "at, at, at, 55, 37, 1, 0, at"),
+)  # fmt: skip
 
 
 async def test_what_billing_does_not_take_in_is_hidden(postgres_dsn: str) -> None:

@@ -29,7 +29,7 @@ from tracker_server.billing.commands import (
 )
 from tracker_server.billing.reasons import Reason
 from tracker_server.billing.state import Settings as BillingSettings
-from tracker_server.billing.tariffs import Mode, Price, Tariff
+from tracker_server.billing.tariffs import Feature, Mode, Price, Tariff
 from tracker_server.config import Settings, Storage
 from tracker_server.metrics import Metrics
 from tracker_server.storage.billing_clock import BillingClock
@@ -95,8 +95,12 @@ async def operating(dsn: str, zone: str = "Europe/Moscow") -> AsyncGenerator[Ope
     database = Database(Settings(storage=Storage(dsn=dsn)))
     async with await database.connect(Role.CORE) as connection:
         price = Price(date.min, 31000, 500)
-        await add_tariff(connection, Tariff("Std", Mode.BALANCE, (price,), frozenset({"sms"})), "RUB")
-        await add_tariff(connection, Tariff("Term", Mode.TERM, (Price(date.min, 31000),)), "RUB")
+        await add_tariff(
+            connection, Tariff("Std", Mode.BALANCE, (price,), frozenset({"sms", *Feature})), "RUB"
+        )
+        await add_tariff(
+            connection, Tariff("Term", Mode.TERM, (Price(date.min, 31000),), frozenset(Feature)), "RUB"
+        )
         found = await connection.execute(
             "INSERT INTO core.accounts (name, zone, currency, tariff_id, created_at)"
             " SELECT 'A', %s, 'RUB', id, %s FROM core.tariffs WHERE name = 'Std' RETURNING id",

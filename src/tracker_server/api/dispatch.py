@@ -27,10 +27,12 @@ from tracker_server.api.identify import identify
 from tracker_server.api.values import NUMBER_MAX, read_json, read_pairs
 from tracker_server.model.people import Principal
 from tracker_server.storage.database import AWAY
+from tracker_server.storage.limits import limit_told
 
 log = structlog.get_logger(__name__)
 
 PREFIX: Final = "/api"
+OUR_FAULT: Final = Refusal(500, "this went wrong, and it is our fault; the server's log has more")
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY")
 
 
@@ -100,6 +102,12 @@ def _http(
             return response_of(
                 Refusal(409, "there is one like it already; give it another name or identifier"), request
             )
+        except psycopg.errors.CheckViolation as error:
+            sentence = limit_told(error)
+            if sentence is None:
+                log.exception("a defect of ours", method=request.method, path=request.url.path)
+                return response_of(OUR_FAULT, request)
+            return response_of(Refusal(409, sentence, more={"reason": "limit"}), request)
         except psycopg.DataError as error:
             log.info("a value that cannot be stored", path=request.url.path, error=str(error).strip())
             return response_of(
@@ -113,9 +121,7 @@ def _http(
             )
         except Exception:
             log.exception("a defect of ours", method=request.method, path=request.url.path)
-            return response_of(
-                Refusal(500, "this went wrong, and it is our fault; the server's log has more"), request
-            )
+            return response_of(OUR_FAULT, request)
 
     return answer
 

@@ -18,6 +18,7 @@ from tracker_server.billing.book import Refused
 from tracker_server.billing.commands import (
     Activate,
     AnyCommand,
+    BackPay,
     Convert,
     Outcome,
     PayTerm,
@@ -42,7 +43,8 @@ REASON_CHARACTERS_MAX: Final = 500
 class Managed(Struct, rename="camel"):
     """A management row. ``due``: what it owes now; ``unlock``, ``unlockAll``: the payment that shows it, or all, again.
 
-    ``lastContact`` is told by the hour and ``waiting`` counts what it sent while hidden: that it lives, never where.
+    ``lastContact`` is told by the hour and ``waiting`` counts what it sent while hidden: that it lives, never where. ``backPay``: what shows
+    the unpaid time of earlier blocks, where that may be paid for.
     """
 
     device_id: int
@@ -62,6 +64,7 @@ class Managed(Struct, rename="camel"):
     test: bool
     priority: int
     purge_at: str | None = None
+    back_pay: str | None = None
 
 
 class PriorityBody(Struct, rename="camel"):
@@ -125,6 +128,7 @@ def _shape(row: ManagedRow, purse: Purse) -> Managed:
         test=row.test,
         priority=row.priority,
         purge_at=iso(row.purge_at),
+        back_pay=told(row.back_pay_minor),
     )
 
 
@@ -177,6 +181,12 @@ async def post_activate(call: Call[None, None]) -> Managed:
             currency=code,
         )
     return await _one(call)
+
+
+@routes.post("/devices/{id}/back-pay", needs=Right.MONEY, objects={"id": Kind.DEVICE}, answers=Managed)
+async def post_back_pay(call: Call[None, None]) -> Managed:
+    """Pay for the dates on which it was blocked, from the balance: what it sent then is shown. All of them, or 402."""
+    return await _done(call, lambda name: BackPay(device=name))
 
 
 @routes.put(

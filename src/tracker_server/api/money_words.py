@@ -19,11 +19,13 @@ STATUS: Final[dict[Reason, int]] = {
 }
 SENTENCES: Final[dict[Reason, str]] = {
     Reason.AMOUNT_NOT_POSITIVE: "there is nothing to move; name an amount above zero",
+    Reason.BACK_PAY_NOT_OFFERED: "blocked time is not paid for after the event here",
     Reason.CONTRACT_ENDED: "the contract was withdrawn from",
     Reason.EFFECTIVE_IN_THE_PAST: "effective: lies in the past; name today or a later date",
     Reason.ID_REUSED: "key: was used for something else; choose another one",
     Reason.INSUFFICIENT_FUNDS: "the balance does not reach; pay first",
     Reason.MONTHS_OUT_OF_RANGE: "months: a term has 1 to 12",
+    Reason.NOTHING_UNPAID: "none of its time is unpaid; there is nothing to pay for",
     Reason.NOTHING_TO_REFUND: "the balance is 0; there is nothing to give back",
     Reason.NOT_A_TERM_TARIFF: "the tariff is not paid by the month",
     Reason.NOT_A_TEST_DEVICE: "it is no test tracker; there is nothing to convert",

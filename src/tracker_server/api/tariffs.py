@@ -14,7 +14,7 @@ from tracker_server.api.authorise import Kind, Routes
 from tracker_server.api.call import Call
 from tracker_server.api.errors import Refusal, bad, not_found
 from tracker_server.api.money_values import date_of, written
-from tracker_server.billing.tariffs import Mode, Price, Tariff
+from tracker_server.billing.tariffs import Feature, Mode, Price, Tariff
 from tracker_server.billing.what_if import what_if
 from tracker_server.model.money import InvalidValueError, currency, parse_minor
 from tracker_server.model.people import Right
@@ -34,6 +34,7 @@ routes = Routes("Tariffs")
 
 FIRST_ZONE: Final = "Pacific/Kiritimati"  # where a date begins first on earth: UTC+14
 WHAT_IF_BYTES_MAX: Final = 65_536  # a question of a page; larger ones have the command
+LIMIT_MAX: Final = 1_000_000  # beyond it none is meant
 TRACKER_DAYS_MAX: Final = 50_000  # some seconds of a processor that also has devices to answer
 
 
@@ -47,13 +48,19 @@ class TariffCard(Struct, rename="camel"):
     sms: str | None
     currency: str
     history_days: int | None
+    fences_max: int | None
+    users_max: int | None
+    sms_max: int | None
     features: list[str]
+    without: list[str]
     next_since: str | None = None
     next_monthly: str | None = None
 
 
 class TariffBody(Struct, rename="camel"):
-    """A new tariff. Without ``sms``, SMS is not offered."""
+    """A new tariff. Without ``sms``, SMS is not offered; without a limit there is none. ``smsMax`` is for a calendar month;
+    ``without``: what of the server's own features it leaves out.
+    """
 
     name: Annotated[str, Meta(min_length=1, max_length=200)]
     mode: Literal["balance", "term", "free"]
@@ -61,6 +68,10 @@ class TariffBody(Struct, rename="camel"):
     currency: str | None = None
     sms: str | None = None
     history_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
+    fences_max: Annotated[int, Meta(ge=0, le=LIMIT_MAX)] | None = None
+    users_max: Annotated[int, Meta(ge=0, le=LIMIT_MAX)] | None = None
+    sms_max: Annotated[int, Meta(ge=0, le=LIMIT_MAX)] | None = None
+    without: list[Literal["sensors", "trips"]] = []
     features: list[Annotated[str, Meta(min_length=1, max_length=60)]] = []
 
 
@@ -102,8 +113,11 @@ async def post_tariff(call: Call[None, TariffBody]) -> TariffCard:
         name,
         Mode(body.mode),
         (Price(date.min, monthly_minor, sms_minor),),
-        frozenset(body.features),
+        (frozenset(Feature) - frozenset(body.without)) | frozenset(body.features) - frozenset(Feature),
         body.history_days,
+        body.fences_max,
+        body.users_max,
+        body.sms_max,
     )
     async with call.services.pools.core() as connection:
         try:
@@ -186,7 +200,11 @@ def _shape(row: TariffRow, today: date) -> TariffCard:
         sms=None if price.sms_minor is None else written(price.sms_minor, row.currency),
         currency=row.currency,
         history_days=row.tariff.history_days,
-        features=sorted(row.tariff.features),
+        fences_max=row.tariff.fences_max,
+        users_max=row.tariff.users_max,
+        sms_max=row.tariff.sms_max,
+        features=sorted(row.tariff.features - frozenset(Feature)),
+        without=sorted(frozenset(Feature) - row.tariff.features),
         next_since=None if following is None else following.since.isoformat(),
         next_monthly=None if following is None else written(following.monthly_minor, row.currency),
     )

@@ -93,6 +93,7 @@ class Transfer(msgspec.Struct, frozen=True, omit_defaults=True):
     device: str | None = None
     day: date | None = None  # daily: the local date that is paid
     window_until: datetime | None = None  # connection: the instant W
+    window_monthly_minor: int | None = None  # connection: the month's price that it is for (D11)
     term_from: date | None = None  # term: its anchor, from which all its months are counted
     term_months: int | None = None  # term: months since the anchor
     payment: str | None = None  # topup: the payment's key

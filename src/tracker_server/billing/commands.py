@@ -60,6 +60,12 @@ class Activate(Command, frozen=True):
     device: str
 
 
+class BackPay(Command, frozen=True):
+    """Pay for the dates on which a tracker was blocked, so that their history is shown (D5)."""
+
+    device: str
+
+
 class TopUp(Command, frozen=True):
     """Money came in; ``key`` is the payment's."""
 
@@ -179,6 +185,7 @@ AnyCommand: TypeAlias = (
     | Remove
     | Reprioritise
     | Activate
+    | BackPay
     | TopUp
     | Chargeback
     | Refund

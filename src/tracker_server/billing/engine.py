@@ -14,13 +14,14 @@ from typing import Final, assert_never
 
 from msgspec.structs import replace
 
-from tracker_server.billing import refunds, sms, switches, terms, trackers
+from tracker_server.billing import refunds, reveal, sms, switches, terms, trackers
 from tracker_server.billing.agenda import next_due
 from tracker_server.billing.book import Refused, digest_of
 from tracker_server.billing.commands import (
     Activate,
     AlreadyDone,
     AnyCommand,
+    BackPay,
     ChangeZone,
     Chargeback,
     Connect,
@@ -123,7 +124,7 @@ def carry_out(  # noqa: PLR0911 - one way out for each kind of command
 ) -> Delivery | Refused | None:
     """The one command, by its kind."""
     match command:
-        case Connect() | Convert() | Remove() | Reprioritise() | Activate():
+        case Connect() | Convert() | Remove() | Reprioritise() | Activate() | BackPay():
             return of_trackers(work, command, at)
         case TopUp():
             return refunds.top_up(work, command, at)
@@ -154,7 +155,7 @@ def carry_out(  # noqa: PLR0911 - one way out for each kind of command
 
 
 def of_trackers(
-    work: Work, command: Connect | Convert | Remove | Reprioritise | Activate, at: datetime
+    work: Work, command: Connect | Convert | Remove | Reprioritise | Activate | BackPay, at: datetime
 ) -> Refused | None:
     """Commands about one tracker."""
     match command:
@@ -168,6 +169,8 @@ def of_trackers(
             return trackers.reprioritise(work, command, at)
         case Activate():
             return trackers.activate(work, command, at)
+        case BackPay():
+            return reveal.back_pay(work, command, at)
         case _:
             assert_never(command)
 

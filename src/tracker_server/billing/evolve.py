@@ -9,7 +9,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from tracker_server.billing.book import Entry, Kind, Known, Posted, post
-from tracker_server.billing.dates import ONE_DAY
+from tracker_server.billing.dates import ONE_DAY, start_of_month
 from tracker_server.billing.facts import (
     Accepted,
     AnyFact,
@@ -18,12 +18,15 @@ from tracker_server.billing.facts import (
     CollectionHeld,
     Connected,
     Converted,
+    LeftUnpaid,
     PlanEnded,
     Planned,
     Priced,
     Removed,
     Reprioritised,
     Resumed,
+    Revealed,
+    SmsCounted,
     Suspended,
     Switched,
     Unblocked,
@@ -35,6 +38,7 @@ from tracker_server.billing.state import (
     Device,
     Pause,
     Payment,
+    SmsCount,
     State,
     Suspension,
     TariffSince,
@@ -58,7 +62,7 @@ def evolve(state: State, fact: AnyFact) -> State:  # noqa: PLR0911 - one way out
     match fact:
         case Connected() | Converted() | Removed() | Reprioritised():
             return with_trackers(state, fact)
-        case Blocked() | Unblocked() | Suspended() | Resumed():
+        case Blocked() | Unblocked() | LeftUnpaid() | Revealed() | Suspended() | Resumed():
             return with_device(state, standing_changed(state, state.devices[fact.device], fact))
         case Switched():
             return switched(state, fact.at, fact.tariff)
@@ -77,12 +81,21 @@ def evolve(state: State, fact: AnyFact) -> State:  # noqa: PLR0911 - one way out
             return replace(state, collection_hold=fact.until)
         case Withdrawn():
             return replace(state, withdrawn_at=fact.at, devices={}, plan=None)
+        case SmsCounted():
+            return counted(state, fact)
         case Accepted():
             return replace(state, requests=state.requests.with_id(fact.id, Known(fact.digest)))
         case Booked():
             return booked(state, fact.entry)
         case _:
             assert_never(fact)
+
+
+def counted(state: State, fact: SmsCounted) -> State:
+    """One SMS more in its month, or one less."""
+    month = start_of_month(state.date_at(fact.at))
+    before = state.sms_count.count if state.sms_count is not None and state.sms_count.month == month else 0
+    return replace(state, sms_count=SmsCount(month, max(0, before + fact.count)))
 
 
 def with_device(state: State, device: Device) -> State:
@@ -109,13 +122,19 @@ def with_trackers(state: State, fact: Connected | Converted | Removed | Repriori
             assert_never(fact)
 
 
-def standing_changed(state: State, device: Device, fact: Blocked | Unblocked | Suspended | Resumed) -> Device:
-    """A tracker is blocked or suspended, or no longer."""
+def standing_changed(
+    state: State, device: Device, fact: Blocked | Unblocked | LeftUnpaid | Revealed | Suspended | Resumed
+) -> Device:
+    """A tracker is blocked or suspended, or no longer; unpaid time stays behind, or is paid for."""
     match fact:
         case Blocked():
             return replace(device, blocked_since=fact.at)
         case Unblocked():
             return replace(device, blocked_since=None)
+        case LeftUnpaid():
+            return replace(device, gaps=(*device.gaps, fact.gap))
+        case Revealed():
+            return replace(device, gaps=())
         case Suspended():
             return replace(device, suspension=Suspension(fact.at, state.date_at(fact.at), fact.last))
         case Resumed():
@@ -204,9 +223,15 @@ def paid(device: Device, entry: Entry) -> Device:
     transfer = entry.transfer
     match transfer.kind:
         case Kind.CONNECTION:
-            return replace(device, entered=True, window_until=transfer.window_until)
+            return replace(
+                device,
+                entered=True,
+                window_until=transfer.window_until,
+                window_monthly_minor=transfer.window_monthly_minor,
+            )
         case Kind.DAILY:
-            return replace(device, paid_on=transfer.day)
+            assert transfer.day is not None
+            return replace(device, paid_on=max(transfer.day, device.paid_on or transfer.day))
         case Kind.TERM:
             assert transfer.term_from is not None
             assert transfer.term_months is not None

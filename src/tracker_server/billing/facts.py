@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from tracker_server.billing.book import Entry, Refused
-from tracker_server.billing.state import Plan
+from tracker_server.billing.state import Gap, Plan
 from tracker_server.billing.tariffs import Price
 
 
@@ -56,6 +56,25 @@ class Blocked(Fact, frozen=True):
 
 class Unblocked(Fact, frozen=True):
     """A tracker is no longer blocked by billing."""
+
+    device: str
+
+
+class SmsCounted(Fact, frozen=True):
+    """One SMS of those that the tariff allows in a month; ``count`` -1: it came back."""
+
+    count: int = 1
+
+
+class LeftUnpaid(Fact, frozen=True):
+    """A block was lifted, and this part of its time is not paid for (D5)."""
+
+    device: str
+    gap: Gap
+
+
+class Revealed(Fact, frozen=True):
+    """A tracker's unpaid time was paid for after the event."""
 
     device: str
 
@@ -144,6 +163,9 @@ AnyFact: TypeAlias = (
     | Reprioritised
     | Blocked
     | Unblocked
+    | SmsCounted
+    | LeftUnpaid
+    | Revealed
     | Suspended
     | Resumed
     | Switched

@@ -10,6 +10,7 @@ from tracker_server.billing.dates import ONE_DAY, add_months
 from tracker_server.billing.facts import Withdrawn
 from tracker_server.billing.reasons import Reason
 from tracker_server.billing.state import Device, State, WithdrawalAmount
+from tracker_server.billing.switches import window_days_left
 from tracker_server.billing.windows import WINDOW_DAYS
 from tracker_server.billing.work import Work, credit
 
@@ -156,8 +157,7 @@ def unused_window_minor(state: State, device: Device, at: datetime) -> int:
     paid = state.book.ids.find(f"connection:{device.id}:{device.episode}")
     if paid is None or device.window_until is None or device.window_until <= at:
         return 0
-    days = (state.date_at(device.window_until) - state.date_at(at)).days - 1
-    return -paid.amount_minor * min(max(days, 0), WINDOW_DAYS) // WINDOW_DAYS
+    return -paid.amount_minor * window_days_left(state, device.window_until, at) // WINDOW_DAYS
 
 
 def unused_term_minor(state: State, device: Device, at: datetime) -> int:

@@ -8,7 +8,8 @@ from typing import Final
 from tracker_server.billing.book import Account, Kind, Refused
 from tracker_server.billing.commands import Delivery, Purpose, Sms, SmsFailed
 from tracker_server.billing.daily import daily_share
-from tracker_server.billing.dates import ONE_DAY
+from tracker_server.billing.dates import ONE_DAY, start_of_month
+from tracker_server.billing.facts import SmsCounted
 from tracker_server.billing.reasons import Reason
 from tracker_server.billing.state import SmsUnit, State
 from tracker_server.billing.states import BLOCKED, Standing, standing
@@ -83,7 +84,10 @@ def send(work: Work, command: Sms, at: datetime) -> Delivery | Refused:
     amount_minor = price_minor(state, command.text, at)
     if amount_minor is None:
         return fallback(has_email=command.has_email)
+    if used_up(state, at):
+        return fallback(has_email=command.has_email)
     if amount_minor == 0:
+        count(work, at)
         return Delivery.SMS
     reserve = reserve_minor(state, at) if state.tariff.mode is Mode.BALANCE else 0
     if state.book.balance_minor - amount_minor < reserve:
@@ -97,7 +101,25 @@ def send(work: Work, command: Sms, at: datetime) -> Delivery | Refused:
         revenue=Account.SMS,
         device=command.device,
     )
-    return work.post(transfer) or Delivery.SMS
+    if refused := work.post(transfer):
+        return refused
+    count(work, at)
+    return Delivery.SMS
+
+
+def used_up(state: State, at: datetime) -> bool:
+    """Whether the month's SMS of a tariff that limits them are sent."""
+    limit, known = state.tariff.sms_max, state.sms_count
+    if limit is None:
+        return False
+    month = start_of_month(state.date_at(at))
+    return (known.count if known is not None and known.month == month else 0) >= limit
+
+
+def count(work: Work, at: datetime, number: int = 1) -> None:
+    """Count an SMS where the tariff limits them."""
+    if work.state.tariff.sms_max is not None:
+        work.note(SmsCounted(at, number))
 
 
 def fallback(*, has_email: bool) -> Delivery:
@@ -114,4 +136,5 @@ def failed(work: Work, command: SmsFailed, at: datetime) -> Delivery | Refused:
     if work.state.book.ids.find(key) is None:
         refused = work.post(credit(work.state, key, -known.amount_minor, Account.SMS, command.device, at))
         assert refused is None, f"{key}: {refused}"
+        count(work, at, -1)
     return fallback(has_email=command.has_email)

@@ -12,8 +12,9 @@ import msgspec
 from msgspec.structs import replace
 
 from tracker_server.billing.book import Ids
-from tracker_server.billing.commands import AnyCommand, SmsFailed, Withdraw
+from tracker_server.billing.commands import AnyCommand, BackPay, SmsFailed, Withdraw
 from tracker_server.billing.facts import AnyFact
+from tracker_server.billing.reveal import daily_id, unpaid_dates
 from tracker_server.billing.state import State
 
 
@@ -40,6 +41,10 @@ def ids_needed(state: State, command: AnyCommand) -> IdsNeeded:
             return IdsNeeded(
                 requests, tuple(f"connection:{device.id}:{device.episode}" for device in devices)
             )
+        case BackPay() if command.device in state.devices:
+            gaps = state.devices[command.device].gaps
+            days = {day for gap in gaps for day in unpaid_dates(state, gap)}
+            return IdsNeeded(requests, tuple(daily_id(command.device, day) for day in sorted(days)))
         case _:
             return IdsNeeded(requests)
 

@@ -33,6 +33,14 @@ class Unlock(StrEnum):
     MANUAL = "manual"
 
 
+class Reveal(StrEnum):
+    """What is shown, once a block is lifted, of the time that was blocked (D5)."""
+
+    ALL = "all"
+    PAID_DATES_ONLY = "paid_dates_only"
+    BACK_PAY = "back_pay"  # nothing, until its dates are paid for
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An operator's choices where the published terms leave one."""
 
@@ -45,6 +53,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     guarantee_months: int = 1  # R113
     suspension_months_max: int = 6  # R106, R109: in any 12 months
     unlock: Unlock = Unlock.AUTOMATIC
+    reveal: Reveal = Reveal.ALL  # D5
+    charge_difference: bool = False  # D11: on a switch to a dearer tariff within the 31 days
 
 
 class Term(msgspec.Struct, frozen=True):
@@ -74,6 +84,13 @@ class Pause(msgspec.Struct, frozen=True):
     end: date
 
 
+class Gap(msgspec.Struct, frozen=True):
+    """A stretch of blocked time that nobody paid for, its end not included."""
+
+    start: datetime
+    end: datetime
+
+
 class Device(msgspec.Struct, frozen=True):
     """One tracker as billing sees it. ``episode`` numbers the account's connections: to connect, to
     convert, to add again and to go from free to paid each begin one, and owe their own fee.
@@ -91,6 +108,10 @@ class Device(msgspec.Struct, frozen=True):
     blocked_since: datetime | None = None
     suspension: Suspension | None = None
     pauses: tuple[Pause, ...] = ()
+    window_monthly_minor: int | None = (
+        None  # the month's price that the 31 days are paid at, where that is asked (D11)
+    )
+    gaps: tuple[Gap, ...] = ()  # what D5 keeps hidden
 
 
 class Payment(msgspec.Struct, frozen=True):
@@ -129,6 +150,13 @@ class Waiver(msgspec.Struct, frozen=True):
     last: date
 
 
+class SmsCount(msgspec.Struct, frozen=True):
+    """SMS of a calendar month, by its first date, on a tariff that limits them."""
+
+    month: date
+    count: int
+
+
 class State(msgspec.Struct, frozen=True):
     """One customer's account. All that happened up to ``settled_to`` is in it, that instant included."""
 
@@ -148,6 +176,7 @@ class State(msgspec.Struct, frozen=True):
     waivers: tuple[Waiver, ...] = ()
     collection_hold: date | None = None
     withdrawn_at: datetime | None = None
+    sms_count: SmsCount | None = None
 
     @property
     def tariff(self) -> Tariff:

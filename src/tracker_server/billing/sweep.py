@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from tracker_server.billing.book import Account, Kind
 from tracker_server.billing.facts import Blocked, Unblocked
+from tracker_server.billing.reveal import daily_id, note_gap
 from tracker_server.billing.state import Device, Unlock
 from tracker_server.billing.states import BLOCKED, Standing, due_minor, standing
 from tracker_server.billing.windows import window_end
@@ -37,6 +38,7 @@ def settle_block(work: Work, device_id: str, at: datetime) -> None:
     if blocked and device.blocked_since is None:
         work.note(Blocked(at, device_id))
     elif not blocked and device.blocked_since is not None:
+        note_gap(work, device, at)
         work.note(Unblocked(at, device_id))
 
 
@@ -82,7 +84,11 @@ def pay_connection(work: Work, device: Device, at: datetime, amount_minor: int) 
         revenue=Account.CONNECTION,
         device=device.id,
     )
-    refused = work.post(replace(transfer, window_until=window_end(at, work.state.zone)))
+    monthly_minor = amount_minor if work.state.settings.charge_difference else None
+    transfer = replace(
+        transfer, window_until=window_end(at, work.state.zone), window_monthly_minor=monthly_minor
+    )
+    refused = work.post(transfer)
     assert refused is None, f"{transfer.id}: {refused}"
 
 
@@ -91,7 +97,7 @@ def pay_today(work: Work, device: Device, at: datetime, amount_minor: int) -> No
     today = work.state.date_at(at)
     transfer = debit(
         work.state,
-        key=f"daily:{device.id}:{today}",
+        key=daily_id(device.id, today),
         kind=Kind.DAILY,
         at=at,
         amount_minor=amount_minor,

@@ -6,15 +6,17 @@ from datetime import date, datetime, timedelta
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
-from tracker_server.billing.book import Refused
+from tracker_server.billing.book import Account, Kind, Refused
 from tracker_server.billing.commands import SetPrice, Switch
 from tracker_server.billing.dates import ONE_DAY, add_months, start_of_month
 from tracker_server.billing.facts import PlanEnded, Planned, Priced, Switched
 from tracker_server.billing.reasons import Reason
 from tracker_server.billing.state import Plan, State
 from tracker_server.billing.tariffs import Mode
-from tracker_server.billing.work import Work
+from tracker_server.billing.windows import WINDOW_DAYS
+from tracker_server.billing.work import Work, debit
 
 # Between a downgrade and the deletion of what it hides: the date is announced to the customer (R66).
 DOWNGRADE_GRACE: Final = timedelta(days=30)
@@ -40,23 +42,73 @@ def switch(work: Work, command: Switch, at: datetime) -> Refused | None:
         return None
     if command.tariff == state.tariff.name:
         return None
-    if refused := limit_reached(state, at):
-        return refused
-    work.note(Switched(at, command.tariff))
+    return limit_reached(state, at) or go_to(work, command.tariff, at)
+
+
+def go_to(work: Work, tariff: str, at: datetime) -> Refused | None:
+    """The switch itself. It costs nothing (R59), unless the operator charges the difference within the 31 days (D11): then
+    for all trackers, or it is refused.
+    """
+    owed = differences(work.state, tariff, at) if work.state.settings.charge_difference else {}
+    if sum(owed.values()) > work.balance_minor:
+        return Refused(Reason.INSUFFICIENT_FUNDS)
+    for name, amount_minor in owed.items():
+        state = work.state
+        device = state.devices[name]
+        transfer = debit(
+            state,
+            key=f"difference:{name}:{device.episode}:{len(state.switches)}",
+            kind=Kind.CONNECTION,
+            at=at,
+            amount_minor=amount_minor,
+            revenue=Account.CONNECTION,
+            device=name,
+        )
+        monthly_minor = state.tariffs[tariff].price_on(state.date_at(at)).monthly_minor
+        transfer = replace(transfer, window_until=device.window_until, window_monthly_minor=monthly_minor)
+        refused = work.post(transfer)
+        assert refused is None, f"{transfer.id}: {refused}"
+    work.note(Switched(at, tariff))
     return None
+
+
+def differences(state: State, tariff: str, at: datetime) -> dict[str, int]:
+    """What a dearer tariff asks for the dates after today that lie in each tracker's 31 days, in minor units. What those
+    days were paid at is asked once; a cheaper tariff returns nothing.
+    """
+    today = state.date_at(at)
+    after = state.tariffs[tariff]
+    if state.tariff.mode is not Mode.BALANCE or after.mode is not Mode.BALANCE:
+        return {}
+    owed: dict[str, int] = {}
+    for device in state.by_turn():
+        if device.test or device.suspension is not None or device.window_until is None:
+            continue
+        paid_minor = device.window_monthly_minor or state.price_on(today).monthly_minor
+        more_minor = after.price_on(today).monthly_minor - paid_minor
+        amount_minor = more_minor * window_days_left(state, device.window_until, at) // WINDOW_DAYS
+        if amount_minor > 0:
+            owed[device.id] = amount_minor
+    return owed
 
 
 def keep_plan(work: Work, at: datetime) -> None:
     """The planned date has come: switch before that date's debits. A plan that the month's limit no
-    longer allows lapses.
+    longer allows, or whose difference the balance does not pay, lapses.
     """
     plan = work.state.plan
     if plan is None or work.state.date_at(at) < plan.effective:
         return
     refused = limit_reached(work.state, at) if plan.tariff != work.state.tariff.name else None
-    work.note(PlanEnded(at, plan, refused))
     if refused is None and plan.tariff != work.state.tariff.name:
-        work.note(Switched(at, plan.tariff))
+        refused = go_to(work, plan.tariff, at)
+    work.note(PlanEnded(at, plan, refused))
+
+
+def window_days_left(state: State, window_until: datetime, at: datetime) -> int:
+    """Whole dates of a tracker's 31 days that are to come: today counts as used."""
+    days = (state.date_at(window_until) - state.date_at(at)).days - 1
+    return min(max(days, 0), WINDOW_DAYS)
 
 
 def limit_reached(state: State, at: datetime) -> Refused | None:

@@ -12,6 +12,13 @@ from enum import StrEnum
 import msgspec
 
 
+class Feature(StrEnum):
+    """What of the server's own a tariff may be without; an operator's other words are for people to read."""
+
+    SENSORS = "sensors"  # the values that come with a fix or a report: fuel, doors, temperatures
+    TRIPS = "trips"  # trips and stops
+
+
 class Mode(StrEnum):
     """How a tariff charges."""
 
@@ -35,7 +42,10 @@ class Tariff(msgspec.Struct, frozen=True):
     mode: Mode
     prices: tuple[Price, ...]
     features: frozenset[str] = frozenset()
-    history_days: int | None = None  # None: no limit
+    history_days: int | None = None  # None: no limit, here and below
+    fences_max: int | None = None
+    users_max: int | None = None
+    sms_max: int | None = None  # in a calendar month of the account's zone; beyond it an e-mail goes
 
     def price_on(self, day: date) -> Price:
         """The version in force on a date; the first one reaches back without end."""

@@ -8,6 +8,7 @@ from tracker_server.billing.book import Refused
 from tracker_server.billing.commands import Activate, Connect, Convert, Remove, Reprioritise
 from tracker_server.billing.facts import Connected, Converted, Removed, Reprioritised
 from tracker_server.billing.reasons import Reason
+from tracker_server.billing.reveal import note_gap
 from tracker_server.billing.states import BLOCKED, Standing, due_minor, standing
 from tracker_server.billing.sweep import pay, settle_block
 from tracker_server.billing.tariffs import Mode
@@ -43,6 +44,7 @@ def convert(work: Work, command: Convert, at: datetime) -> Refused | None:
         return Refused(Reason.UNKNOWN_DEVICE)
     if not device.test:
         return Refused(Reason.NOT_A_TEST_DEVICE)
+    note_gap(work, device, at)
     work.note(Converted(at, device.id))
     return None
 

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from tracker_server.billing.commands import (
     Activate,
     AnyCommand,
+    BackPay,
     ChangeZone,
     Chargeback,
     Connect,
@@ -78,6 +79,10 @@ def _reprioritise(fields: Fields, key: str, _unit: Currency, _tariffs: Mapping[s
 
 def _activate(fields: Fields, key: str, _unit: Currency, _tariffs: Mapping[str, Tariff]) -> Commands:
     return (Activate(key=key, device=fields.text("device")),)
+
+
+def _back_pay(fields: Fields, key: str, _unit: Currency, _tariffs: Mapping[str, Tariff]) -> Commands:
+    return (BackPay(key=key, device=fields.text("device")),)
 
 
 def _switch(fields: Fields, key: str, _unit: Currency, tariffs: Mapping[str, Tariff]) -> Commands:
@@ -153,6 +158,7 @@ READERS: Final[dict[str, Reader]] = {
     "convert": _convert,
     "remove": _remove,
     "activate": _activate,
+    "back_pay": _back_pay,
     "switch": _switch,
     "sms": _sms,
     "refund": _refund,

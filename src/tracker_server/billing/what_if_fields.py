@@ -189,6 +189,9 @@ def read_tariffs(raw: object, unit: Currency) -> dict[str, Tariff]:
         monthly_minor = fields.price("monthly", unit)
         mode = fields.word("mode", Mode, Mode.BALANCE if monthly_minor else Mode.FREE)
         sms_minor = fields.price_or_none("sms", unit)
+        sms_max = fields.whole_or_none("sms_max")
+        if sms_max is not None and sms_max < 0:
+            raise InvalidValueError(f"tariffs.{name}.sms_max", "write a whole number from 0")
         fields.done()
         if mode is Mode.FREE and monthly_minor:
             raise InvalidValueError(
@@ -196,7 +199,7 @@ def read_tariffs(raw: object, unit: Currency) -> dict[str, Tariff]:
             )
         if not monthly_minor:
             mode = Mode.FREE
-        tariffs[name] = Tariff(name, mode, (Price(date.min, monthly_minor, sms_minor),))
+        tariffs[name] = Tariff(name, mode, (Price(date.min, monthly_minor, sms_minor),), sms_max=sms_max)
     return tariffs
 
 

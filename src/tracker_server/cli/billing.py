@@ -13,11 +13,19 @@ from tracker_server.cli.billing_gateways import link, payments, payout
 from tracker_server.cli.billing_papers import invoice, invoices, monthly, statement
 from tracker_server.cli.billing_payments import chargeback, refund, topup, withdraw
 from tracker_server.cli.billing_reports import forecast, ledger, settle, verify
-from tracker_server.cli.billing_trackers import activate, convert, pay_term, priority, resume, suspend
+from tracker_server.cli.billing_trackers import (
+    activate,
+    back_pay,
+    convert,
+    pay_term,
+    priority,
+    resume,
+    suspend,
+)
 
 billing = App(name="billing", help="Money: balances, charges, and what they would be.")
 for command in (
-    topup, ledger, forecast, activate, switch, pay_term, suspend, resume, convert, priority,
+    topup, ledger, forecast, activate, back_pay, switch, pay_term, suspend, resume, convert, priority,
     refund, chargeback, withdraw, link, payments, payout, invoices, invoice, statement, monthly, zone, waive, hold_collection,
 ):  # fmt: skip
     billing.command(command)

@@ -28,6 +28,26 @@ def activate(unique_id: str, /, *, key: Once = None, where: Where = HERE) -> Non
     for_tracker(unique_id, where.load(), lambda name: Activate(key=once, device=name), "is paid for")
 
 
+def back_pay(unique_id: str, /, *, key: Once = None, where: Where = HERE) -> None:
+    """Pay for the dates on which a tracker was blocked, so that what it sent then is shown: all of them, or none.
+
+    For `billing.reveal = "back_pay"`. `device show` tells the amount.
+
+    Example: tracker-server billing back-pay 356307042441013
+
+    Parameters
+    ----------
+    unique_id
+        The tracker's identifier.
+    key
+        A name for this very request. Asked again under it, nothing happens.
+    """
+    from tracker_server.billing.commands import BackPay
+
+    once = key_of("--key", key)
+    for_tracker(unique_id, where.load(), lambda name: BackPay(key=once, device=name), "its time is paid for")
+
+
 def convert(unique_id: str, /, *, key: Once = None, where: Where = HERE) -> None:
     """Make the test tracker a paying one. On a balance tariff its connection fee falls due at once.
 

@@ -11,9 +11,11 @@ from tracker_server.billing.facts import (
     AnyFact,
     Blocked,
     Booked,
+    LeftUnpaid,
     PlanEnded,
     Planned,
     Resumed,
+    Revealed,
     Suspended,
     Switched,
     Unblocked,
@@ -28,6 +30,8 @@ REFUSALS: Final[dict[Reason, str]] = {
     Reason.ALREADY_SETTLED: "the dates are settled already, or end before they begin; only dates to come can be "
     "waived, and money for past ones goes back by `billing refund`",
     Reason.AMOUNT_NOT_POSITIVE: "there is nothing to move; name an amount above zero",
+    Reason.BACK_PAY_NOT_OFFERED: 'blocked time is not paid for after the event here; the setting billing.reveal = "back_pay" '
+    "offers it",
     Reason.CONTRACT_ENDED: "the contract was withdrawn from; add another account to begin anew",
     Reason.EFFECTIVE_IN_THE_PAST: "the date lies in the past; name today or a later one",
     Reason.ID_REUSED: "the key was used for something else; choose another one",
@@ -37,6 +41,7 @@ REFUSALS: Final[dict[Reason, str]] = {
     Reason.NOT_A_TEST_DEVICE: "it is not a test tracker; there is nothing to convert",
     Reason.NOT_SUSPENDED: "it is not paused; there is nothing to resume",
     Reason.NOTHING_TO_REFUND: "the balance is 0; there is nothing to give back",
+    Reason.NOTHING_UNPAID: "none of its time is unpaid; there is nothing to pay for",
     Reason.OVER_THE_PAYMENT: "it is more than that payment was; name at most its amount",
     Reason.SUSPENDED: "it is paused already; `billing resume` ends the pause",
     Reason.SUSPENSION_LIMIT: "the pause would go beyond what is left of six months in any twelve, or end in the "
@@ -115,7 +120,7 @@ def changes(facts: Iterable[AnyFact], state: State) -> Iterator[str]:
         yield line
 
 
-def _line(fact: AnyFact, state: State) -> str | None:
+def _line(fact: AnyFact, state: State) -> str | None:  # noqa: PLR0911 - one way out for each kind of fact
     match fact:
         case Booked(entry=entry):
             balance = written(entry.balance_minor, entry.transfer.currency)
@@ -125,7 +130,12 @@ def _line(fact: AnyFact, state: State) -> str | None:
             words = None if known is None else standing_words(state, known)
             return f"tracker {device!r} is {words or 'blocked'}"
         case Unblocked(device=device):
-            return f"tracker {device!r} is shown again, with all that it sent meanwhile"
+            return f"tracker {device!r} is shown again"
+        case LeftUnpaid(device=device, gap=gap):
+            stretch = f"from {local(gap.start, state.zone)} to {local(gap.end, state.zone)}"
+            return f"tracker {device!r}: what it sent {stretch} is unpaid and stays hidden"
+        case Revealed(device=device):
+            return f"tracker {device!r}: its unpaid time is paid for and shown"
         case Suspended(device=device, last=last):
             return f"tracker {device!r} is paused through {last}"
         case Resumed(device=device):

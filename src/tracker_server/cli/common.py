@@ -95,6 +95,7 @@ def told() -> Generator[None]:
 
     from tracker_server.storage.database import DatabaseError
     from tracker_server.storage.embedded import EmbeddedError
+    from tracker_server.storage.limits import limit_told
 
     try:
         yield
@@ -102,6 +103,11 @@ def told() -> Generator[None]:
         refused(str(error))
     except psycopg.OperationalError as error:
         refused(f"the database does not answer: {str(error).strip()}; `tracker-server doctor` tells more")
+    except psycopg.errors.CheckViolation as error:
+        sentence = limit_told(error)
+        if sentence is None:
+            raise
+        refused(sentence)
     except psycopg.errors.ReadOnlySqlTransaction:
         refused(
             "the database takes no writes: it is a copy for reading (`backup restore --quarantine`), or a standby; "

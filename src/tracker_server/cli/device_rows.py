@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "id", "unique_id", "name", "account", "priority", "test", "state", "reason", "since", "due_now", "currency", "waiting",
-    "contact_at", "latest_fixed_at", "created_at", "owned_since", "removed_at", "purge_at",
+    "contact_at", "latest_fixed_at", "created_at", "owned_since", "removed_at", "purge_at", "back_pay",
 )  # fmt: skip
 TABLE_COLUMNS = (
     "unique_id", "name", "account", "priority", "test", "state", "reason", "since", "due_now", "waiting", "contact_at",
@@ -19,12 +19,16 @@ TABLE_COLUMNS = (
 
 def device_row(device: DeviceRow) -> dict[str, Any]:
     """A tracker as ``COLUMNS``: ``state`` is active, blocked, suspended or removed; ``reason`` and ``since`` of the
-    block, ``due_now`` what would lift it, ``waiting`` the fixes received since it began, ``purge_at`` when they begin to be deleted.
+    block, ``due_now`` what would lift it, ``waiting`` the fixes received since it began, ``purge_at`` when they begin to be deleted, ``back_pay`` what
+    shows the unpaid time of earlier blocks.
     """
     from tracker_server.model.money import currency, format_minor
 
     hidden = device.hidden if device.removed_at is None else None
-    due = None if device.due_minor is None else format_minor(device.due_minor, currency(device.currency))
+
+    def told(amount_minor: int | None) -> str | None:
+        return None if amount_minor is None else format_minor(amount_minor, currency(device.currency))
+
     return {
         "id": device.id,
         "unique_id": device.unique_id,
@@ -35,7 +39,7 @@ def device_row(device: DeviceRow) -> dict[str, Any]:
         "state": device.state or "removed",
         "reason": device.reason,
         "since": hidden.since if hidden else device.removed_at,
-        "due_now": due,
+        "due_now": told(device.due_minor),
         "currency": device.currency,
         "waiting": device.waiting,
         "contact_at": device.contact_at,
@@ -44,6 +48,7 @@ def device_row(device: DeviceRow) -> dict[str, Any]:
         "owned_since": device.owned_since,
         "removed_at": device.removed_at,
         "purge_at": device.purge_at,
+        "back_pay": told(device.back_pay_minor),
     }
 
 

@@ -21,11 +21,26 @@ if TYPE_CHECKING:
 app = App(name="tariff", help="Tariffs: what a tracker costs, and from when on.")
 
 COLUMNS = (
-    "id", "name", "mode", "currency", "monthly", "sms", "history_days", "features", "accounts", "prices",
+    "id", "name", "mode", "currency", "monthly", "sms", "history_days", "fences_max", "users_max", "sms_max", "features", "without", "accounts",
+    "prices",
 )  # fmt: skip
-TABLE_COLUMNS = ("name", "mode", "monthly", "sms", "currency", "history_days", "features", "accounts", "next")
+TABLE_COLUMNS = (
+    "name",
+    "mode",
+    "monthly",
+    "sms",
+    "currency",
+    "history_days",
+    "fences_max",
+    "users_max",
+    "sms_max",
+    "features",
+    "accounts",
+    "next",
+)
 HISTORY_DAYS_MAX = 36_500
 FEATURE_CHARACTERS_MAX = 60
+LIMIT_MAX = 1_000_000  # beyond it none is meant
 FIRST_ZONE = "Pacific/Kiritimati"  # where a date begins first on earth: UTC+14
 
 
@@ -39,6 +54,10 @@ def add(  # noqa: PLR0913 - a flag for each property
     currency: str | None = None,
     sms: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     history_days: str | None = None,
+    fences_max: str | None = None,
+    users_max: str | None = None,
+    sms_max: str | None = None,
+    without: Annotated[list[Literal["sensors", "trips"]] | None, Parameter(negative="")] = None,
     feature: Annotated[list[str] | None, Parameter(negative="")] = None,
     where: Where = HERE,
 ) -> None:
@@ -63,22 +82,34 @@ def add(  # noqa: PLR0913 - a flag for each property
         The price of an SMS. Default: SMS is not offered, and an e-mail goes out instead.
     history_days
         How many days back its customers see. Default: all.
+    fences_max
+        How many geofences an account may have. Default: no limit.
+    users_max
+        How many people an account may have, disabled ones counted. Default: no limit.
+    sms_max
+        How many SMS go out in a calendar month; beyond it e-mails do. Default: no limit.
+    without
+        What it leaves out: sensors (the values that come with a fix), or trips (and stops); may be given again.
     feature
-        What it brings, by a word of yours; may be given again.
+        What it brings besides, by a word of yours; may be given again.
     """
-    from tracker_server.billing.tariffs import Mode, Price, Tariff
+    from tracker_server.billing.tariffs import Feature, Mode, Price, Tariff
     from tracker_server.storage.database import Role
     from tracker_server.storage.tariffs import TariffExistsError, add_tariff
 
     name = line_of_text("NAME", name, NAME_CHARACTERS_MAX)
     loaded = where.load()
     code = loaded.settings.billing.currency if currency is None else currency_of("--currency", currency)
+    words = frozenset(line_of_text("--feature", one, FEATURE_CHARACTERS_MAX) for one in feature or ())
     tariff = Tariff(
         name,
         Mode(mode),
         (Price(date.min, _monthly(mode, monthly, code), _sms(sms, code)),),
-        frozenset(line_of_text("--feature", one, FEATURE_CHARACTERS_MAX) for one in feature or ()),
+        (frozenset(Feature) - frozenset(without or ())) | words - frozenset(Feature),
         None if history_days is None else count_of("--history-days", history_days, HISTORY_DAYS_MAX, "days"),
+        _limit("--fences-max", fences_max, "fences"),
+        _limit("--users-max", users_max, "people"),
+        _limit("--sms-max", sms_max, "SMS"),
     )
 
     async def main() -> None:
@@ -93,6 +124,10 @@ def add(  # noqa: PLR0913 - a flag for each property
         tell(f"tariff {name!r} added (id {tariff_id}): {_price_words(tariff.prices[0], code, mode)}")
 
     run(main)
+
+
+def _limit(flag: str, given: str | None, of: str) -> int | None:
+    return None if given is None else 0 if given == "0" else count_of(flag, given, LIMIT_MAX, of)
 
 
 def _monthly(mode: str, monthly: str, code: str) -> int:
@@ -211,6 +246,7 @@ def list_(*, form: Annotated[Format, Parameter(name="--format")] = "table", wher
 
 
 def _rows(tariffs: list[TariffRow], counts: dict[int, int], today: date) -> Iterator[dict[str, Any]]:
+    from tracker_server.billing.tariffs import Feature
     from tracker_server.model.money import currency, format_minor
 
     for row in tariffs:
@@ -226,7 +262,11 @@ def _rows(tariffs: list[TariffRow], counts: dict[int, int], today: date) -> Iter
             "monthly": format_minor(now.monthly_minor, unit),
             "sms": None if now.sms_minor is None else format_minor(now.sms_minor, unit),
             "history_days": tariff.history_days,
-            "features": sorted(tariff.features),
+            "fences_max": tariff.fences_max,
+            "users_max": tariff.users_max,
+            "sms_max": tariff.sms_max,
+            "features": sorted(tariff.features - frozenset(Feature)),
+            "without": sorted(frozenset(Feature) - tariff.features),
             "accounts": counts.get(row.id, 0),
             "next": following,
             "prices": [

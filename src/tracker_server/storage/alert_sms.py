@@ -18,6 +18,8 @@ from psycopg import AsyncConnection
 from tracker_server.billing.book import Refused
 from tracker_server.billing.commands import Delivery, Done, Sms, SmsFailed
 from tracker_server.billing.reasons import Reason
+from tracker_server.billing.sms import used_up
+from tracker_server.billing.state import State
 from tracker_server.pipeline.dispatcher import (
     EMAIL,
     REPLACED,
@@ -61,6 +63,16 @@ WHERE receipts && %(names)s AND channel = 'sms' RETURNING id, account_id, key, e
 """
 
 
+def why_none(state: State) -> str:
+    """Why an alert went by no SMS: the limit and its cure where it was that."""
+    if used_up(state, state.settled_to):
+        return (
+            f"the tariff {state.tariff.name!r} allows {state.tariff.sms_max} SMS a month, and they are sent; "
+            "change to a tariff with more"
+        )
+    return NO_MONEY
+
+
 class SmsDesk:
     """See ``SmsOffice``. A connection of its own, one transaction at a time: the account's lock would order them anyway."""
 
@@ -89,9 +101,11 @@ class SmsDesk:
             outcome = await self._store.act(connection, message.account_id, command, now)
             match outcome.answer:
                 case Done(delivery=Delivery.EMAIL):
-                    await self._send_mail_instead(connection, message.id, email, NO_MONEY)
+                    await self._send_mail_instead(connection, message.id, email, why_none(outcome.state))
                 case Done(delivery=Delivery.IN_APP):
-                    await self._end(connection, message.id, UNDELIVERED, f"{NO_MONEY}, {NO_ADDRESS}")
+                    await self._end(
+                        connection, message.id, UNDELIVERED, f"{why_none(outcome.state)}; {NO_ADDRESS}"
+                    )
                 case Done(delivery=Delivery.SUPPRESSED):
                     await self._end(connection, message.id, SUPPRESSED, "its tracker is hidden")
                 case Refused(reason=Reason.UNKNOWN_DEVICE):

@@ -35,15 +35,17 @@ WHERE b.device_id = l.device_id AND b.reason = l.reason
 
 
 GATE = """
-INSERT INTO core.gate (hide_history) VALUES (%s)
-ON CONFLICT (one) DO UPDATE SET hide_history = excluded.hide_history
-WHERE gate.hide_history IS DISTINCT FROM excluded.hide_history
+INSERT INTO core.gate (hide_history, reveal) VALUES (%s, %s)
+ON CONFLICT (one) DO UPDATE SET hide_history = excluded.hide_history, reveal = excluded.reveal
+WHERE (gate.hide_history, gate.reveal) IS DISTINCT FROM (excluded.hide_history, excluded.reveal)
 """
 
 
-async def set_gate(connection: AsyncConnection[Any], *, hide_history: bool) -> None:
-    """How far back a block of money's hides, for every reader from now on. The connection is the owner's."""
-    await connection.execute(GATE, [hide_history])
+async def set_gate(connection: AsyncConnection[Any], *, hide_history: bool, reveal: str) -> None:
+    """How far back a block of money's hides, and what of it is shown later, for every reader from now on. The connection
+    is the owner's.
+    """
+    await connection.execute(GATE, [hide_history, reveal])
 
 
 class TrackerId(Struct, frozen=True):

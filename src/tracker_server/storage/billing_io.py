@@ -15,9 +15,11 @@ from tracker_server.billing.snapshot import dump_fact, dump_state, load_state
 from tracker_server.billing.state import Settings, State, open_account
 from tracker_server.storage.billing_blocks import TrackerId, next_look, sync_blocks
 from tracker_server.storage.invoices import issue_papers
+from tracker_server.storage.limits import sync_features
 from tracker_server.storage.notices import note_facts
 from tracker_server.storage.payout_rows import write_payouts
 from tracker_server.storage.tariffs import TariffRow, read_tariffs
+from tracker_server.storage.unpaid import sync_unpaid
 
 # Taken before anything is read: a lock that is waited for in the reading statement itself would see its own
 # row as it is now, and the rows joined to it as they were before the wait. No key is changed: whoever adds a
@@ -167,6 +169,13 @@ async def save(
         await issue_papers(connection, change.account.id, change.facts, change.state.settled_to)
         await write_payouts(connection, change.account.id, change.facts, change.state.settled_to)
     await sync_blocks(connection, [(change.state, change.account.trackers) for change in changes])
+    await sync_features(
+        connection,
+        [(one.account.id, one.state, one.facts, one.account.opening_json is None) for one in changes],
+    )
+    await sync_unpaid(
+        connection, [(change.state, change.account.trackers, change.facts) for change in changes]
+    )
 
 
 async def _append(connection: AsyncConnection[Any], changes: Sequence[Change]) -> None:

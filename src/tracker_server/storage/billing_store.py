@@ -30,7 +30,7 @@ from tracker_server.billing.commands import (
 from tracker_server.billing.engine import act, carry_out, settle, settle_work
 from tracker_server.billing.facts import Accepted, AnyFact, Booked
 from tracker_server.billing.snapshot import ids_needed, load_fact
-from tracker_server.billing.state import Settings, SmsUnit, State, Unlock, WithdrawalAmount
+from tracker_server.billing.state import Reveal, Settings, SmsUnit, State, Unlock, WithdrawalAmount
 from tracker_server.billing.sweep import sweep
 from tracker_server.billing.work import Work
 from tracker_server.config import Billing
@@ -40,7 +40,9 @@ from tracker_server.model.paper import Party, Seller
 from tracker_server.storage.billing_audit import block_differences, journal_differences
 from tracker_server.storage.billing_blocks import present_blocks
 from tracker_server.storage.billing_io import Account, Change, DeviceRow, lock_accounts, request_key, save
+from tracker_server.storage.limits import feature_differences
 from tracker_server.storage.tariffs import TariffRow
+from tracker_server.storage.unpaid import unpaid_differences
 
 PART_ACCOUNTS = 100  # of one transaction; as long as it lasts, their other commands wait
 
@@ -70,6 +72,8 @@ def settings_of(chosen: Billing) -> Settings:
         guarantee_months=chosen.guarantee_months,
         suspension_months_max=chosen.suspension_months_max,
         unlock=Unlock(chosen.unlock),
+        reveal=Reveal(chosen.reveal),
+        charge_difference=chosen.charge_difference,
     )
 
 
@@ -181,7 +185,9 @@ class BillingStore:
             found = journal_differences(account.name, account.opening, account.state, account.facts, facts)
             known = [one for one in account.trackers if one.unique_id in account.state.devices]
             present = await present_blocks(connection, known)
-            return found + block_differences(account.name, account.state, known, present)
+            found += block_differences(account.name, account.state, known, present)
+            found += await unpaid_differences(connection, account.name, account.state, known)
+            return found + await feature_differences(connection, account_id, account.name, account.state)
 
     # ------------------------------------------------------------------ reading
 

@@ -33,7 +33,9 @@ RETURNING unique_id, id
 """
 SELECT = """
 SELECT d.id, d.unique_id, d.name, a.name AS account, d.priority, d.test, d.created_at, d.owned_since, d.removed_at,
-       s.contact_at, s.latest_fixed_at, b.blocks, a.currency, m.state, m.reason, m.due_minor, m.waiting, g.purge_at, now() AS now
+       s.contact_at, s.latest_fixed_at, b.blocks, a.currency, m.state, m.reason, m.due_minor, m.waiting, g.purge_at,
+       (SELECT sum(u.due_minor)::bigint FROM core.unpaid u
+        WHERE u.device_id = d.id AND (SELECT reveal FROM core.gate) = 'back_pay') AS back_pay_minor, now() AS now
 FROM core.devices d
 JOIN core.accounts a ON a.id = d.account_id
 JOIN core.device_state s ON s.device_id = d.id
@@ -87,7 +89,7 @@ class DeviceRow(Struct, frozen=True):
 
     ``state``, ``reason``: of its management row; None where it was removed. ``due_minor``: what would show it again, in
     minor units of ``currency``; ``waiting``: fixes received since it was hidden; ``purge_at``: from when on
-    what it recorded under the block is deleted; None where that does not apply.
+    what it recorded under the block is deleted; ``back_pay_minor``: what shows its unpaid time; None where that does not apply.
     """
 
     id: int
@@ -108,6 +110,7 @@ class DeviceRow(Struct, frozen=True):
     due_minor: int | None
     waiting: int | None
     purge_at: datetime | None
+    back_pay_minor: int | None
     read_at: datetime
 
     @property

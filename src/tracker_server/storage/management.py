@@ -13,7 +13,7 @@ from tracker_server.model.people import IN_SCOPE, Scope
 
 ROWS: Final[LiteralString] = (
     "SELECT device_id, unique_id, account_id, name, priority, test, state, reason, note, since, due_minor, currency,"  # noqa: S608
-    " last_contact, waiting, purge_at FROM display.management"
+    " last_contact, waiting, purge_at, back_pay_minor FROM display.management"
     " WHERE (%(device)s::bigint IS NULL OR device_id = %(device)s) AND "
     + IN_SCOPE
     + " ORDER BY state = 'active', name, unique_id"
@@ -48,6 +48,7 @@ class ManagedRow(Struct, frozen=True):
     last_contact: datetime | None
     waiting: int | None
     purge_at: datetime | None
+    back_pay_minor: int | None
 
 
 class Purse(Struct, frozen=True):

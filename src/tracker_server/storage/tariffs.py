@@ -9,11 +9,11 @@ from msgspec import Struct
 from psycopg import AsyncConnection
 from psycopg.errors import UniqueViolation
 
-from tracker_server.billing.tariffs import Mode, Price, Tariff
+from tracker_server.billing.tariffs import Feature, Mode, Price, Tariff
 
 # PostgreSQL's -infinity is no date of Python's; what it stands for, the first version, is date.min
 SELECT = """
-SELECT t.id, t.name, t.currency, t.mode, t.features, t.history_days,
+SELECT t.id, t.name, t.currency, t.mode, t.features, t.history_days, t.fences_max, t.users_max, t.sms_max, t.without,
        array_agg(ROW(CASE WHEN p.since = '-infinity' THEN '0001-01-01' ELSE p.since END, p.monthly_minor, p.sms_minor)
                  ORDER BY p.since)
 FROM core.tariffs t JOIN core.tariff_prices p ON p.tariff_id = t.id
@@ -50,20 +50,32 @@ async def read_tariffs(connection: AsyncConnection[Any]) -> dict[str, TariffRow]
 
 
 def _tariff(row: tuple[Any, ...]) -> TariffRow:
-    tariff_id, name, currency, mode, features, history_days, prices = row
-    versions = tuple(Price(since, monthly, sms) for since, monthly, sms in prices)
-    return TariffRow(
-        tariff_id, currency, Tariff(name, Mode(mode), versions, frozenset(features), history_days)
+    tariff_id, name, currency, mode, words, history_days, fences_max, users_max, sms_max, without, prices = (
+        row
     )
+    versions = tuple(Price(since, monthly, sms) for since, monthly, sms in prices)
+    features = (frozenset(Feature) - frozenset(without)) | frozenset(words)
+    tariff = Tariff(name, Mode(mode), versions, features, history_days, fences_max, users_max, sms_max)
+    return TariffRow(tariff_id, currency, tariff)
 
 
 async def add_tariff(connection: AsyncConnection[Any], tariff: Tariff, currency: str) -> int:
-    """A new tariff's id. Raises TariffExistsError."""
+    """A new tariff's id. Of the server's own features it is without those that it does not name. Raises TariffExistsError."""
     async with connection.transaction():
         added = await connection.execute(
-            "INSERT INTO core.tariffs (name, currency, mode, features, history_days) VALUES (%s, %s, %s, %s, %s)"
-            " ON CONFLICT (name) DO NOTHING RETURNING id",
-            [tariff.name, currency, tariff.mode, sorted(tariff.features), tariff.history_days],
+            "INSERT INTO core.tariffs (name, currency, mode, features, history_days, fences_max, users_max, sms_max, without)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO NOTHING RETURNING id",
+            [
+                tariff.name,
+                currency,
+                tariff.mode,
+                sorted(tariff.features - frozenset(Feature)),
+                tariff.history_days,
+                tariff.fences_max,
+                tariff.users_max,
+                tariff.sms_max,
+                sorted(frozenset(Feature) - tariff.features),
+            ],
         )
         row = await added.fetchone()
         if row is None:
