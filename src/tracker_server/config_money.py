@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct, field
 
 from tracker_server.config_keys import SECRET
+from tracker_server.model.business_hours import business_hours
+from tracker_server.model.money import InvalidValueError
 
 CHECKOUT_PLACES: Final = ("payment", "amount", "currency", "return")
 SECRET_CHARACTERS_MIN: Final = 16  # of our own webhook's: it is all that keeps strangers from making money
@@ -42,6 +44,30 @@ class Seller(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         str, Meta(description="of invoice numbers; year and number follow: I2027-000001")
     ] = "I"
     credit_prefix: Annotated[str, Meta(description="of the numbers of credit notes")] = "C"
+    hours: Annotated[
+        str,
+        Meta(
+            description="when the office is open, such as Mon-Fri 9:00-18:30, in billing.zone; empty: always"
+        ),
+    ] = ""
+    holidays: Annotated[str, Meta(description="dates on which it is not, such as 2027-01-01, 2027-05-01")] = (
+        ""
+    )
+    installation_hours: Annotated[
+        Annotated[int, Meta(ge=0, le=24 * 90)],
+        Meta(
+            description="hours, from when the office is open, in which a visit is agreed on for an invoice that connects trackers; 0: none is promised"
+        ),
+    ] = 0
+    events_url: Annotated[
+        str, Meta(description="address of yours that is told of each invoice, signed; empty: none")
+    ] = ""
+    events_secret: Annotated[
+        str,
+        Meta(
+            description="that the messages to it are signed with; 16 characters or more", extra={SECRET: True}
+        ),
+    ] = ""
 
 
 class StripeGateway(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -110,6 +136,15 @@ def check_money(seller: Seller, payments: Payments, public_url: str) -> None:
         raise MoneySettingError(
             "seller.credit_prefix: is that of the invoices too; each needs numbers of its own"
         )
+    try:
+        business_hours(seller.hours, seller.holidays, "seller.")
+    except InvalidValueError as error:
+        raise MoneySettingError(str(error)) from None
+    if seller.events_url and len(seller.events_secret) < SECRET_CHARACTERS_MIN:
+        raise MoneySettingError(
+            f"seller.events_secret: has {len(seller.events_secret)} characters; take {SECRET_CHARACTERS_MIN} or more, "
+            "such as from `openssl rand -hex 32`"
+        )
     stripe, webhook = payments.stripe, payments.webhook
     if bool(stripe.secret_key) != bool(stripe.webhook_secret):
         raise MoneySettingError(
@@ -125,6 +160,7 @@ def check_money(seller: Seller, payments: Payments, public_url: str) -> None:
         ("payments.webhook.checkout_url", webhook.checkout_url),
         ("payments.webhook.refund_url", webhook.refund_url),
         ("api.public_url", public_url),
+        ("seller.events_url", seller.events_url),
     ):
         if url and not _is_url(url):
             raise MoneySettingError(

@@ -112,6 +112,31 @@ def test_d5_back_pay_over_http(customer: Customer) -> None:
     assert (refused.status_code, refused.json()["reason"]) == (409, "back_pay_not_offered")
 
 
+def test_r117_the_way_back_by_a_tax_number(customer: Customer) -> None:
+    """The amount and a link go to the address on file; who asks learns nothing, known or not."""
+    customer.device()
+    number = f"{10_000_000 + customer.id}"
+    customer.world.sql(
+        "UPDATE core.accounts SET tax_id = %s, country = 'ES', email = 'office@example.com', language = 'es' WHERE id = %s",
+        number, customer.id,
+    )  # fmt: skip
+    answers: list[tuple[int, bytes]] = []
+    for asked in (f"es {number[:4]}.{number[4:]}", number, "ES00000000"):
+        answer = httpx.post(f"{customer.world.running.api}/api/reactivate", json={"taxId": asked})
+        answers.append((answer.status_code, answer.content))
+    assert answers == [(202, b"{}")] * 3
+    sent = customer.world.sql(
+        "SELECT recipient, payload FROM core.outbox WHERE account_id = %s AND key LIKE 'reactivate:%%'",
+        customer.id,
+    )
+    assert [recipient for recipient, _ in sent] == ["office@example.com"] * 2
+    assert {(letter["amount_minor"], letter["language"]) for _, letter in sent} == {(31000, "es")}
+    links = {letter["link"] for _, letter in sent}
+    assert len(links) == 1, "asked twice, it is one payment"
+    page = httpx.get(links.pop().replace("https://", "http://"))
+    assert "310,00" in page.text
+
+
 def test_r95_sub_users_see_no_management_and_cannot_pay(customer: Customer) -> None:
     device = customer.device()
     viewer = customer.client("viewer", customer.id)

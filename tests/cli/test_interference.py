@@ -36,7 +36,7 @@ OF_AN_ACCOUNT: dict[str, tuple[str, ...]] = {
 OPERATORS = {
     "account add", "account list", "account set", "account show", "alert preview", "alert rule add", "alert rule remove",
     "alert rule show", "alert secret", "alert test", "backup create", "backup list", "backup restore", "backup verify",
-    "billing activate", "billing back-pay", "billing chargeback", "billing convert", "billing hold-collection", "billing invoice", "billing link", "billing monthly",
+    "billing activate", "billing back-pay", "billing chargeback", "billing convert", "billing hold-collection", "billing installation", "billing invoice", "billing link", "billing monthly",
     "billing pay-term", "billing payout done", "billing payout list", "billing payout retry", "billing priority",
     "billing refund", "billing resume", "billing run", "billing statement", "billing suspend", "billing switch", "billing topup",
     "billing verify", "billing waive", "billing what-if", "billing withdraw", "billing zone", "command cancel", "command list",

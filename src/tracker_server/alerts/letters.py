@@ -130,6 +130,39 @@ class SupportLetter(msgspec.Struct, frozen=True, tag="support"):
     others: int
 
 
+class InvoiceIssued(msgspec.Struct, frozen=True, tag="issued"):
+    """To the operator's own systems: an invoice was issued, and which trackers it connects (R114)."""
+
+    number: str
+    account: str
+    currency: str
+    amount_minor: int
+    issued_at: datetime
+    trackers: tuple[str, ...] = ()
+
+
+class InstallationLetter(msgspec.Struct, frozen=True, tag="installation"):
+    """To the operator: no visit was agreed on for an invoice by ``due_at``."""
+
+    number: str
+    account: str
+    zone: str
+    issued_at: datetime
+    due_at: datetime
+
+
+class DueLetter(msgspec.Struct, frozen=True, tag="due"):
+    """To a customer who asked by his tax number: what shows all his trackers again, and where to pay it (R117). Nothing due:
+    ``amount_minor`` 0 and no ``link``.
+    """
+
+    language: Language
+    account: str
+    currency: str
+    amount_minor: int
+    link: str = ""
+
+
 Letter: TypeAlias = (
     MoneyNotice
     | EventNotice
@@ -138,6 +171,9 @@ Letter: TypeAlias = (
     | AnnouncementLetter
     | PasswordLetter
     | SupportLetter
+    | InvoiceIssued
+    | InstallationLetter
+    | DueLetter
 )
 
 

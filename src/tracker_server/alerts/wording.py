@@ -20,8 +20,14 @@ from babel.numbers import format_decimal, parse_pattern
 
 from tracker_server.alerts.event_words import event_words
 from tracker_server.alerts.letters import (
+<<<<<<< HEAD
     AnnouncementLetter,
+=======
+    DueLetter,
+>>>>>>> 938a785 (Invoices are told to the operator's systems, visits that are owed for them are watched in business hours, and a blocked customer finds back by his tax number (R114, R117, R124))
     EventNotice,
+    InstallationLetter,
+    InvoiceIssued,
     InvoiceLetter,
     Language,
     Letter,
@@ -251,6 +257,26 @@ PHRASES: Final[dict[Language, dict[str, Phrases]]] = {
 }
 
 
+# of a letter that somebody asked for by a tax number: the subject, what is due, and that nothing is
+DUE_WORDS: Final[dict[Language, tuple[str, str, str]]] = {
+    "en": (
+        "What is due",
+        "{amount} shows all your trackers again. Pay here; what they sent meanwhile has been kept:",
+        "Nothing is due: none of your trackers is hidden for want of money.",
+    ),
+    "es": (
+        "Importe pendiente",
+        "Con {amount} vuelven a verse todos sus rastreadores. Pague aquí; lo que enviaron entretanto se ha guardado:",
+        "No hay nada pendiente: ninguno de sus rastreadores está oculto por falta de pago.",
+    ),
+    "ru": (
+        "Сумма к оплате",
+        "Внесите {amount}, и все ваши трекеры снова будут видны. Оплатить можно здесь; всё присланное за это время сохранено:",
+        "К оплате ничего нет: ни один трекер не скрыт из-за неоплаты.",
+    ),
+}
+
+
 def worded(letter: Letter, address: str = "") -> Wording:
     """A letter in its language; ``address``: of the place that an event's letter names, where it is known."""
     match letter:
@@ -273,8 +299,40 @@ def worded(letter: Letter, address: str = "") -> Wording:
             return Wording(language, phrases.subject, (text, link, phrases.amount), link=link)
         case SupportLetter():
             return _of_support(letter)
+        case InvoiceIssued():
+            amount = amount_in_words(letter.amount_minor, letter.currency, "en")
+            return Wording(
+                "en",
+                f"Invoice {letter.number} was issued",
+                (f"{letter.account} paid {amount}.",),
+                letter.trackers,
+            )
+        case InstallationLetter():
+            return _of_installation(letter)
+        case DueLetter():
+            return _of_due(letter)
         case _:
             assert_never(letter)
+
+
+def _of_installation(letter: InstallationLetter) -> Wording:
+    """In English: it goes to whoever runs the server."""
+    zone = ZoneInfo(letter.zone)
+    text = (
+        f"Invoice {letter.number} of {letter.issued_at.astimezone(zone):%Y-%m-%d %H:%M} connects trackers. By "
+        f"{letter.due_at.astimezone(zone):%Y-%m-%d %H:%M} ({letter.zone}) nobody had said when they are installed; "
+        f"`tracker-server billing installation {letter.number} …` says so."
+    )
+    subject = f"No visit was agreed on for invoice {letter.number}"
+    return Wording("en", subject, (text,), (), FOOT["en"].format(account=letter.account))
+
+
+def _of_due(letter: DueLetter) -> Wording:
+    subject, due, nothing = DUE_WORDS[letter.language]
+    amount = amount_in_words(letter.amount_minor, letter.currency, letter.language)
+    told = (due.format(amount=amount), letter.link) if letter.amount_minor else (nothing,)
+    foot = FOOT[letter.language].format(account=letter.account)
+    return Wording(letter.language, subject, told, (), foot, link=letter.link)
 
 
 def _of_support(letter: SupportLetter) -> Wording:

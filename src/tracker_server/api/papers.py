@@ -12,12 +12,14 @@ from tracker_server.api.authorise import Kind, Routes
 from tracker_server.api.call import Call
 from tracker_server.api.errors import Refusal, bad
 from tracker_server.api.money_values import date_of, written
-from tracker_server.api.values import iso
+from tracker_server.api.values import iso, moment
 from tracker_server.model.people import Right
 from tracker_server.papers.documents import invoice_pdf, statement_pdf
+from tracker_server.storage.installations import schedule
 from tracker_server.storage.invoices import TooLongError, papers, read_paper, read_statement
 
 routes = Routes("Papers")
+
 
 LIST_MAX = 10_000
 PDF = "application/pdf"
@@ -62,6 +64,39 @@ async def get_invoices(call: Call[None, None]) -> list[Invoice]:
             )
             async for row in papers(connection, call.id, LIST_MAX)
         ]
+
+
+class VisitBody(Struct, rename="camel"):
+    """When the trackers of an invoice are installed."""
+
+    visit: Annotated[str, Meta(max_length=40)]
+
+
+class Installation(Struct, rename="camel"):
+    """A visit that was agreed on."""
+
+    number: str
+    visit: str | None
+
+
+@routes.post(
+    "/invoices/{id}/installation",
+    needs=Right.OPERATE,
+    objects={"id": Kind.INVOICE},
+    body=VisitBody,
+    answers=Installation,
+)
+async def post_installation(call: Call[None, VisitBody]) -> Installation:
+    """A visit was agreed on for an invoice that connects trackers; the operator is not told any more that it is missing."""
+    visit = moment(call.body.visit, "visit")
+    async with call.services.pools.core() as connection:
+        number = await schedule(connection, visit, call.now, invoice_id=call.id)
+    if number is None:
+        raise Refusal(
+            409,
+            "no visit is owed for this invoice: it connects no tracker, or seller.installation_hours is 0",
+        )
+    return Installation(number, iso(visit))
 
 
 @routes.get(

@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 
 from tracker_server.cli.billing_contract import hold_collection, switch, waive, zone
 from tracker_server.cli.billing_gateways import link, payments, payout
-from tracker_server.cli.billing_papers import invoice, invoices, monthly, statement
+from tracker_server.cli.billing_papers import installation, invoice, invoices, monthly, statement
 from tracker_server.cli.billing_payments import chargeback, refund, topup, withdraw
 from tracker_server.cli.billing_reports import forecast, ledger, settle, verify
 from tracker_server.cli.billing_trackers import (
@@ -26,7 +26,7 @@ from tracker_server.cli.billing_trackers import (
 billing = App(name="billing", help="Money: balances, charges, and what they would be.")
 for command in (
     topup, ledger, forecast, activate, back_pay, switch, pay_term, suspend, resume, convert, priority,
-    refund, chargeback, withdraw, link, payments, payout, invoices, invoice, statement, monthly, zone, waive, hold_collection,
+    refund, chargeback, withdraw, link, payments, payout, invoices, invoice, installation, statement, monthly, zone, waive, hold_collection,
 ):  # fmt: skip
     billing.command(command)
 billing.command(settle, name="run")

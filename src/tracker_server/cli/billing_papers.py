@@ -12,7 +12,7 @@ from tracker_server.cli.billing_carry import find_account
 from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
 from tracker_server.cli.money_values import count_of, date_of
 from tracker_server.cli.output import Format, write_rows
-from tracker_server.cli.values import line_of_text
+from tracker_server.cli.values import line_of_text, moment_of
 
 NUMBER_CHARACTERS_MAX = 40
 LIST_MAX = 1_000_000
@@ -60,6 +60,41 @@ async def _priced(rows: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str
 
     async for row in rows:
         yield {**row, "amount": format_minor(row["amount_minor"], currency(row["currency"]))}
+
+
+def installation(number: str, visit: str, /, *, where: Where = HERE) -> None:
+    """Say when the trackers that an invoice connects are installed. Without it the operator gets a mail, once the hours of
+    seller.installation_hours are over.
+
+    Example: tracker-server billing installation I2027-000012 2027-03-10T10:00+01:00
+
+    Parameters
+    ----------
+    number
+        The invoice's, as `billing invoices` lists it.
+    visit
+        The moment, in ISO 8601.
+    """
+    at = moment_of("VISIT", visit)
+    assert at is not None, "it was given"
+    loaded = where.load()
+
+    async def main() -> None:
+        from datetime import UTC, datetime
+
+        from tracker_server.storage.database import Role
+        from tracker_server.storage.installations import schedule
+
+        async with database(loaded) as home, await home.connect(Role.CORE) as connection:
+            found = await schedule(connection, at, datetime.now(UTC), name=number)
+            if found is None:
+                refused(
+                    f"NUMBER: no visit is owed for {number!r}; one is for an invoice that connects trackers, while "
+                    "seller.installation_hours is above 0"
+                )
+        tell(f"invoice {found}: the visit is at {at.isoformat()}")
+
+    run(main)
 
 
 def invoice(

@@ -54,6 +54,10 @@ class Seller(msgspec.Struct, frozen=True, omit_defaults=True):
     credit_prefix: str = "C"
     zone: str = "UTC"  # whose dates the papers bear
     issue: bool = True
+    hours: str = ""  # business hours, as they are set
+    holidays: str = ""
+    installation_hours: int = 0  # within which a visit is agreed on; 0: none is promised
+    events_url: str = ""  # where the operator's own systems are told of invoices
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -51,7 +51,7 @@ def channels_of(
             MessengerChannel(settings.notices.messenger_url, settings.alerts.messenger_schemes, geocoder)
         )
     if settings.webhooks.enabled:
-        found.append(WebhookChannel(settings.webhooks))
+        found.append(WebhookChannel(settings.webhooks, operators_secret=settings.seller.events_secret))
     if settings.mqtt.publish.url:
         found.append(MqttChannel(settings.mqtt.publish))
     return {channel.name: channel for channel in found}

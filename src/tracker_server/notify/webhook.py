@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from tracker_server.alerts.letters import EventNotice, Letter, LetterError, decode
+from tracker_server.alerts.letters import EventNotice, InvoiceIssued, Letter, LetterError, decode
 from tracker_server.alerts.wording import worded
 from tracker_server.config_alerts import Webhooks
 from tracker_server.model.address import url
-from tracker_server.model.money import InvalidValueError
+from tracker_server.model.money import InvalidValueError, currency, format_minor
 from tracker_server.pipeline.dispatcher import Outgoing, PermanentError, TemporaryError, utc_now
 
 if TYPE_CHECKING:
@@ -31,8 +31,11 @@ class WebhookChannel:
     name = WEBHOOK
     at_once = 50  # a slow receiver must not keep the others waiting
 
-    def __init__(self, settings: Webhooks, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, settings: Webhooks, now: Callable[[], datetime] = utc_now, *, operators_secret: str = ""
+    ) -> None:
         self._settings = settings
+        self._operators = operators_secret
         self._now = now
         self._connections: httpcore.AsyncConnectionPool | None = None
 
@@ -43,7 +46,8 @@ class WebhookChannel:
         from tracker_server.notify.guarded_http import ForbiddenAddressError, pool, post
 
         try:
-            body = body_of(message, decode(message.payload))
+            letter = decode(message.payload)
+            body = body_of(message, letter)
             url(message.recipient, "recipient")
         except LetterError as error:
             raise PermanentError(f"the message cannot be worded: {error}") from error
@@ -51,11 +55,12 @@ class WebhookChannel:
             raise PermanentError(str(error)) from error
         if self._connections is None:
             self._connections = pool(private_addresses=self._settings.private_addresses)
+        secret = self._operators if isinstance(letter, InvoiceIssued) else message.secret or ""
         headers = [
             ("Content-Type", "application/json"),
             ("User-Agent", "tracker-server"),
             ("Idempotency-Key", message.key),
-            (SIGNATURE, signature(message.secret or "", int(self._now().timestamp()), body)),
+            (SIGNATURE, signature(secret, int(self._now().timestamp()), body)),
         ]
         try:
             status = await post(self._connections, message.recipient, headers, body, self._settings.timeout_s)
@@ -108,5 +113,15 @@ def body_of(message: Outgoing, letter: Letter) -> bytes:
             "position": letter.place,
             "account": letter.account,
             "link": letter.link or None,
+        }
+    if isinstance(letter, InvoiceIssued):
+        told["type"] = "invoice.issued"
+        told["invoice"] = {
+            "number": letter.number,
+            "account": letter.account,
+            "amount": format_minor(letter.amount_minor, currency(letter.currency)),
+            "currency": letter.currency,
+            "issuedAt": letter.issued_at,
+            "trackers": letter.trackers,
         }
     return msgspec.json.encode(told)

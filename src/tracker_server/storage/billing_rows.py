@@ -63,6 +63,17 @@ async def account_by_id(connection: AsyncConnection[Any], account_id: int) -> Ac
     return None if row is None else AccountRow(*row)
 
 
+async def accounts_by_tax_id(connection: AsyncConnection[Any], plain: str) -> list[int]:
+    """The accounts with an e-mail address whose tax number this is, in letters and digits, with its country's or without."""
+    rows = await connection.execute(
+        "SELECT id FROM core.accounts WHERE email <> '' AND tax_id <> '' AND %(plain)s IN ("
+        " regexp_replace(upper(tax_id), '[^0-9A-Z]', '', 'g'),"
+        " upper(country) || regexp_replace(upper(tax_id), '[^0-9A-Z]', '', 'g')) ORDER BY id",
+        {"plain": plain},
+    )
+    return [row for (row,) in await rows.fetchall()]
+
+
 async def account_of_device(
     connection: AsyncConnection[Any], device_id: int
 ) -> tuple[AccountRow, str] | None:

@@ -89,6 +89,10 @@ def seller_of(settings: AllSettings) -> Seller:
         credit_prefix=chosen.credit_prefix,
         zone=settings.billing.zone,
         issue=chosen.invoices,
+        hours=chosen.hours,
+        holidays=chosen.holidays,
+        installation_hours=chosen.installation_hours,
+        events_url=chosen.events_url,
     )
 
 

@@ -29,6 +29,7 @@ from tracker_server.model.paper import (
     number_of,
 )
 from tracker_server.pipeline.dispatcher import EMAIL
+from tracker_server.storage.installations import after_invoice
 from tracker_server.storage.outbox import NewMessage, enqueue
 
 ONE_DAY = timedelta(days=1)
@@ -48,7 +49,7 @@ SERIES = "INSERT INTO core.invoice_series (series, last) VALUES (%s, 0) ON CONFL
 NUMBER = "UPDATE core.invoice_series SET last = last + 1 WHERE series = %s RETURNING last"
 WRITE = """
 INSERT INTO core.invoices (account_id, key, kind, series, number, name, issued_at, amount_minor, currency, paper)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id
 """
 LIST = """
 SELECT i.id, i.name AS number, i.kind, i.issued_at, i.amount_minor, i.currency, a.name AS account, i.account_id, i.key
@@ -127,7 +128,8 @@ async def issue_papers(
         cart = await _cart(connection, account_id, entry)
         paper = paper_of(entry, seller, buyer.party, buyer.language, cart)
         assert paper is not None, "asked for above"
-        numbered = await _write(connection, account_id, entry.transfer.id, paper)
+        invoice_id, numbered = await _write(connection, account_id, entry.transfer.id, paper)
+        await after_invoice(connection, account_id, invoice_id, numbered, seller, now, cart=bool(cart))
         if buyer.email:
             await _send(connection, account_id, buyer.email, numbered, now)
 
@@ -147,12 +149,14 @@ def payment_id_of(key: str) -> str:
     return parts[2] if parts[0] == "pay" and len(parts) >= 3 else ""
 
 
-async def _write(connection: AsyncConnection[Any], account_id: int, key: str, paper: Paper) -> Paper:
+async def _write(
+    connection: AsyncConnection[Any], account_id: int, key: str, paper: Paper
+) -> tuple[int, Paper]:
     await connection.execute(SERIES, [paper.series])
     row = await (await connection.execute(NUMBER, [paper.series])).fetchone()
     assert row is not None, paper.series
     paper = replace(paper, number=number_of(paper.series, row[0]))
-    await connection.execute(
+    written = await connection.execute(
         WRITE,
         [
             account_id,
@@ -167,7 +171,9 @@ async def _write(connection: AsyncConnection[Any], account_id: int, key: str, pa
             Jsonb(msgspec.to_builtins(paper)),
         ],
     )
-    return paper
+    made = await written.fetchone()
+    assert made is not None, paper.number
+    return made[0], paper
 
 
 async def _send(

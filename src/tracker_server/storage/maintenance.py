@@ -16,6 +16,7 @@ from tracker_server.storage.addresses import forget_addresses
 from tracker_server.storage.after_resets import look_after_resets
 from tracker_server.storage.blocked_data import keep_house
 from tracker_server.storage.database import AWAY, Database, Role
+from tracker_server.storage.installations import look_for_installations
 from tracker_server.storage.monthly import order_monthly
 from tracker_server.storage.outbox import prune
 from tracker_server.storage.payments import expire
@@ -45,6 +46,7 @@ class Maintenance:
                 async with await self._database.connect(Role.CORE) as connection:
                     self._room.recount(await quarantine_counts(connection))
                     await look_after_resets(connection, datetime.now(UTC))
+                    await look_for_installations(connection, datetime.now(UTC), self._settings.seller.email)
                     if rounds % DAILY_EVERY == 0:
                         await self.daily(connection)
             except AWAY as error:
