@@ -56,18 +56,18 @@ CREATE OR REPLACE VIEW display.telemetry WITH (security_barrier) AS
 CREATE OR REPLACE VIEW display.events WITH (security_barrier) AS
     SELECT e.id, e.device_id, d.unique_id, d.account_id, e.type, e.occurred_at, e.attributes,
            e.superseded AND coalesce(e.superseded_at < least(g.hides_from, o.hides_from), true) AS superseded,
-           e.decided_at, e.stored_at, e.digest, e.fence_id, f.name AS fence, e.latitude, e.longitude
+           e.decided_at, e.stored_at, e.digest, e.fence_id, f.name AS fence, e.latitude, e.longitude, o.ids AS other_ids
     FROM core.devices d
     JOIN core.history y ON y.account_id = d.account_id
     CROSS JOIN LATERAL (SELECT s.hides_from, s.unpaid FROM core.shown s WHERE s.device_id = d.id OFFSET 0) g
     JOIN core.events e ON e.device_id = d.id AND e.occurred_at >= y.shown_from AND e.stored_at < g.hides_from
     LEFT JOIN core.fences f ON f.id = e.fence_id
     LEFT JOIN LATERAL (
-        SELECT min(s.hides_from) AS hides_from, bool_or(s.unpaid @> e.occurred_at) AS unpaid FROM core.shown s
-        WHERE s.device_id IN (
-            SELECT (e.attributes->>'other_id')::bigint
+        SELECT array_agg(n.id) AS ids, min(s.hides_from) AS hides_from, bool_or(s.unpaid @> e.occurred_at) AS unpaid
+        FROM (
+            SELECT (e.attributes->>'other_id')::bigint AS id WHERE e.attributes ? 'other_id'
             UNION ALL SELECT jsonb_array_elements_text(e.attributes->'companion_ids')::bigint
-        )
+        ) n LEFT JOIN core.shown s ON s.device_id = n.id
     ) o ON e.type IN ('proximityEnter', 'proximityExit', 'unaccompaniedMotion')
     WHERE d.removed_at IS NULL AND g.hides_from <> '-infinity' AND (o.hides_from IS NULL OR e.stored_at < o.hides_from)
       AND (g.unpaid IS NULL OR NOT g.unpaid @> e.occurred_at) AND o.unpaid IS NOT TRUE
@@ -116,7 +116,7 @@ CREATE OR REPLACE VIEW display.visits WITH (security_barrier) AS
 CREATE OR REPLACE VIEW display.alerts WITH (security_barrier) AS
     SELECT o.id, o.account_id, o.device_id, d.unique_id, o.rule_id, o.event_id, o.event_at, o.event_type, o.channel,
            o.recipient, o.attempts, o.error, o.created_at, o.due_at, o.delivered_at, o.failed_at, o.withheld_at,
-           o.withheld, o.receipt, o.receipt_at, o.body, o.payload
+           o.withheld, o.receipt, o.receipt_at, o.body, o.payload, o.other_ids
     FROM core.devices d JOIN core.outbox o ON o.device_id = d.id
     WHERE o.event_id IS NOT NULL AND d.removed_at IS NULL AND o.account_id = d.account_id
       AND NOT EXISTS (
