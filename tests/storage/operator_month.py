@@ -6,7 +6,7 @@ chargeback, and two outages of the server; told as a ledger that an accountant c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -258,7 +258,7 @@ def section(customer: Customer, entries: Sequence[Entry]) -> str:
     return "\n".join(lines)
 
 
-def page(ledgers: dict[str, Sequence[Entry]]) -> str:
+def page(ledgers: Mapping[str, Sequence[Entry]]) -> str:
     """The whole page."""
     return "\n".join([HEAD, *(section(customer, ledgers[customer.name]) for customer in CUSTOMERS)])
 

@@ -127,7 +127,7 @@ def test_r124_the_clock_of_a_promise_starts_in_business_hours() -> None:
         ({"events_url": "x", "events_secret": "s" * 16}, "seller.events_url: 'x' is no address"),
     ],
 )
-def test_settings_that_cannot_be_meant(settings: dict[str, str], sentence: str) -> None:
+def test_settings_that_cannot_be_meant(settings: dict[str, Any], sentence: str) -> None:
     with pytest.raises(MoneySettingError, match="seller") as caught:
         check_money(SellerSettings(**settings), PaymentSettings(), "")
     assert str(caught.value).startswith(sentence)
