@@ -20,11 +20,8 @@ from babel.numbers import format_decimal, parse_pattern
 
 from tracker_server.alerts.event_words import event_words
 from tracker_server.alerts.letters import (
-<<<<<<< HEAD
     AnnouncementLetter,
-=======
     DueLetter,
->>>>>>> 938a785 (Invoices are told to the operator's systems, visits that are owed for them are watched in business hours, and a blocked customer finds back by his tax number (R114, R117, R124))
     EventNotice,
     InstallationLetter,
     InvoiceIssued,

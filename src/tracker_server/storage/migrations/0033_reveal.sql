@@ -35,7 +35,8 @@ CREATE OR REPLACE VIEW display.positions WITH (security_barrier) AS
 CREATE OR REPLACE VIEW display.latest WITH (security_barrier) AS
     SELECT p.id, p.device_id, d.unique_id, d.account_id, p.fixed_at, p.received_at, p.stored_at, p.latitude, p.longitude,
            p.altitude_m, p.speed_mps, p.course_deg, p.accuracy_m, p.valid, p.protocol, p.attributes,
-           s.odometer_mm, s.moving, s.fence_ids, p.network
+           s.odometer_mm + d.odometer_offset_mm AS odometer_mm, s.moving, s.fence_ids, p.network,
+           s.engine_us + d.engine_offset_us AS engine_us
     FROM core.devices d
     JOIN core.device_state s ON s.device_id = d.id
     CROSS JOIN LATERAL (SELECT o.unpaid FROM core.shown o WHERE o.device_id = d.id OFFSET 0) g
@@ -77,7 +78,8 @@ CREATE OR REPLACE VIEW display.events WITH (security_barrier) AS
 CREATE OR REPLACE VIEW display.trips WITH (security_barrier) AS
     SELECT t.id, t.device_id, d.unique_id, d.account_id, t.started_at, t.ended_at, t.decided_at,
            t.start_latitude, t.start_longitude, t.start_digest, t.end_latitude, t.end_longitude, t.end_digest,
-           t.distance_mm, t.odometer_start_mm, t.speed_max_mps, t.fuel_start, t.fuel_end, t.driver_unique_id, t.stored_at
+           t.distance_mm, t.odometer_start_mm + d.odometer_offset_mm AS odometer_start_mm, t.speed_max_mps, t.fuel_start,
+           t.fuel_end, t.driver_unique_id, t.stored_at
     FROM core.devices d
     JOIN core.history y ON y.account_id = d.account_id
     CROSS JOIN LATERAL (SELECT s.hides_from, s.unpaid FROM core.shown s WHERE s.device_id = d.id OFFSET 0) g

@@ -68,7 +68,8 @@ CREATE OR REPLACE VIEW display.latest WITH (security_barrier) AS
     SELECT p.id, p.device_id, d.unique_id, d.account_id, p.fixed_at, p.received_at, p.stored_at, p.latitude, p.longitude,
            p.altitude_m, p.speed_mps, p.course_deg, p.accuracy_m, p.valid, p.protocol,
            CASE WHEN x.spans IS NULL OR x.spans @> p.received_at THEN p.attributes ELSE '{}' END AS attributes,
-           s.odometer_mm, s.moving, s.fence_ids, p.network
+           s.odometer_mm + d.odometer_offset_mm AS odometer_mm, s.moving, s.fence_ids, p.network,
+           s.engine_us + d.engine_offset_us AS engine_us
     FROM core.devices d
     JOIN core.device_state s ON s.device_id = d.id
     LEFT JOIN core.features x ON x.account_id = d.account_id AND x.feature = 'sensors'
@@ -94,7 +95,8 @@ CREATE OR REPLACE VIEW display.telemetry WITH (security_barrier) AS
 CREATE OR REPLACE VIEW display.trips WITH (security_barrier) AS
     SELECT t.id, t.device_id, d.unique_id, d.account_id, t.started_at, t.ended_at, t.decided_at,
            t.start_latitude, t.start_longitude, t.start_digest, t.end_latitude, t.end_longitude, t.end_digest,
-           t.distance_mm, t.odometer_start_mm, t.speed_max_mps, t.fuel_start, t.fuel_end, t.driver_unique_id, t.stored_at
+           t.distance_mm, t.odometer_start_mm + d.odometer_offset_mm AS odometer_start_mm, t.speed_max_mps, t.fuel_start,
+           t.fuel_end, t.driver_unique_id, t.stored_at
     FROM core.devices d
     JOIN core.history y ON y.account_id = d.account_id
     LEFT JOIN core.features x ON x.account_id = d.account_id AND x.feature = 'trips'
