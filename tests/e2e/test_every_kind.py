@@ -90,9 +90,8 @@ def test_every_kind_shows_in_events(server: Servers, postgres_dsn: str) -> None:
         protocols=["osmand"],
     )
     yard = feature("yard", circle(*at(3_000), 400.0), dwell_s=20)
-    gate = feature(
-        "gate", corridor([[at(6_075, east)[::-1] for east in (-1_000.0, 1_000.0)]], 20.0)
-    )  # fmt: skip
+    ends = [(longitude, latitude) for latitude, longitude in (at(6_075, -1_000.0), at(6_075, 1_000.0))]
+    gate = feature("gate", corridor([ends], 20.0))
     drawn(running, yard, gate)
     for name in (LORRY, TRAILER):
         command(running, "device", "add", name)
