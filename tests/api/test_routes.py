@@ -25,6 +25,7 @@ OPEN = {
     ("GET", "/session/openid/auth"),
     ("GET", "/session/openid/callback"),
     ("POST", "/password/reset"),
+    ("POST", "/reactivate"),
     ("POST", "/password/update"),
     ("POST", "/setup"),
 }
