@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tracker_server.config import Settings
@@ -24,6 +25,8 @@ DEFAULTS = {
     "tcp_user_timeout": "30000",
 }
 SERVER_VERSION_MIN = 150_000
+LOOK_EVERY_S = 60.0
+Result = TypeVar("Result")
 
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
 """What psycopg raises when there is nobody to talk to, as opposed to being told no."""
@@ -39,6 +42,18 @@ class Role(StrEnum):
     OWNER = ""
     CORE = "tracker_core"
     DISPLAY = "tracker_display"
+
+
+class PatientConnection(AsyncConnection[Any]):
+    """Sleeps until the server speaks. psycopg wakes ten times a second to see whether somebody pressed Ctrl-C, which here is
+    heard in another way; a dozen connections that listen would keep an idle machine awake.
+    """
+
+    async def wait(
+        self, gen: PQGen[Result], interval: float = LOOK_EVERY_S, timeout: float | None = None
+    ) -> Result:
+        """See ``AsyncConnection.wait``."""
+        return await super().wait(gen, LOOK_EVERY_S, timeout)
 
 
 class Database:
@@ -72,7 +87,7 @@ class Database:
         """A connection in autocommit mode that speaks as ``role`` from its first statement, and falls back to
         it on RESET. Raises DatabaseError for a wrong DSN, psycopg.OperationalError where nobody answers.
         """
-        return await AsyncConnection.connect(self.conninfo(role), autocommit=True, **kwargs)
+        return await PatientConnection.connect(self.conninfo(role), autocommit=True, **kwargs)
 
     def conninfo(self, role: Role) -> str:
         """The DSN with what we add to it."""

@@ -1,0 +1,35 @@
+"""How a connection waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tracker_server.config import load
+from tracker_server.storage.database import Database, Role
+
+
+async def test_who_listens_sleeps_until_somebody_speaks(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(load(environment={"TRACKER_STORAGE__DSN": postgres_dsn}).settings)
+    loop = asyncio.get_running_loop()
+    woken = 0
+    really = loop.add_reader
+
+    def counted(fd: Any, wakeup: Callable[..., object], *given: Any) -> None:
+        nonlocal woken
+        woken += 1
+        really(fd, wakeup, *given)
+
+    async with await database.connect(Role.OWNER) as listening, await database.connect(Role.OWNER) as other:
+        await listening.execute("LISTEN somebody")
+        monkeypatch.setattr(loop, "add_reader", counted)
+        assert not [one async for one in listening.notifies(timeout=1.0)]
+        assert woken == 1, "it looked once, and slept"
+        await other.execute("NOTIFY somebody, 'now'")
+        heard = [one.payload async for one in listening.notifies(timeout=60, stop_after=1)]
+    assert heard == ["now"]
