@@ -16,7 +16,7 @@ from tracker_server.pipeline.ways import Ways
 log = structlog.get_logger(__name__)
 
 MINUTE_S: Final = 60.0
-WAIT_S_MAX: Final = 15.0  # of a mail for its picture; without it, it goes with words alone
+WAIT_S_MAX: Final = 30.0  # of a mail for its picture; without it, it goes with words alone
 
 
 class Pictures:
