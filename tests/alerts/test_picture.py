@@ -16,12 +16,13 @@ from tests.storage.rows import known, query
 from tracker_server.alerts.letters import EventNotice, Place, encode
 from tracker_server.config import Settings, Storage
 from tracker_server.notify.picture import Pictures
+from tracker_server.papers.track_plot import sketch
 from tracker_server.pipeline.batch import StoreAwayError
 from tracker_server.pipeline.dispatcher import Outgoing
 from tracker_server.pipeline.ways import NamedShape, Way
 from tracker_server.storage.alert_ways import AlertWays
 from tracker_server.storage.database import Database
-from tracker_server.track.fences.shapes import circle
+from tracker_server.track.fences.shapes import circle, corridor
 
 DEPOT = NamedShape("Depot", circle(52.0, 21.0, 300.0))
 NOTICE = EventNotice(
@@ -74,6 +75,15 @@ async def test_a_picture_for_a_rule_that_wants_one() -> None:
     assert len(ways.asked) == 1
     assert await pictures.of(message(), NOTICE, "x") is not None
     assert await pictures.of(message(), NOTICE, "x") is None, "two a minute, and no more"
+
+
+def test_a_corridor_is_drawn_in_its_width() -> None:
+    line = [[(20.99, 52.0), (21.0, 52.01), (21.02, 52.01)]]
+    made = [
+        sketch("x", fixes(20), [NamedShape("Route 7", corridor(line, width_m))], (52.0, 21.0))
+        for width_m in (50.0, 400.0)
+    ]
+    assert made[0] != made[1]
 
 
 async def test_a_mail_goes_without_where_there_is_none() -> None:

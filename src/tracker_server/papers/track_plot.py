@@ -165,6 +165,17 @@ def _outline(shape: Shape) -> list[tuple[float, float]]:
             return [place for ring in shape.polygons for place in ring.outer]
 
 
+def _band(corridor: Corridor, latitude: float) -> Iterable[list[tuple[float, float]]]:
+    """The edge of a corridor in its width, as wide as it is at this latitude."""
+    import shapely
+
+    stretch = _stretch(latitude)
+    flat = [shapely.LineString([(x / stretch, y) for x, y in line]) for line in corridor.lines]
+    band = shapely.union_all(flat).buffer(corridor.width_m / 2 / METRES_PER_DEGREE)
+    for part in shapely.get_parts(band):
+        yield [(x * stretch, y) for x, y in part.exterior.coords]
+
+
 def _draw_fence(axes: Any, fence: Named, box: tuple[float, float, float, float], *, named: bool) -> int:
     """Draw it where it reaches into the picture; answers 1 if it does."""
     outline = _outline(fence.shape)
@@ -174,8 +185,9 @@ def _draw_fence(axes: Any, fence: Named, box: tuple[float, float, float, float],
         return 0
     match fence.shape:
         case Corridor():
-            for line in fence.shape.lines:
-                axes.plot(*zip(*line, strict=True), color=GREEN, linewidth=5, alpha=0.25, zorder=1)
+            for part in _band(fence.shape, (south + north) / 2):
+                axes.fill(*zip(*part, strict=True), color=GREEN, alpha=0.12, zorder=1)
+                axes.plot(*zip(*part, strict=True), color=GREEN, linewidth=1, zorder=1)
         case Area():
             for ring in fence.shape.polygons:
                 axes.fill(*zip(*ring.outer, strict=True), color=GREEN, alpha=0.12, zorder=1)
@@ -185,9 +197,8 @@ def _draw_fence(axes: Any, fence: Named, box: tuple[float, float, float, float],
             axes.fill(xs, ys, color=GREEN, alpha=0.12, zorder=1)
             axes.plot(xs, ys, color=GREEN, linewidth=1, zorder=1)
     if named:
-        x = min(max((min(xs) + max(xs)) / 2, west), east)
-        top = max(ys)
-        y = min(max(top, south), north)
+        shown = [(x, y) for x, y in outline if west <= x <= east and south <= y <= north]
+        x, y = max(shown, key=lambda place: place[1]) if shown else ((west + east) / 2, south)
         axes.annotate(
             fence.name, (x, y), (0, 3), textcoords="offset points", color=GREEN, ha="center",
             annotation_clip=True, parse_math=False,
