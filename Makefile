@@ -67,6 +67,12 @@ SEED ?= $(shell echo $$RANDOM)
 chaos: $(VENV)/.dev ## break everything for TIME seconds under load and see what was kept; SEED replays a run
 	$(BIN)/python -m tests.chaos.run --seed $(SEED) --time $(TIME) $(ARGS)
 
+ROUNDS ?= 5
+
+.PHONY: oracle
+oracle: $(VENV)/.dev ## random fences and routes against a real server and an oracle, ROUNDS times; SEED replays a run
+	TRACKER_TEST_TRACK_ROUNDS=$(ROUNDS) TRACKER_TEST_TRACK_SEED=$(SEED) $(BIN)/pytest -q -s tests/e2e/test_fence_oracle.py tests/e2e/test_track.py
+
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## bytes that nobody meant against every reader of bytes, for TIME seconds
 	$(BIN)/python -m tests.fuzz.run --seed $(SEED) --time $(TIME) $(ARGS)
