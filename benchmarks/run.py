@@ -23,6 +23,8 @@ from measures import Found, Measure
 from msgspec import Struct
 from rich.console import Console
 
+import page
+
 SECONDS = 5.0
 FULL_SECONDS = 15.0
 
@@ -77,6 +79,7 @@ SHORT: dict[str, Callable[[Given], Found]] = {
 }
 LONG: dict[str, Callable[[Given], Found]] = {
     "mqtt": lambda given: publishers.run(given.seconds),
+    "page": lambda given: page.run(given.seconds),
     "midnight": sweep,
     "growth": lambda given: grow.run(given.seconds, full=given.full),
 }

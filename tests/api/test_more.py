@@ -57,6 +57,28 @@ def test_an_area_that_cannot_be_read(world: World, area: str) -> None:
         assert (answer.status_code, answer.text.partition(":")[0]) == (400, "area")
 
 
+def test_for_which_trackers_a_fence_counts(world: World) -> None:
+    account = world.account()
+    van, bus, foreign = world.device(account), world.device(account), world.device(world.account())
+    restricted = world.user("manager", account, restricted=True)
+    with world.signed_in("owner", account) as owner, world.client(restricted) as half:
+        fence = owner.post("/api/geofences", json={"name": "x", "area": AREAS[0]}).json()["id"]
+        place = f"/api/geofences/{fence}/devices"
+        assert owner.get(place).json() == {"everyone": True, "deviceIds": []}
+        both = {"everyone": False, "deviceIds": [van, bus]}
+        assert owner.put(place, json=both).json() == both
+        assert owner.put(place, json={**both, "deviceIds": [foreign]}).status_code == 404
+        assert half.get(place).status_code == half.put(place, json=both).status_code == 404
+        user = world.user_id(restricted)
+        for pair in ({"userId": user, "geofenceId": fence}, {"userId": user, "deviceId": van}):
+            assert owner.post("/api/permissions", json=pair).status_code == 204
+        assert half.put(place, json={"everyone": False, "deviceIds": []}).json()["deviceIds"] == []
+        assert owner.get(place).json() == {"everyone": False, "deviceIds": [bus]}, "what he may not see stays"
+    with world.signed_in("staff") as staff:
+        answer = staff.put(place, json={"everyone": False, "deviceIds": [foreign]})
+        assert (answer.status_code, answer.text.partition(":")[0]) == (400, "deviceIds")
+
+
 def test_a_fence_linked_to_a_tracker_is_for_it_alone(world: World) -> None:
     account = world.account()
     one, another = world.device(account), world.device(account)

@@ -54,4 +54,21 @@ def test_a_fence_is_drawn_entered_and_told(server: Servers, postgres_dsn: str, c
     expect(page.get_by_role("status").filter(has_text="Depot")).to_be_visible()  # the alert's own sentence
     expect(page.get_by_role("region", name="Depot")).to_contain_text("Van 1")
     picture(page, "fence")
+
+    card = page.get_by_role("region", name="Depot")
+    card.get_by_role("button", name="Draw anew").click()
+    expect(page.get_by_text("Click the centre, then the edge.")).to_be_visible()
+    page.mouse.click(800, 400)
+    page.mouse.move(830, 420, steps=4)
+    page.mouse.click(840, 430)
+    change = page.get_by_role("dialog", name="Change Depot")
+    change.get_by_label("Counts for").select_option("These trackers")
+    change.get_by_label("Van 1").check()
+    change.get_by_role("button", name="Save").click()
+    expect(change).to_be_hidden()
+    (fence,) = page.request.get("/api/geofences").json()
+    assert (fence["name"], ", 800)" in fence["area"]) == ("Depot", False)
+    (van,) = page.request.get("/api/devices").json()
+    counts = {"everyone": False, "deviceIds": [van["id"]]}
+    assert page.request.get(f"/api/geofences/{fence['id']}/devices").json() == counts
     visitor.close()

@@ -20,12 +20,15 @@ from tracker_server.storage.fences import (
     NewFence,
     TooManyFencesError,
     add_fences,
+    assign_fence,
     change_fence,
+    devices_of_fence,
     fences_by_id,
     fences_of_device,
     remove_fence,
+    unassign_fence,
 )
-from tracker_server.storage.objects import link, list_objects, read_object, remove_links
+from tracker_server.storage.objects import accounts_of, link, list_objects, read_object, remove_links
 from tracker_server.track.fences.errors import FenceError
 from tracker_server.track.fences.shapes import Corridor, Shape
 from tracker_server.track.fences.wkt import Axes, read_wkt, write_wkt
@@ -207,6 +210,46 @@ async def put_geofence(call: Call[None, Geofence]) -> Geofence:
                 address=call.address,
             )
     return shape_of(await _read(call, call.id))
+
+
+class Counts(Struct, rename="camel"):
+    """For which trackers: ``everyone`` of its account, or those that it is assigned to."""
+
+    everyone: bool
+    device_ids: list[Number]
+
+
+@routes.get("/geofences/{id}/devices", needs=Right.READ, objects={"id": Kind.GEOFENCE}, answers=Counts)
+async def get_fence_devices(call: Call[None, Any]) -> Counts:
+    """The trackers that a geofence counts for, of those that one may see."""
+    fence = await _read(call, call.id)
+    async with call.services.pools.core() as connection:
+        found = await devices_of_fence(connection, call.id)
+    scope = call.principal.scope
+    return Counts(fence.everyone, sorted(one for one, account in found.items() if scope.holds(one, account)))
+
+
+@routes.put(
+    "/geofences/{id}/devices", needs=Right.WRITE, objects={"id": Kind.GEOFENCE}, body=Counts, answers=Counts
+)
+async def put_fence_devices(call: Call[None, Counts]) -> Counts:
+    """Say which trackers it counts for; trackers that one may not see stay as they are."""
+    given = frozenset(call.body.device_ids)
+    await call.require_objects(Kind.DEVICE, *given)
+    fence = await _read(call, call.id)
+    async with call.services.pools.core() as connection, connection.transaction():
+        accounts = await accounts_of(connection, "devices", sorted(given))
+        if strange := sorted(one for one, account in accounts.items() if account != fence.account_id):
+            raise bad("deviceIds", f"{strange[0]} belongs to another account than the geofence")
+        before = await devices_of_fence(connection, call.id)
+        his = {one for one, account in before.items() if call.principal.scope.holds(one, account)}
+        await unassign_fence(connection, call.id, sorted(his - given))
+        await assign_fence(connection, call.id, sorted(given - his), everyone=call.body.everyone)
+        await note(
+            connection, "assign", by=call.principal, kind="geofence", object_id=call.id, address=call.address
+        )
+    call.services.access.changed()
+    return await get_fence_devices(call)
 
 
 @routes.delete("/geofences/{id}", needs=Right.WRITE, objects={"id": Kind.GEOFENCE})

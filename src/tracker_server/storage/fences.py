@@ -214,6 +214,16 @@ async def unassign_fence(
     )
 
 
+async def devices_of_fence(connection: AsyncConnection[Any], fence_id: int) -> dict[int, int]:
+    """The connected trackers that it is assigned to, each with its account."""
+    rows = await connection.execute(
+        "SELECT d.id, d.account_id FROM core.fence_devices a JOIN core.devices d ON d.id = a.device_id"
+        " WHERE a.fence_id = %s AND d.removed_at IS NULL",
+        [fence_id],
+    )
+    return dict(await rows.fetchall())
+
+
 async def assigned(connection: AsyncConnection[Any], account_id: int) -> dict[int, list[int]]:
     """The trackers that the account's fences are assigned to, by fence."""
     rows = await connection.execute(

@@ -15,11 +15,17 @@ import { addFleet } from "../map/fleet-layer.ts";
 import { addLayers, boundsOf, colourOf, CORRIDOR_M, FENCE_LAYERS, featuresOf, widthOf } from "../map/layers.ts";
 import { map, MapButtons, padding, useMap } from "../map/stage.tsx";
 import { Icon, type IconName } from "../ui/icon.tsx";
-import { Button, complain, Confirm, Dialog, Empty, Field, say, TextField, useRemote } from "../ui/parts.tsx";
+import { Button, Checks, complain, Confirm, Dialog, Empty, Field, Remote, say, Select, TextField, useRemote } from "../ui/parts.tsx";
 
 interface Inside {
   deviceId: number;
   since: string;
+}
+
+/** For which trackers a fence counts. */
+interface Counts {
+  everyone: boolean;
+  deviceIds: readonly number[];
 }
 
 const DRAWINGS: readonly [Drawing, IconName][] = [
@@ -29,7 +35,7 @@ const DRAWINGS: readonly [Drawing, IconName][] = [
 ];
 const NEW: Geofence = { id: 0, name: "", area: "", attributes: {} };
 
-function shapeIcon(fence: Geofence): IconName {
+function kindOf(fence: Geofence): Drawing {
   try {
     const { kind } = parse(fence.area);
     return kind === "circle" ? "circle" : kind === "line" ? "corridor" : "polygon";
@@ -80,13 +86,13 @@ export default function Fences() {
     [geofences.value],
   );
 
-  const begin = async (what: Drawing) => {
+  const begin = async (what: Drawing, anew: Geofence = NEW) => {
     if (!map.value) return;
     stop.current();
     drawing.value = null;
     stop.current = await draw(map.value, what, (shape) => {
       drawing.value = null;
-      editing.value = { ...NEW, area: format(shape) };
+      editing.value = { ...anew, area: format(shape) };
     });
     drawing.value = what;
   };
@@ -158,7 +164,7 @@ export default function Fences() {
                     onClick={() => show(one)}
                   >
                     <span class="badge-icon" style={{ color: colourOf(one) }}>
-                      <Icon name={shapeIcon(one)} />
+                      <Icon name={kindOf(one)} />
                     </span>
                     <span class="grow">
                       <span class="name ellipsis" style={{ display: "block" }}>
@@ -222,6 +228,7 @@ export default function Fences() {
           key={fence.id}
           fence={fence}
           onEdit={() => (editing.value = fence)}
+          onRedraw={() => begin(kindOf(fence), fence)}
           onRemove={() => (removing.value = fence)}
           onClose={() => (chosen.value = 0)}
         />
@@ -259,11 +266,13 @@ export default function Fences() {
 function Card({
   fence,
   onEdit,
+  onRedraw,
   onRemove,
   onClose,
 }: {
   fence: Geofence;
   onEdit: () => void;
+  onRedraw: () => Promise<unknown>;
   onRemove: () => void;
   onClose: () => void;
 }) {
@@ -283,7 +292,7 @@ function Card({
     <section class="details" aria-label={fence.name}>
       <header>
         <span class="badge-icon" style={{ color: colourOf(fence) }}>
-          <Icon name={shapeIcon(fence)} />
+          <Icon name={kindOf(fence)} />
         </span>
         <h2 class="grow ellipsis">{fence.name}</h2>
         <Button kind="quiet" icon="close" label={t("action.close")} onClick={onClose} />
@@ -315,6 +324,9 @@ function Card({
             <Button icon="edit" onClick={onEdit}>
               {t("action.edit")}
             </Button>
+            <Button icon={kindOf(fence)} onClick={onRedraw}>
+              {t("fences.redraw")}
+            </Button>
             <Button icon="trash" kind="danger" onClick={onRemove}>
               {t("action.delete")}
             </Button>
@@ -342,6 +354,7 @@ function Edit({
   const limit = useSignal(knots > 0 ? String(Math.round(speedNumber(knots))) : "");
   const width = useSignal(String(widthOf(fence) || CORRIDOR_M));
   const isLine = /^\s*(MULTI)?LINESTRING/i.test(area.value);
+  const counts = useSignal<Counts | null>(null); // null: as it was
   const submit = async () => {
     parse(area.value);
     const attributes: Record<string, unknown> = { ...fence.attributes, color: colour.value };
@@ -355,9 +368,11 @@ function Edit({
       area: area.value.trim(),
       attributes,
     };
-    await onSaved(
-      fence.id ? await api.put<Geofence>(`/geofences/${fence.id}`, given) : await api.post<Geofence>("/geofences", { ...given, id: undefined }),
-    );
+    const saved = fence.id
+      ? await api.put<Geofence>(`/geofences/${fence.id}`, given)
+      : await api.post<Geofence>("/geofences", { ...given, id: undefined });
+    if (counts.value) await api.put(`/geofences/${saved.id}/devices`, counts.value);
+    await onSaved(saved);
   };
   return (
     <Dialog title={fence.id ? t("fences.edit", { name: fence.name }) : t("fences.new")} onClose={onClose} onSubmit={submit}>
@@ -384,6 +399,7 @@ function Edit({
         )}
         <TextField label={t("fences.colour")} type="color" value={colour.value} onInput={(value) => (colour.value = value)} />
       </div>
+      <CountsFor fence={fence} onChange={(found) => (counts.value = found)} />
       <details open={!fence.area}>
         <summary>{t("fences.area")}</summary>
         <Field label={t("fences.area")} hint={t("fences.areaHint")}>
@@ -400,5 +416,39 @@ function Edit({
         </Field>
       </details>
     </Dialog>
+  );
+}
+
+function CountsFor({ fence, onChange }: { fence: Geofence; onChange: (found: Counts) => void }) {
+  const before = useRemote<Counts>(
+    async () => (fence.id ? api.get(`/geofences/${fence.id}/devices`) : { everyone: true, deviceIds: [] }),
+    [fence.id],
+  );
+  const said = useSignal<Counts | null>(null);
+  return (
+    <Remote remote={before}>
+      {(held) => {
+        const { everyone, deviceIds } = said.value ?? held;
+        const write = (change: Partial<Counts>) => onChange((said.value = { everyone, deviceIds, ...change }));
+        return (
+          <>
+            <Select
+              label={t("fences.countsFor")}
+              value={everyone ? "all" : "some"}
+              options={(["all", "some"] as const).map((one) => [one, t(`fences.counts.${one}`)] as const)}
+              onChange={(value) => write({ everyone: value === "all" })}
+            />
+            {!everyone && (
+              <Checks
+                label={t("nav.trackers")}
+                options={[...devices.value.values()].map((one) => [one.id, one.name] as const)}
+                chosen={deviceIds}
+                onChange={(ids) => write({ deviceIds: ids })}
+              />
+            )}
+          </>
+        );
+      }}
+    </Remote>
   );
 }
