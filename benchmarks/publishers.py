@@ -26,14 +26,17 @@ BROKER_AIM = 15_000.0
 STORED_S_MAX = 300.0
 FLOOD_S_MAX = 600.0
 FLOOD = Path(__file__).with_name("flood.py")
+SINK = Path(__file__).with_name("sink.py")
+HANDED_ON_GUESS = 10_000.0
 
 
 def run(seconds: float) -> Found:
-    """All three, one after the other, so that they can be compared; and what MQTT itself costs."""
+    """All of them, one after the other, so that they can be compared; and what MQTT itself costs."""
     watch = Watch()
     with mosquitto() as port:
         direct, cpu, own = endpoint(seconds)
         through = through_broker(seconds, port)
+        handed_on = broker_to_a_sink(seconds, port)
         bare = broker_alone(seconds, port)
     name = f"MQTT, {PUBLISHERS} publishers, QoS 1"
     measures = [
@@ -41,6 +44,9 @@ def run(seconds: float) -> Found:
         Measure(f"{name}: CPU of server and database", "s/1000 fixes", cpu, "less"),
         Measure(f"{name}: the publishers' own CPU", "µs/fix", own),
         Measure(f"{name}: through Mosquitto, until all is stored", "fixes/s", through, "more", BROKER_AIM),
+        Measure(
+            f"{name}: Mosquitto alone, to one subscriber that only acknowledges", "messages/s", handed_on
+        ),
         Measure(f"{name}: Mosquitto alone, nobody subscribed", "messages/s", bare),
         mqtt_part.measure(),
     ]
@@ -111,6 +117,23 @@ def broker_alone(seconds: float, port: int) -> list[float]:
     guess = flood(port, FIRST_GUESS // PUBLISHERS, 1_000)
     fixes = fixes_for(seconds, guess["answered_per_s"])
     return [flood(port, fixes, seed)["answered_per_s"] for seed in range(REPETITIONS)]
+
+
+def broker_to_a_sink(seconds: float, port: int) -> list[float]:
+    """What the broker hands on, from the first publish until the last is acknowledged: no server behind it does better."""
+    fixes = fixes_for(seconds, HANDED_ON_GUESS)
+    rates: list[float] = []
+    for seed in range(REPETITIONS):
+        words = ["--port", port, "--messages", fixes * PUBLISHERS, "--receive-max", PUBLISHERS * WINDOW]
+        with subprocess.Popen([sys.executable, str(SINK), *map(str, words)], stdout=subprocess.PIPE) as sink:
+            assert sink.stdout is not None
+            if sink.stdout.readline() != b"ready\n":
+                raise RuntimeError("the subscriber that only acknowledges has failed")
+            begun = time.perf_counter()
+            flood(port, fixes, seed)
+            sink.wait(STORED_S_MAX)
+            rates.append(fixes * PUBLISHERS / (time.perf_counter() - begun))
+    return rates
 
 
 def wait_for(one: Server, rows: int) -> None:

@@ -33,7 +33,7 @@ DISK_MB = 800  # of the small disk on which the database lies, where we may moun
 TOPIC = "out/{unique_id}/{kind}"  # what the server publishes
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
-RECOVER_S_MAX = 90.0
+RECOVER_S_MAX = 300.0
 AGE_S_MAX = (
     10**9
 )  # alerts of events that are older than this are told to nobody; the fleet tells of yesterday
