@@ -112,7 +112,10 @@ class Server:
         self.computed = Computed(self.access, self.pools)
         self.places = places_of(settings.geocoder, Addresses(self.database), self.pools)
         self.hub = Hub(
-            self.trackers, LiveReader(self.pools, self.computed), self.metrics, lambda: datetime.now(UTC)
+            self.trackers,
+            LiveReader(self.pools, self.computed, self.places),
+            self.metrics,
+            lambda: datetime.now(UTC),
         )
         self.station = Station(settings, self.database, self.trackers, self.metrics, self.hub)
         self.ingest = self.station.ingest

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 
+import httpx
+from websockets.sync.client import ClientConnection, connect
+
 from tests.alerts.http_peer import HttpPeer
 from tests.api.people import World
+from tests.live.test_reports import stop, trip
 from tests.servers.postgres import SharedPostgres
 from tests.servers.serve import Servers
 from tests.servers.waiting import wait_until
@@ -47,9 +51,29 @@ def test_an_address_is_asked_for_once_and_told_with_positions(postgres_server: S
                 day = client.get("/api/positions", params=period).json()
                 numbered = client.get("/api/positions", params={"id": latest[0]["id"]}).json()
                 assert [one["address"] for one in (*latest, *day, *numbered)] == [SQUARE] * 3
+                trip(world, device, "2026-01-02T10:00:00Z", "2026-01-02T11:00:00Z", 1_000, 0)
+                stop(world, device, "2026-01-02T11:00:00Z", "2026-01-02T12:00:00Z")
+                (ride,) = client.get("/api/reports/trips", params=period).json()
+                assert (ride["startAddress"], ride["endAddress"]) == (SQUARE, None)
+                assert client.get("/api/reports/stops", params=period).json()[0]["address"] is None
+                for path in ("reports/route/csv", "positions/csv"):
+                    assert SQUARE in client.get(f"/api/{path}", params=period).text, path
+                with open_socket(client, world) as socket:
+                    json.loads(socket.recv(60))
+                    world.fix(device, "2026-01-02T13:00:00Z", latitude=41.5)
+                    world.sql("SELECT pg_notify('tracker_live', %s)", f"0 {device}")
+                    pushed = json.loads(socket.recv(60))
+                assert [one["address"] for one in pushed["positions"]] == [SQUARE]
+                assert len(peer.asked) == asked, "nobody was asked again"
                 assert client.get("/api/server/geocode", params={**place, "latitude": 91}).status_code == 400
         finally:
             servers.close()
+
+
+def open_socket(client: httpx.Client, world: World) -> ClientConnection:
+    cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+    url = f"{world.url.replace('http', 'ws', 1)}/api/socket"
+    return connect(url, additional_headers={"Cookie": cookie}, open_timeout=60)
 
 
 def test_where_there_is_no_geocoder(world: World) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from tracker_server.api.device_shape import device_json
 from tracker_server.api.event_shape import event_json
+from tracker_server.api.places import Places
 from tracker_server.api.position_shape import Formulas, encoded, positions_of
 from tracker_server.live.hub import AwayError, EventNews
 from tracker_server.live.subscriber import Update
@@ -19,9 +20,10 @@ from tracker_server.storage.reports_api import alerts_numbered, events_numbered
 class LiveReader:
     """Implements the hub's ``Reader``. It reads as the display role: what is hidden is not there to be pushed."""
 
-    def __init__(self, pools: Pools, formulas: Formulas) -> None:
+    def __init__(self, pools: Pools, formulas: Formulas, places: Places | None) -> None:
         self._pools = pools
         self._formulas = formulas
+        self._places = places
 
     async def changed(self, device_ids: Iterable[int]) -> list[Update]:
         """See ``Reader.changed``."""
@@ -32,9 +34,11 @@ class LiveReader:
                 cards = await device_cards_of(
                     connection, wanted, dict(zip(fixes.device_ids, fixes.ids, strict=True))
                 )
+            addresses = None if self._places is None else await self._places.known(fixes)
         except AWAY as error:
             raise AwayError(str(error).strip()) from error
-        positions = {one.device_id: encoded(one) for one in positions_of(fixes, marks, self._formulas)}
+        told = positions_of(fixes, marks, self._formulas, addresses)
+        positions = {one.device_id: encoded(one) for one in told}
         updates: list[Update] = []
         for card in cards:
             row = device_json(card)

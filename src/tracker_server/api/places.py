@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from msgspec.structs import replace
 
@@ -22,11 +24,14 @@ class Places:
 
     async def known(self, fixes: Fixes) -> list[str | None]:
         """Of each fix, where it was asked for before."""
-        latitudes: list[int] = np.rint(np.array(fixes.latitudes, dtype=np.float64) * E4).astype(int).tolist()
-        longitudes: list[int] = (
-            np.rint(np.array(fixes.longitudes, dtype=np.float64) * E4).astype(int).tolist()
-        )
-        places = list(zip(latitudes, longitudes, strict=True))
+        return await self.known_at(fixes.latitudes, fixes.longitudes)
+
+    async def known_at(self, latitudes: Sequence[float], longitudes: Sequence[float]) -> list[str | None]:
+        """Of each place, where it was asked for before."""
+        if not latitudes:
+            return []
+        north, east = (np.rint(np.array(one, dtype=np.float64) * E4) for one in (latitudes, longitudes))
+        places = list(zip(north.astype(int).tolist(), east.astype(int).tolist(), strict=True))
         async with self._pools.core() as connection:
             found = await known_addresses(connection, set(places))
         return [found.get(place) for place in places]

@@ -213,7 +213,7 @@ async def position_array(wanted: Histories) -> AsyncGenerator[bytes]:
 
 CSV_COLUMNS: Final = (
     "deviceId", "uniqueId", "name", "fixTime", "serverTime", "valid", "latitude", "longitude", "altitude", "speed",
-    "course", "accuracy", "geofenceIds", "protocol", "attributes",
+    "course", "accuracy", "geofenceIds", "protocol", "attributes", "address",
 )  # fmt: skip
 
 
@@ -244,9 +244,10 @@ async def get_csv(call: Call[ExportQuery, None]) -> Response:
         try:
             async for device_id, fixes, marks in chunks:
                 unique_id, name = names[device_id]
+                addresses = await call.services.addresses(fixes)
                 yield b"".join(
                     line([csv_cell(cell) for cell in _csv_row(one, unique_id, name)])
-                    for one in positions_of(fixes, marks, formulas)
+                    for one in positions_of(fixes, marks, formulas, addresses)
                 )
         finally:
             await chunks.aclose()
@@ -258,7 +259,7 @@ def _csv_row(one: Position, unique_id: str, name: str) -> list[Any]:
     return [
         one.device_id, unique_id, name, one.fix_time, one.server_time, one.valid, one.latitude, one.longitude,
         one.altitude, one.speed, one.course, one.accuracy, " ".join(map(str, one.geofence_ids or ())), one.protocol,
-        bytes(one.attributes).decode(),
+        bytes(one.attributes).decode(), one.address or "",
     ]  # fmt: skip
 
 

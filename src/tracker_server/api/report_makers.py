@@ -17,6 +17,7 @@ from psycopg import AsyncConnection
 
 from tracker_server.api.errors import bad
 from tracker_server.api.event_shape import Event, event_shape
+from tracker_server.api.places import Places
 from tracker_server.api.position_shape import KNOTS_PER_MPS, Formulas, Position, iso_ms, positions_of
 from tracker_server.api.report_shapes import (
     CombinedItem,
@@ -114,9 +115,12 @@ def checked(asked: Asked) -> Asked:
 class ReportMaker:
     """Makes them."""
 
-    def __init__(self, pools: Readers, formulas: Formulas | None = None) -> None:
+    def __init__(
+        self, pools: Readers, formulas: Formulas | None = None, places: Places | None = None
+    ) -> None:
         self._pools = pools
         self._formulas = formulas
+        self._places = places
 
     async def make(self, name: str, asked: Asked) -> Made:
         """One of ``REPORTS``. Raises Refusal where it would be too long."""
@@ -132,7 +136,7 @@ class ReportMaker:
             if asked.principal.may(Right.BOOKS) and not asked.device_ids:
                 blocked = await blocked_in(connection, asked.principal.scope, wanted if named else None)
         zones = await self._zones({card.account_id for card in cards})
-        desk = Desk(self._pools, asked, cards, zones, self._formulas)
+        desk = Desk(self._pools, asked, cards, zones, self._formulas, self._places)
         rows = await work(desk) if cards else []
         zone = next(iter(zones.values())) if len(set(zones.values())) == 1 else "UTC"
         return Made(name, kind, rows, blocked, zone)
@@ -160,8 +164,10 @@ class Desk:
         cards: Sequence[Card],
         zones: dict[int, str],
         formulas: Formulas | None,
+        places: Places | None,
     ) -> None:
         self.pools = pools
+        self._places = places
         self.formulas = formulas
         self.asked = asked
         self.cards = cards
@@ -169,6 +175,12 @@ class Desk:
         self.ids = [card.id for card in cards]
         self.names = {card.id: card.name for card in cards}
         self.accounts = {card.id: card.account_id for card in cards}
+
+    async def addresses(self, latitudes: list[float], longitudes: list[float]) -> list[str | None]:
+        """Of these places, as far as they are known."""
+        if self._places is None:
+            return [None] * len(latitudes)
+        return await self._places.known_at(latitudes, longitudes)
 
     def bounded(self, rows: list[Any]) -> list[Any]:
         """Raises Refusal where there are more than a report may have."""
@@ -191,7 +203,8 @@ async def route(desk: Desk) -> list[Position]:
             try:
                 async for fixes in chunks:
                     marks = marker.mark(fixes.fixed_us, fixes.latitudes, fixes.longitudes, fixes.valid)
-                    found += positions_of(fixes, marks, desk.formulas)
+                    addresses = await desk.addresses(list(fixes.latitudes), list(fixes.longitudes))
+                    found += positions_of(fixes, marks, desk.formulas, addresses)
                     desk.bounded(found)
             finally:
                 await chunks.aclose()
@@ -231,7 +244,9 @@ async def trips(desk: Desk) -> list[TripItem]:
     if pairs:
         async with desk.pools.core() as connection:
             drivers = await driver_names(connection, list(pairs))
-    return [_trip(desk, row, drivers) for row in rows]
+    starts = await desk.addresses([row.start_latitude for row in rows], [row.start_longitude for row in rows])
+    ends = await desk.addresses([row.end_latitude for row in rows], [row.end_longitude for row in rows])
+    return [_trip(desk, row, drivers, between) for row, *between in zip(rows, starts, ends, strict=True)]
 
 
 async def trips_so_far(
@@ -278,7 +293,9 @@ async def stops_so_far(
     ]
 
 
-def _trip(desk: Desk, row: TripRow, drivers: dict[tuple[int, str], str]) -> TripItem:
+def _trip(
+    desk: Desk, row: TripRow, drivers: dict[tuple[int, str], str], between: Sequence[str | None]
+) -> TripItem:
     ended_at = row.ended_at or row.decided_at
     seconds = (ended_at - row.started_at).total_seconds()
     distance_m, start_m = row.distance_mm / 1000, row.odometer_start_mm / 1000
@@ -303,8 +320,8 @@ def _trip(desk: Desk, row: TripRow, drivers: dict[tuple[int, str], str]) -> Trip
         start_lon=row.start_longitude,
         end_lat=row.end_latitude,
         end_lon=row.end_longitude,
-        start_address=None,
-        end_address=None,
+        start_address=between[0],
+        end_address=between[1],
         duration=round(seconds * 1000),
         driver_unique_id=driver,
         driver_name=drivers.get((desk.accounts[row.device_id], driver)) if driver else None,
@@ -317,10 +334,12 @@ async def stops(desk: Desk) -> list[StopItem]:
     async with desk.pools.display() as connection:
         rows = desk.bounded(await stops_of(connection, desk.ids, asked.since, asked.until, ROWS_MAX + 1))
         rows = await stops_so_far(connection, rows, asked.until)
-    return [_stop(desk, row) for row in desk.bounded(rows)]
+    rows = desk.bounded(rows)
+    addresses = await desk.addresses([row.latitude for row in rows], [row.longitude for row in rows])
+    return [_stop(desk, row, address) for row, address in zip(rows, addresses, strict=True)]
 
 
-def _stop(desk: Desk, row: StopRow) -> StopItem:
+def _stop(desk: Desk, row: StopRow, address: str | None) -> StopItem:
     ended_at = row.ended_at or row.decided_at
     return StopItem(
         device_id=row.device_id,
@@ -336,7 +355,7 @@ def _stop(desk: Desk, row: StopRow) -> StopItem:
         position_id=row.position_id or 0,
         latitude=row.latitude,
         longitude=row.longitude,
-        address=None,
+        address=address,
         duration=round((ended_at - row.started_at).total_seconds() * 1000),
         engine_hours=row.engine_us // 1000,
     )

@@ -63,7 +63,9 @@ def asked_of(call: Call[ReportQuery, Any]) -> Asked:
 
 async def made(call: Call[ReportQuery, Any], name: str) -> Made:
     """The report."""
-    return await ReportMaker(call.services.pools, call.services.computed).make(name, asked_of(call))
+    services = call.services
+    maker = ReportMaker(services.pools, services.computed, services.places)
+    return await maker.make(name, asked_of(call))
 
 
 async def file_of(report: Made, form: str) -> bytes:
