@@ -134,6 +134,7 @@ def test_a_rules_life(world: World) -> None:
             ({"type": "teleported"}, 400), ({"notificators": "pigeon"}, 400), ({"notificators": ""}, 400),
             ({"attributes": {"quiet": "noon"}}, 400), ({"attributes": {"deviceIds": [foreign]}}, 404),
             ({"attributes": {"deviceIds": "x"}}, 400), ({"calendarId": 999_999}, 404), ({"notificators": "sms"}, 400),
+            ({"attributes": {"picture": True}}, 400),
         ]  # fmt: skip
         for change, status in bad:
             assert owner.post("/api/notifications", json={**RULE, **change}).status_code == status, change
