@@ -148,6 +148,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("tariffs", {}, "tariffs: it is not a JSON object of tariffs"),
         ("tariffs/Std/monthly", 310.0, "tariffs.Std.monthly: 310.0 is not an amount; write it in quotes"),
         ("tariffs/Std/monthly", "-1", "tariffs.Std.monthly: a price is not below 0"),
+        ("tariffs/Std/sms_max", -1, "tariffs.Std.sms_max: write a whole number from 0"),
         ("tariffs/Std/mode", "prepaid", "tariffs.Std.mode: 'prepaid' is not one of free, balance, term"),
         ("tariffs/Std/mode", "free", "tariffs.Std.monthly: a free tariff costs 0"),
         ("tariffs/Std/smss", "5.00", "tariffs.Std.smss: there is no such field here"),
