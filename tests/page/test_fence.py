@@ -17,7 +17,8 @@ HOME = (40.4168, -3.7038)
 
 
 def test_a_fence_is_drawn_entered_and_told(server: Servers, postgres_dsn: str, chromium: Browser) -> None:
-    running = server(dsn=postgres_dsn, protocols=["osmand"])
+    mailing = {"smtp.host": "127.0.0.1", "smtp.from": "tracks@northern.example"}
+    running = server(mailing, dsn=postgres_dsn, protocols=["osmand"])
     with set_up(running) as office:
         office.post("/devices", json={"name": "Van 1", "uniqueId": VAN}).raise_for_status()
         now = int(time.time())
@@ -43,9 +44,14 @@ def test_a_fence_is_drawn_entered_and_told(server: Servers, postgres_dsn: str, c
     rule = page.get_by_role("dialog", name="Add a rule")
     rule.get_by_label("When a tracker").select_option("geofenceEnter")
     rule.get_by_label("Depot").check()
+    expect(rule.get_by_label("Mails show a map")).to_be_hidden()
+    rule.get_by_role("checkbox", name="E-mail").check()
+    rule.get_by_label("Mails show a map").check()
     picture(page, "alert-rule")
     rule.get_by_role("button", name="Save").click()
     expect(page.get_by_role("listitem").filter(has_text="Enters a fence")).to_be_visible()
+    (kept,) = page.request.get("/api/notifications").json()
+    assert (kept["attributes"]["picture"], kept["notificators"]) == (True, "web,mail")
 
     page.get_by_role("link", name="Fences").click()
     page.get_by_role("button", name="Depot").click()

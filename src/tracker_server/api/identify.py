@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 from urllib.parse import urlsplit
 
+from psycopg import AsyncConnection
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
@@ -14,11 +16,32 @@ from tracker_server.api.access import Access
 from tracker_server.api.call import address_of
 from tracker_server.api.errors import Refusal
 from tracker_server.model.people import Principal
-from tracker_server.storage.sessions import digest_of
+from tracker_server.storage.sessions import digest_of, open_session
 
 COOKIE: Final = "JSESSIONID"
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 CREDENTIAL_CHARACTERS_MAX: Final = 2_048
+
+
+async def begin_session(
+    request: HTTPConnection,
+    connection: AsyncConnection[Any],
+    user_id: int,
+    *,
+    expires_at: datetime,
+    token_digest: bytes | None = None,
+    actor_id: int | None = None,
+) -> str:
+    """A new session of whoever sent this request; answers what goes into the cookie."""
+    return await open_session(
+        connection,
+        user_id,
+        expires_at=expires_at,
+        token_digest=token_digest,
+        actor_id=actor_id,
+        address=address_of(request),
+        agent=request.headers.get("user-agent", ""),
+    )
 
 
 def bring_along(response: Response, request: HTTPConnection, secret: str, days: int | None) -> None:

@@ -12,10 +12,9 @@ from starlette.responses import RedirectResponse, Response
 from tracker_server.api.authorise import Open, Routes
 from tracker_server.api.call import Call
 from tracker_server.api.errors import Refusal, not_found
-from tracker_server.api.identify import bring_along
+from tracker_server.api.identify import begin_session, bring_along
 from tracker_server.api.openid_provider import STARTED_S_MAX, OpenIdError, Provider
 from tracker_server.storage.audit import note
-from tracker_server.storage.sessions import open_session
 from tracker_server.storage.users import user_by_email
 
 log = structlog.get_logger(__name__)
@@ -81,12 +80,11 @@ async def get_openid_callback(call: Call[Back, None]) -> Response:
         user = await user_by_email(connection, email.strip().lower())
         if user is None or user.ended(call.now):
             raise Refusal(401, f"{email[:254]} has no user here; whoever manages the account can add one")
-        secret = await open_session(
+        secret = await begin_session(
+            call.request,
             connection,
             user.id,
             expires_at=access.session_end(call.now),
-            address=call.address,
-            agent=call.request.headers.get("user-agent", ""),
         )
         await note(connection, "login", user_id=user.id, address=call.address, detail={"by": "openid"})
     answer = RedirectResponse("/", 302)

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from tracker_server.api.authorise import Kind, Open, Routes
 from tracker_server.api.call import Call
 from tracker_server.api.errors import JSON, Refusal, bad, not_found
-from tracker_server.api.identify import COOKIE, bring_along
+from tracker_server.api.identify import COOKIE, begin_session, bring_along
 from tracker_server.api.user_shape import User, guest, shape_of
 from tracker_server.model.address import email as checked_email
 from tracker_server.model.money import InvalidValueError
@@ -23,7 +23,6 @@ from tracker_server.storage.sessions import (
     digest_of,
     end_session,
     find_token,
-    open_session,
     revoke_token,
     take_token,
     tokens_of,
@@ -103,13 +102,12 @@ async def get_session(call: Call[SessionQuery, None]) -> Response | User:
     if not call.query.token:
         return user
     async with call.services.pools.core() as connection:
-        secret = await open_session(
+        secret = await begin_session(
+            call.request,
             connection,
             principal.user_id,
             expires_at=min(filter(None, (principal.until, call.services.access.session_end(call.now)))),
             token_digest=principal.digest or None,
-            address=call.address,
-            agent=call.request.headers.get("user-agent", ""),
         )
     return _with_cookie(call.request, user, secret, call.services.settings.api.session_days)
 
@@ -133,12 +131,11 @@ async def post_session(call: Call[None, SignIn]) -> Response:
     async with call.services.pools.core() as connection, connection.transaction():
         if old:
             await end_session(connection, digest_of(old))
-        secret = await open_session(
+        secret = await begin_session(
+            call.request,
             connection,
             user.id,
             expires_at=access.session_end(call.now),
-            address=call.address,
-            agent=call.request.headers.get("user-agent", ""),
         )
         await note(connection, "login", user_id=user.id, address=call.address)
     principal = await access.by_session(digest_of(secret))
@@ -172,13 +169,12 @@ async def take_session(call: Call[None, None]) -> Response:
             raise not_found(f"user {call.id}")
         if user.ended(call.now):
             raise Refusal(409, f"user {call.id} is disabled or has expired; let him in first")
-        secret = await open_session(
+        secret = await begin_session(
+            call.request,
             connection,
             user.id,
             expires_at=call.now + timedelta(hours=1),
             actor_id=principal.actor_id or principal.user_id,
-            address=call.address,
-            agent=call.request.headers.get("user-agent", ""),
         )
         await note(
             connection, "impersonate", by=principal, kind="user", object_id=user.id, address=call.address
@@ -271,12 +267,11 @@ async def post_setup(call: Call[None, SetUp]) -> Response:
         row = UserRow(email=address, name=given.name or address, role=Role.ADMIN, password=password)
         user_id = await add_user(connection, row)
         await note(connection, "setup", user_id=user_id, kind="user", object_id=user_id, address=call.address)
-        secret = await open_session(
+        secret = await begin_session(
+            call.request,
             connection,
             user_id,
             expires_at=call.services.access.session_end(call.now),
-            address=call.address,
-            agent=call.request.headers.get("user-agent", ""),
         )
         user = await user_by_id(connection, user_id)
     assert user is not None

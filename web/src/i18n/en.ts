@@ -62,6 +62,7 @@ export const en = {
   "alerts.logNone": "Nothing was sent yet.",
   "alerts.none": "No rules yet",
   "alerts.noneHint": "A rule tells somebody when a tracker enters a fence, drives too fast, loses power …",
+  "alerts.picture": "Mails show a map",
   "alerts.preview": "It reads",
   "alerts.quiet": "Quiet time",
   "alerts.quietHint": "From–to, in the account's zone; nothing is sent then.",

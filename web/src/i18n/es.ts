@@ -64,6 +64,7 @@ export const es: Messages = {
   "alerts.logNone": "Aún no se ha enviado nada.",
   "alerts.none": "Aún no hay reglas",
   "alerts.noneHint": "Una regla avisa cuando un localizador entra en una zona, va demasiado rápido, pierde alimentación…",
+  "alerts.picture": "Los correos muestran un mapa",
   "alerts.preview": "Dirá",
   "alerts.quiet": "Horas de silencio",
   "alerts.quietHint": "Desde–hasta, en la zona de la cuenta; entonces no se envía nada.",

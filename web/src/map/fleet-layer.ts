@@ -15,6 +15,7 @@ const ARROWS_FROM_ZOOM = 6;
 const FRAME_MS = 16;
 const PAUSE_MS_MAX = 500;
 const MARK_PX = 32;
+const TURNS = 72; // directions of an arrow: a copy that is turned as it is drawn costs several times one that is not
 const STEP_PX = 0.4; // a mark that has moved less since it was drawn need not be drawn again
 const TILE_PX = 512;
 
@@ -161,7 +162,9 @@ export function addFleet(
   }
 
   function arrow(x: number, y: number, degrees: number, colour: string) {
-    const drawn = mark(`arrow ${colour} ${devicePixelRatio}`, (pen) => {
+    const turn = Math.round((degrees / 360) * TURNS);
+    const drawn = mark(`arrow ${colour} ${((turn % TURNS) + TURNS) % TURNS} ${devicePixelRatio}`, (pen) => {
+      pen.rotate((turn * 2 * Math.PI) / TURNS);
       pen.beginPath();
       pen.moveTo(0, -12);
       pen.lineTo(8.5, 9.5);
@@ -175,11 +178,7 @@ export function addFleet(
       pen.stroke();
       pen.fill();
     });
-    context.save();
-    context.translate(x, y);
-    context.rotate((degrees * Math.PI) / 180);
-    copy(drawn, 0, 0);
-    context.restore();
+    copy(drawn, x, y);
   }
 
   function halo(x: number, y: number, colour: string) {

@@ -212,6 +212,8 @@ function EditRule({
   const speaks = useSignal(typeof kept.language === "string" ? kept.language : "");
   const quiet = useSignal(typeof kept.quiet === "string" ? kept.quiet : "");
   const throttle = useSignal(kept.throttle ? String(kept.throttle) : "");
+  const picture = useSignal(kept.picture === true);
+  const mails = channels.value.includes("mail");
   const about = type.value;
   const submit = async () => {
     const attributes: Record<string, unknown> = { ...kept };
@@ -229,6 +231,7 @@ function EditRule({
     set("language", speaks.value, speaks.value !== "");
     set("quiet", quiet.value.trim(), quiet.value.trim() !== "");
     set("throttle", Number(throttle.value), Number(throttle.value) > 0);
+    set("picture", true, mails && picture.value);
     const given = { ...rule, type: about, always: everybody.value, notificators: channels.value.join(","), attributes };
     await (rule.id ? api.put(`/notifications/${rule.id}`, given) : api.post("/notifications", { ...given, id: undefined }));
     say(t("action.saved"));
@@ -286,6 +289,11 @@ function EditRule({
         chosen={channels.value}
         onChange={(value) => (channels.value = value)}
       />
+      {mails && (
+        <Check checked={picture.value} onChange={(on) => (picture.value = on)}>
+          {t("alerts.picture")}
+        </Check>
+      )}
       <TextField
         label={t("alerts.recipients")}
         hint={t("alerts.recipientsHint")}
