@@ -102,7 +102,7 @@ def events(terminal: Terminal, unique_id: str) -> list[str]:
     ]
 
 
-@pytest.mark.timeout(120 + 60 * ROUNDS)
+@pytest.mark.timeout(300 + 120 * ROUNDS)
 def test_enters_and_exits_of_shuffled_routes(server: Servers, postgres_dsn: str, terminal: Terminal) -> None:
     """Each round is an account with hysteresis and one without, and in each a route at every place."""
     print("TRACKER_TEST_TRACK_SEED", SEED)
@@ -160,7 +160,7 @@ def edge_near(rng: random.Random, shape: Shape, latitude: float, longitude: floa
         low, high = (middle, high) if far_m > 0 else (low, middle)
 
 
-@pytest.mark.timeout(120 + 300 * ROUNDS)
+@pytest.mark.timeout(300 + 300 * ROUNDS)
 def test_a_parked_day_with_noise_at_an_edge(server: Servers, postgres_dsn: str, terminal: Terminal) -> None:
     """24 hours, shuffled, with 10 m of noise: nothing is entered from outside, nothing is left from inside."""
     print("TRACKER_TEST_TRACK_SEED", SEED)
