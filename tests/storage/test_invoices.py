@@ -69,7 +69,7 @@ async def test_papers_take_no_change(postgres_dsn: str) -> None:
     for statement in (
         "UPDATE core.invoices SET number = 2",
         "DELETE FROM core.invoices",
-        "TRUNCATE core.invoices",
+        "TRUNCATE core.invoices CASCADE",
     ):
         with pytest.raises(psycopg.errors.RestrictViolation):
             query(postgres_dsn, statement)
