@@ -247,7 +247,7 @@ class Server:
             await asyncio.gather(self.workers.close(), station.drain(writing, (self.mqtt, *self.brokers)))
             if api:
                 api.stop()
-            station.end()
+            await station.end()
 
     def _open_api(self, tasks: asyncio.TaskGroup) -> ApiServer | None:
         api = self.settings.api

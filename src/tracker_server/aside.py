@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
+from typing import Any, Final
+
+AGAIN_S: Final = 2.0  # until a task that has not ended is cancelled again
 
 
 async def aside(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -42,6 +45,21 @@ async def aside(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> Non
     try:
         await asyncio.shield(ended)
     except asyncio.CancelledError:
-        loop.call_soon_threadsafe(task.cancel)
-        await ended
+        while not ended.done():
+            with suppress(RuntimeError):  # its loop is closed: it ends
+                loop.call_soon_threadsafe(task.cancel)
+            with suppress(asyncio.CancelledError):  # we end with it, not before it
+                await asyncio.wait({ended}, timeout=AGAIN_S)
+        ended.result()
         raise
+
+
+async def let_go(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel them until they have ended. Once is not always enough: Python before 3.13 forgets that a task was cancelled
+    when its task group meets an error of its own in the same moment, such as a database that dies with its server.
+    """
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=AGAIN_S)

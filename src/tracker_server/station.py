@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
+from tracker_server.aside import let_go
 from tracker_server.config import Settings, install_payloads
 from tracker_server.listeners.server import Listeners
 from tracker_server.metrics import Metrics
@@ -167,9 +168,8 @@ class Station:
         for reader in readers:
             await reader.close()
 
-    def end(self) -> None:
-        """Let go of all that runs beside."""
+    async def end(self) -> None:
+        """Let go of all that runs beside, and wait until it has ended."""
         if self.traces is not None:
             self.traces.close()
-        for task in self._beside:
-            task.cancel()
+        await let_go(self._beside)

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 import structlog
 
+from tracker_server.aside import let_go
 from tracker_server.config import Settings
 from tracker_server.metrics import Metrics
 from tracker_server.pipeline.batch import Batch
@@ -82,7 +83,7 @@ class Worker:
                 await self._stop.wait()
                 await self.station.drain(writing)
                 self._tell(Counted(self.metrics.counts()))
-                self.station.end()
+                await self.station.end()
                 hearing.cancel()
                 counting.cancel()
         except* _StoppedEarlyError:
@@ -97,6 +98,8 @@ class Worker:
         stopping = tasks.create_task(self._stop.wait())
         await asyncio.wait({beginning, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not beginning.done():
+            await let_go([beginning])
+            await self.station.end()
             raise _StoppedEarlyError
         stopping.cancel()
         return await beginning
