@@ -48,8 +48,10 @@ async def aside(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> Non
         while not ended.done():
             with suppress(RuntimeError):  # its loop is closed: it ends
                 loop.call_soon_threadsafe(task.cancel)
-            with suppress(asyncio.CancelledError):  # we end with it, not before it
-                await asyncio.wait({ended}, timeout=AGAIN_S)
+            until = here.time() + AGAIN_S
+            while not ended.done() and (left_s := until - here.time()) > 0:
+                with suppress(asyncio.CancelledError):  # we end with it, not before it
+                    await asyncio.wait({ended}, timeout=left_s)
         ended.result()
         raise
 

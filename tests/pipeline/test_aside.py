@@ -42,8 +42,10 @@ async def test_a_cancellation_that_meets_an_error_is_said_again() -> None:
 
 async def test_what_runs_on_a_thread_ends_with_it_however_often_it_is_told() -> None:
     ended: list[str] = []
+    here, begun = asyncio.get_running_loop(), asyncio.Event()
 
     async def slowly() -> None:
+        here.call_soon_threadsafe(begun.set)
         try:
             await asyncio.sleep(3_600)
         finally:
@@ -51,7 +53,8 @@ async def test_what_runs_on_a_thread_ends_with_it_however_often_it_is_told() -> 
             ended.append("ended")
 
     task = asyncio.create_task(aside("test", slowly))
-    await asyncio.sleep(0.1)
+    await begun.wait()
+    await asyncio.sleep(0)  # it waits for the thread now
     task.cancel()
     await asyncio.sleep(0)
     task.cancel()
