@@ -81,7 +81,7 @@ def test_a_trackers_expiration_is_kept(world: World) -> None:
     with world.signed_in("owner", world.account()) as owner:
         end = "2030-01-01T00:00:00.000Z"
         made = owner.post(
-            "/api/devices", json={"name": "x", "uniqueId": "700001", "expirationTime": end}
+            "/api/devices", json={"name": "x", "uniqueId": "710001", "expirationTime": end}
         ).json()
         assert made["expirationTime"] == end
         place = f"/api/devices/{made['id']}"
