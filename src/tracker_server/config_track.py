@@ -27,6 +27,9 @@ class Geofences(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     rest_confirm_fixes: Annotated[
         Count, Meta(description="fixes in a row that confirm a side while the tracker stands")
     ] = 3
+    rest_confirm_s: Annotated[
+        NotNegative, Meta(description="… and, in a stop, for how long they have to go on")
+    ] = 300.0
     cross_gap_s: Annotated[
         Seconds, Meta(description="nothing is crossed between fixes that are further apart in time")
     ] = 300.0

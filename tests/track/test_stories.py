@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 
@@ -240,6 +241,27 @@ def test_a_parked_day_of_noise_at_a_fences_edge_is_silent(seed: int, offset_m: i
     assert len(lines) <= 1, "where it stands inside, it may be told once that it entered"
     if offset_m <= 0:
         assert not lines
+
+
+def wandering_day(seed: int, lasting_s: float) -> list[Observation]:
+    """Parked at a fence's edge, by a receiver whose error of 10 m takes so long to become another."""
+    rng = random.Random(seed)
+    kept = math.exp(-10 / lasting_s)
+    fresh_m = 10 * math.sqrt(1 - kept * kept)
+    north, east = rng.gauss(0, 10), rng.gauss(0, 10)
+    day = [fix(10 * n, at(-100.0), 0.0) for n in range(60)]
+    for n in range(60, 8640):
+        north, east = north * kept + rng.gauss(0, fresh_m), east * kept + rng.gauss(0, fresh_m)
+        day.append(fix(10 * n, at(north, east), 0.0))
+    return day
+
+
+@pytest.mark.parametrize(("seed", "lasting_s"), [(3, 60.0), (2, 120.0), (8, 300.0), (12, 300.0)])
+def test_a_receiver_that_wanders_for_minutes_crosses_no_edge(seed: int, lasting_s: float) -> None:
+    day, fences = wandering_day(seed, lasting_s), [square(1, 0, -5000, 10_000)]
+    assert not events_only(story(day, fences))
+    at_once = TrackSettings(rest_confirm_s=0)
+    assert events_only(story(day, fences, at_once)), "three fixes in a row alone would have told something"
 
 
 def test_a_parked_day_adds_nothing_to_the_odometer() -> None:

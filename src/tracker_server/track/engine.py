@@ -24,7 +24,15 @@ from tracker_server.track.motion import Motion, advance_motion, relocate
 from tracker_server.track.observation import FIX, Observation, Use, use_of
 from tracker_server.track.phases import MOVING_PHASES
 from tracker_server.track.settings import TrackSettings
-from tracker_server.track.sides import WAS_IN, Hit, advance_crossings, advance_sides, fence_limit
+from tracker_server.track.sides import (
+    AT_ONCE,
+    WAS_IN,
+    Hit,
+    Proof,
+    advance_crossings,
+    advance_sides,
+    fence_limit,
+)
 from tracker_server.track.signals import advance_signals
 from tracker_server.track.speed import Speeding, advance_harsh, advance_speed
 from tracker_server.track.state import Held, State, copied
@@ -314,7 +322,7 @@ def _accept(  # noqa: PLR0913  (the one place where a fix meets everything)
         if crossed and not at_rest:
             advance_crossings(state.sides, one, state.last_near, crossed, fences)
         if hits or state.sides:
-            needed = settings.rest_confirm_fixes if at_rest else 1
+            needed = _needed(state, settings) if at_rest else AT_ONCE
             advance_sides(state.sides, one, hits, fences, needed=needed)
         state.last_near = tuple([fence_id for fence_id, _ in hits])
     limit = fence_limit(state.sides, fences) if state.sides else None
@@ -324,6 +332,12 @@ def _accept(  # noqa: PLR0913  (the one place where a fix meets everything)
     if before is not None and not jumped and fix.speed_mps is not None:
         advance_harsh(one)
     state.last = fix
+
+
+def _needed(state: State, settings: TrackSettings) -> Proof:
+    """What changes a side while it stands."""
+    lasting_s = settings.rest_confirm_s if state.motion.stop_told else 0.0
+    return Proof(settings.rest_confirm_fixes, round(lasting_s * SECOND_US))
 
 
 def _has_limit(settings: TrackSettings) -> bool:

@@ -114,6 +114,9 @@ class TrackSettings(Struct, frozen=True, kw_only=True):
     rest_confirm_fixes: Annotated[
         int, _says("fixes in a row that confirm a side while standing: single ones wander over 30 m each day")
     ] = 3
+    rest_confirm_s: Annotated[
+        Number, _says("… and, where a stop is known, for how long: a receiver wanders off for minutes")
+    ] = 300.0
     cross_gap_s: Annotated[
         Number, _says("between fixes further apart in time nobody knows the way, so nothing is crossed")
     ] = 300.0

@@ -1,13 +1,14 @@
 """On which side of each fence a tracker is: enter, exit, cross, dwell, visits.
 
 A side changes only when a fix confirms it beyond the edge by the hysteresis; while standing it takes several in
-a row. The change is then timed at the first fix of the run on the new side.
+a row, and where a stop is known they have to last, for a receiver that wanders does so for minutes. The change is then
+timed at the first fix of the run on the new side.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
@@ -66,7 +67,8 @@ WAS_IN: Final = frozenset({Position.INSIDE, Position.LEAVING})
 
 class Side(Struct, frozen=True, gc=False):
     """``run_us``, ``run_digest``: the first fix of the run that may change the side; ``sure``: sure fixes in a row
-    within it. ``entered_us``: since when it is inside; ``dwelt``: that it stayed long was told.
+    within it, the first of them at ``sure_us``. ``entered_us``: since when it is inside; ``dwelt``: that it stayed long was
+    told.
     """
 
     position: Position
@@ -75,6 +77,17 @@ class Side(Struct, frozen=True, gc=False):
     sure: int = 0
     entered_us: int = 0
     dwelt: bool = False
+    sure_us: int = 0
+
+
+class Proof(NamedTuple):
+    """What changes a side: so many sure fixes in a row, which last so long."""
+
+    fixes: int
+    lasting_us: int
+
+
+AT_ONCE: Final = Proof(1, 0)
 
 
 def fence_limit(sides: dict[int, Side], index: FenceIndex) -> tuple[float, int] | None:
@@ -102,9 +115,9 @@ def advance_sides(
     hits: tuple[Hit, ...],
     index: FenceIndex,
     *,
-    needed: int,
+    needed: Proof,
 ) -> None:
-    """Take one accepted fix; ``sides`` is changed in place. ``needed``: sure fixes in a row that change a side."""
+    """Take one accepted fix; ``sides`` is changed in place."""
     codes = dict(hits)
     for fence_id in sorted(codes.keys() | sides.keys()):
         fence = index.by_id.get(fence_id)
@@ -129,7 +142,7 @@ _WORDS: Final = {INSIDE: Word.IN_SURE, NEAR_INSIDE: Word.IN_NEAR, OUTSIDE: Word.
 _OUT_NEAR: Final = Word.OUT_NEAR
 
 
-def _advance(sides: dict[int, Side], fence: Fence, side: Side, code: int, step: Step, needed: int) -> None:
+def _advance(sides: dict[int, Side], fence: Fence, side: Side, code: int, step: Step, needed: Proof) -> None:
     fix = step.fix
     was_in = side.position in WAS_IN
     said_in = code >= NEAR_INSIDE
@@ -145,9 +158,12 @@ def _advance(sides: dict[int, Side], fence: Fence, side: Side, code: int, step: 
     pending = side.position in _PENDING
     run_us = side.run_us if pending else fix.at_us
     run_digest = side.run_digest if pending else fix.digest
-    sure = side.sure + 1 if word in _UNSURE else 0
-    if word in _UNSURE and sure < needed:
-        word = _UNSURE[word]
+    sure, sure_us = 0, 0
+    if word in _UNSURE:
+        sure = side.sure + 1
+        sure_us = side.sure_us if side.sure else fix.at_us
+        if sure < needed.fixes or fix.at_us - sure_us < needed.lasting_us:
+            word = _UNSURE[word]
     position = NEXT[side.position, word]
     if position is Position.INSIDE:
         if told(fence, run_us):
@@ -159,7 +175,7 @@ def _advance(sides: dict[int, Side], fence: Fence, side: Side, code: int, step: 
         step.found.append(Visit(fence.id, side.entered_us, run_us, fix.at_us))
         del sides[fence.id]
     else:
-        sides[fence.id] = Side(position, run_us, run_digest, sure, side.entered_us, side.dwelt)
+        sides[fence.id] = Side(position, run_us, run_digest, sure, side.entered_us, side.dwelt, sure_us)
 
 
 def _dwell(fence: Fence, side: Side, step: Step) -> Side:
