@@ -349,7 +349,7 @@ def _default_listeners() -> dict[str, Listener]:
 class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All settings."""
 
-    data_dir: Annotated[Path, Meta(description="embedded database, media, keys")] = Path("data")
+    data_dir: Annotated[Path, Meta(description="embedded database, keys")] = Path("data")
     workers: Annotated[
         int,
         Meta(

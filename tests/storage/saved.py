@@ -43,6 +43,8 @@ INSERT INTO core.blocks (device_id, reason, since, note)
 SELECT id, 'operator', now() - interval '1 day', %(nasty)s FROM core.devices WHERE priority %% 5 = 0;
 INSERT INTO core.outbox (key, channel, recipient, account_id, device_id, payload, created_at, due_at, next_at)
 SELECT 'k' || g, 'email', 'a@example.com', %(account)s, 1 + g %% 50, '{}', now(), now(), now() FROM generate_series(1, 40) g;
+INSERT INTO core.pictures (device_id, name, content)
+SELECT id, id || '.png', decode('89504e470d0a1a0a00ff5c0a', 'hex') FROM core.devices WHERE priority %% 7 = 0;
 UPDATE core.device_state SET contact_at = now(), latest_at = now(), latest_digest = device_id;
 """
 

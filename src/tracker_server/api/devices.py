@@ -14,7 +14,7 @@ from tracker_server.api.call import Call
 from tracker_server.api.device_shape import Device, device_shape
 from tracker_server.api.errors import Refusal, bad, not_found
 from tracker_server.api.kept import Attributes, Name, account_for
-from tracker_server.api.media import Pictures, kind_of
+from tracker_server.api.media import PICTURE_BYTES_MAX, kind_of, media_of, name_of
 from tracker_server.api.values import Moment, Number, moment
 from tracker_server.model.people import Right, Role, Scope
 from tracker_server.storage.accumulators import set_accumulators
@@ -29,6 +29,7 @@ from tracker_server.storage.devices import (
     remove_device,
 )
 from tracker_server.storage.objects import link, remove_links
+from tracker_server.storage.pictures import keep_picture, read_picture
 from tracker_server.storage.users import user_by_id
 
 routes = Routes("Devices")
@@ -229,7 +230,7 @@ async def put_accumulators(call: Call[None, Accumulators]) -> None:
     needs=Right.DEVICES,
     objects={"id": Kind.DEVICE},
     body=bytes,
-    body_bytes_max=Pictures.BYTES_MAX,
+    body_bytes_max=PICTURE_BYTES_MAX,
     answers=str,
     media=("text/plain",),
 )
@@ -238,7 +239,9 @@ async def post_device_image(call: Call[None, bytes]) -> Response:
     kind = kind_of(call.body)
     if kind is None:
         raise Refusal(415, "body: is no picture; send a PNG, JPEG, GIF or WebP file")
-    name = await Pictures(call.services.settings.data_dir).keep(call.id, call.body, kind)
+    name = name_of(kind)
+    async with call.services.pools.core() as connection:
+        await keep_picture(connection, call.id, name, call.body)
     return PlainTextResponse(name)
 
 
@@ -252,13 +255,16 @@ async def get_media(call: Call[None, None]) -> Response:
             shown=call.principal.role is Role.GUEST,
             unique_ids=[call.path["uniqueId"]],
         )
-    for number in found:
-        picture = await Pictures(call.services.settings.data_dir).read(number, call.path["name"])
-        if picture is not None:
-            content, media = picture
-            headers = {"Cache-Control": "private, max-age=86400", "Content-Disposition": "inline"}
-            return Response(content, media_type=media, headers=headers)
-    raise not_found("such picture")
+    name = call.path["name"]
+    media = media_of(name)
+    if media is None:
+        raise not_found("such picture")
+    async with call.services.pools.core() as connection:
+        content = await read_picture(connection, list(found), name)
+    if content is None:
+        raise not_found("such picture")
+    headers = {"Cache-Control": "private, max-age=86400", "Content-Disposition": "inline"}
+    return Response(content, media_type=media, headers=headers)
 
 
 def unique_id_of(text: str) -> str:

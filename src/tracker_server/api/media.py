@@ -1,16 +1,12 @@
-"""Pictures that people upload: judged by their first bytes, kept under names of our own, one for each tracker."""
+"""Pictures that people upload: judged by their first bytes, kept under names of our own."""
 
 from __future__ import annotations
 
-import asyncio
-import re
 import secrets
-import shutil
-from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 KINDS: Final = {"png": "image/png", "jpg": "image/jpeg", "gif": "image/gif", "webp": "image/webp"}
-_NAME: Final = re.compile(r"[0-9a-f]{32}\.(?:png|jpg|gif|webp)")
+PICTURE_BYTES_MAX: Final = 2_097_152  # a photograph of a van; more is a film
 
 
 def kind_of(content: bytes) -> str | None:
@@ -26,34 +22,11 @@ def kind_of(content: bytes) -> str | None:
     return None
 
 
-class Pictures:
-    """The folder ``media`` of the data directory."""
+def name_of(kind: str) -> str:
+    """One that nobody had and nobody guesses."""
+    return f"{secrets.token_hex(16)}.{kind}"
 
-    BYTES_MAX: ClassVar = 2_097_152  # a photograph of a van; more is a film
 
-    def __init__(self, data_dir: Path) -> None:
-        self._folder = data_dir / "media"
-
-    async def keep(self, device_id: int, content: bytes, kind: str) -> str:
-        """In place of the one before; answers its name."""
-        name = f"{secrets.token_hex(16)}.{kind}"
-        await asyncio.to_thread(self._write, device_id, name, content)
-        return name
-
-    def _write(self, device_id: int, name: str, content: bytes) -> None:
-        folder = self._folder / str(device_id)
-        if folder.exists():
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True)
-        (folder / name).write_bytes(content)
-
-    async def read(self, device_id: int, name: str) -> tuple[bytes, str] | None:
-        """Its content and media type."""
-        if not _NAME.fullmatch(name):
-            return None
-        path = self._folder / str(device_id) / name
-        try:
-            content = await asyncio.to_thread(path.read_bytes)
-        except FileNotFoundError:
-            return None
-        return content, KINDS[path.suffix[1:]]
+def media_of(name: str) -> str | None:
+    """The media type of a name; None where it is none of ours."""
+    return KINDS.get(name.rpartition(".")[2])
