@@ -131,6 +131,7 @@ export interface Managed {
   test: boolean;
   priority: number;
   purgeAt: string | null;
+  backPay: string | null;
 }
 
 export interface Unknown {

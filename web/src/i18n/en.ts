@@ -547,6 +547,8 @@ export const en = {
   "trackers.activate": "Activate",
   "trackers.activated": "{name} is shown again.",
   "trackers.add": "Add a tracker",
+  "trackers.backPaid": "What {name} sent in its unpaid time is shown.",
+  "trackers.backPay": "Show its unpaid time for {amount}",
   "trackers.blocked": "Blocked",
   "trackers.blockedText": "They are not on the map. Nothing is lost: {waiting, plural, =0 {what they send is kept} one {# position waits} other {# positions wait}}.",
   "trackers.convert": "Begin to pay",

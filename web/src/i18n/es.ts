@@ -549,6 +549,8 @@ export const es: Messages = {
   "trackers.activate": "Activar",
   "trackers.activated": "{name} se ve de nuevo.",
   "trackers.add": "Añadir localizador",
+  "trackers.backPaid": "Se ve lo que {name} envió en su tiempo impago.",
+  "trackers.backPay": "Ver su tiempo impago por {amount}",
   "trackers.blocked": "Bloqueado",
   "trackers.blockedText": "No están en el mapa. Nada se pierde: {waiting, plural, =0 {lo que envían se guarda} one {espera # posición} other {esperan # posiciones}}.",
   "trackers.convert": "Pasar a pago",

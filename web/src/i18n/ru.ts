@@ -549,6 +549,8 @@ export const ru: Messages = {
   "trackers.activate": "Включить",
   "trackers.activated": "{name}: снова виден.",
   "trackers.add": "Добавить трекер",
+  "trackers.backPaid": "{name}: показано, что было отправлено за неоплаченное время.",
+  "trackers.backPay": "Показать неоплаченное время за {amount}",
   "trackers.blocked": "Заблокирован",
   "trackers.blockedText": "На карте их нет. Ничего не теряется: {waiting, plural, =0 {присланное сохраняется} one {ждёт # координата} few {ждут # координаты} other {ждут # координат}}.",
   "trackers.convert": "Перевести на тариф",

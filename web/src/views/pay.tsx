@@ -21,7 +21,6 @@ export function PayDialog({
   amount: wanted,
   currency,
   accountId,
-  devices,
   onClose,
   onDone,
 }: {
@@ -29,7 +28,6 @@ export function PayDialog({
   amount: string;
   currency: string;
   accountId?: number;
-  devices?: number[];
   onClose: () => void;
   onDone: () => Promise<unknown>;
 }) {
@@ -52,7 +50,6 @@ export function PayDialog({
     const told = await api.post<{ url: string }>(`/accounts/${account}/checkout`, {
       amount: amount.value,
       gateway: chosen,
-      ...(devices?.length ? { devices } : {}),
     });
     location.assign(told.url);
   };

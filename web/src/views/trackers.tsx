@@ -167,7 +167,6 @@ export default function Trackers() {
           amount={it.row.unlock ?? it.due ?? it.row.due ?? ""}
           currency={it.row.currency}
           accountId={it.row.accountId}
-          devices={[it.row.deviceId]}
           onClose={close}
           onDone={done}
         />
@@ -215,7 +214,6 @@ function BlockedSummary({ rows, onDone }: { rows: readonly Managed[]; onDone: ()
           amount={first.unlockAll ?? ""}
           currency={first.currency}
           accountId={first.accountId}
-          devices={rows.map((row) => row.deviceId)}
           onClose={() => (paying.value = false)}
           onDone={async () => {
             paying.value = false;
@@ -238,14 +236,14 @@ function Row({
 }) {
   const hidden = isHidden(row);
   const why = [reasonName(row.reason), row.note].filter(Boolean).join(" ");
-  const activate = async () => {
+  const fromBalance = async (what: "activate" | "back-pay", done: string, due: string | null) => {
     try {
-      await api.post(`/devices/${row.deviceId}/activate`);
-      say(t("trackers.activated", { name: row.name }));
+      await api.post(`/devices/${row.deviceId}/${what}`);
+      say(done);
       await onDone();
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 402) throw error;
-      onOpen({ kind: "pay", row, due: typeof error.body.due === "string" ? error.body.due : null });
+      onOpen({ kind: "pay", row, due: typeof error.body.due === "string" ? error.body.due : due });
     }
   };
   const due = Number(row.due ?? 0) > 0;
@@ -287,13 +285,24 @@ function Row({
         <div class="row end">
           {billing && may("money") && (
             <>
-              <Button small onClick={activate}>
+              <Button
+                small
+                onClick={() => fromBalance("activate", t("trackers.activated", { name: row.name }), null)}
+              >
                 {t("trackers.activate")}
               </Button>
               <Button small kind="pay" onClick={() => onOpen({ kind: "pay", row, due: null })}>
                 {t("trackers.pay")}
               </Button>
             </>
+          )}
+          {row.backPay && may("money") && (
+            <Button
+              small
+              onClick={() => fromBalance("back-pay", t("trackers.backPaid", { name: row.name }), row.backPay)}
+            >
+              {t("trackers.backPay", { amount: money(row.backPay, row.currency) })}
+            </Button>
           )}
           {row.test && !hidden && row.lastContact && may("money") && (
             <Button
