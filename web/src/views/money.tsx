@@ -527,7 +527,7 @@ function Switch({
                 </>
               )}
             </dl>
-            {Number(told.costNow) > Number(account.balance) && (
+            {told.devices.some((one) => Number(one.due) > 0) && (
               <div class="notice warn">
                 <Icon name="info" />
                 <span>{t("tariff.short")}</span>

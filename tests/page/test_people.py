@@ -1,0 +1,113 @@
+"""What people do seldom: a second factor, a link for a guest, a file of fences, another's place, another tariff."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pyotp
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.page.conftest import PASSWORD, Visitor, report, set_up
+from tests.servers.serve import Servers
+
+pytestmark = pytest.mark.timeout(300)  # a browser draws maps without a graphics card
+
+VAN_1, VAN_2 = "356938035643809", "356938035643817"
+
+
+def square(name: str, latitude: float, longitude: float) -> dict[str, object]:
+    ring = [[longitude + x, latitude + y] for x, y in ((0, 0), (0.01, 0), (0.01, 0.01), (0, 0.01), (0, 0))]
+    return {
+        "type": "Feature",
+        "properties": {"name": name},
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+    }
+
+
+def test_what_people_do_seldom(server: Servers, postgres_dsn: str, chromium: Browser, tmp_path: Path) -> None:
+    running = server(dsn=postgres_dsn, protocols=["osmand"])
+    done = running.cli(
+        "tariff", "add", "Daily", "--mode", "balance", "--currency", "EUR", "--monthly", "31.00"
+    )
+    assert done.returncode == 0, done
+    with set_up(running) as office:
+        account = office.get("/accounts").json()[0]["id"]
+        for number, name in ((VAN_1, "Van 1"), (VAN_2, "Van 2")):
+            given = {"name": name, "uniqueId": number, "accountId": account}
+            office.post("/devices", json=given).raise_for_status()
+            report(running, number, 40.41 + int(number[-1]) / 500, -3.70, timestamp=int(time.time()))
+        owner = {"name": "Luis", "email": "luis@northern.example", "password": PASSWORD}
+        office.post("/users", json={**owner, "role": "owner", "accountId": account}).raise_for_status()
+    visitor = Visitor(chromium, running)
+    page = visitor.sign_in("/fences", owner["email"])
+
+    # a file of fences
+    file = tmp_path / "fences.geojson"
+    places = [square("Yard", 40.41, -3.70), square("Port", 39.46, -0.32)]
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": places}))
+    with page.expect_file_chooser() as choosing:
+        page.get_by_role("button", name="Import").click()
+    choosing.value.set_files(file)
+    expect(page.get_by_text("2 fences imported")).to_be_visible()
+    expect(page.get_by_text("Port", exact=True)).to_be_visible()
+
+    # a link for a guest, who sees one tracker and nothing else, until it is taken back
+    page.goto("/live")
+    page.get_by_role("button", name="Van 1").click()
+    page.get_by_role("button", name="Share", exact=True).click()
+    sharing = page.get_by_role("dialog", name="Share Van 1")
+    sharing.get_by_role("button", name="Make the link").click()
+    link = sharing.get_by_label("Link").input_value()
+    guest = visitor.open(link)
+    expect(guest.locator("canvas.fleet")).to_have_attribute("data-drawn", "1")
+    expect(guest.get_by_role("button", name="Van 1")).to_be_visible()
+    expect(guest.get_by_text("Van 2")).to_have_count(0)
+    assert "token" not in guest.url
+    page.goto("/settings")
+    page.get_by_role("button", name="Revoke").click()
+    expect(page.get_by_role("button", name="Revoke")).to_have_count(0)
+    guest.goto(link)
+    expect(guest.get_by_text("This link is over, or was taken back.")).to_be_visible()
+
+    # a second factor
+    factor = page.get_by_role("region", name="Second factor")
+    factor.get_by_role("button", name="Turn on").click()
+    turning = page.get_by_role("dialog", name="Turn on")
+    secret = turning.get_by_label("Key").input_value()
+    turning.get_by_role("button", name="It is in the app: turn on").click()
+    expect(factor.get_by_role("button", name="Turn off")).to_be_visible()
+    again = visitor.open("/")
+    again.get_by_label("E-mail").fill(owner["email"])
+    again.get_by_label("Password").fill(PASSWORD)
+    again.get_by_role("button", name="Sign in", exact=True).click()
+    again.get_by_label("Code").fill("000000")
+    again.get_by_role("button", name="Sign in", exact=True).click()
+    expect(again.get_by_text("That code is wrong or over.")).to_be_visible()
+    again.get_by_label("Code").fill(pyotp.TOTP(secret).now())
+    again.get_by_role("button", name="Sign in", exact=True).click()
+    expect(again.get_by_role("navigation", name="Main")).to_be_visible()
+    page.reload()
+    factor.get_by_role("button", name="Turn off").click()
+    page.get_by_role("dialog", name="Turn off").get_by_role("button", name="Turn off").click()
+    expect(factor.get_by_role("button", name="Turn on")).to_be_visible()
+
+    # another tariff, with what it costs before it is chosen
+    page.goto("/money?tab=tariff")
+    card = page.get_by_role("listitem").filter(has_text="Daily")
+    card.get_by_role("button", name="Choose").click()
+    switching = page.get_by_role("dialog", name="Switch to Daily")
+    expect(switching.get_by_text("Costs now")).to_be_visible()
+    expect(switching.get_by_text("The balance does not cover it")).to_be_visible()
+    switching.get_by_role("button", name="Switch").click()
+    expect(card.get_by_text("Current")).to_be_visible()
+
+    # in another's place, which is written down
+    desk = visitor.sign_in("/operator?tab=people", "ana@northern.example")
+    desk.get_by_role("row").filter(has_text="Luis").get_by_role("button", name="Act as").click()
+    expect(desk.get_by_text("You are acting as luis@northern.example.")).to_be_visible()
+    desk.get_by_role("button", name="End", exact=True).click()
+    expect(desk.get_by_label("E-mail")).to_be_visible()
+    visitor.close()
