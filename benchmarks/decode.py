@@ -10,9 +10,8 @@ from itertools import pairwise
 from measures import Found, Measure
 
 from tracker_protocols import ALL
-from tracker_protocols.model import HttpRequest
-from tracker_protocols.protocol import Protocol
-from tracker_protocols.wire.decoder import HttpDecoder, StreamDecoder
+from tracker_protocols.protocol import Protocol, Transport
+from tracker_protocols.wire.decoder import HttpDecoder, StreamDecoder, request_from_bytes
 from tracker_protocols.wire.device import HttpDevice
 from tracker_server.simulator.plan import Plan, check
 from tracker_server.simulator.script import Script
@@ -51,15 +50,16 @@ def timed(once: Callable[[], int]) -> float:
 def work(protocol: Protocol, records: int) -> Callable[[], int]:
     """One pass over ``FRAMES`` frames; answers how many were read."""
     now = datetime.now(UTC)
+    http = issubclass(protocol.device, HttpDevice)
     plan = Plan(
-        protocol=protocol, host="", port=0, transport=protocol.transports[0], devices=1, fixes=FRAMES * records,
+        protocol=protocol, host="", port=0, transport=Transport.HTTP if http else Transport.TCP, devices=1, fixes=FRAMES * records,
         packet=records, start=now - timedelta(days=2), interval_s=1,
     )  # fmt: skip
     script = Script(check(plan, now), 0)
     script.prepare(FRAMES, 0)
     ends = [0, *script.data_ends]
     frames = [script.data[begin:end] for begin, end in pairwise(ends)]
-    if issubclass(protocol.device, HttpDevice):
+    if http:
         return requests(protocol, frames, now)
 
     def once() -> int:
@@ -73,9 +73,7 @@ def work(protocol: Protocol, records: int) -> Callable[[], int]:
 
 def requests(protocol: Protocol, frames: list[bytes], now: datetime) -> Callable[[], int]:
     """The same for HTTP, where the listener has cut requests before the decoder sees them."""
-    asked = [
-        HttpRequest("GET", frame.split(b" ")[1].decode(), {"host": "localhost"}, b"") for frame in frames
-    ]
+    asked = [request_from_bytes(frame) for frame in frames]
 
     def once() -> int:
         decoder = protocol.decoder()

@@ -25,7 +25,7 @@ from rich.console import Console
 
 import page
 
-SECONDS = 5.0
+SECONDS = 3.0
 FULL_SECONDS = 15.0
 
 
@@ -96,7 +96,7 @@ def main() -> None:
         "--only", action="append", choices=list(NAMED), help="this benchmark alone; may be given again"
     )
     parser.add_argument("--full", action="store_true", help="all of them, longer, with more rows")
-    parser.add_argument("--seconds", type=seconds, help="length of each measured run (default: 5; full: 15)")
+    parser.add_argument("--seconds", type=seconds, help="length of each measured run (default: 3; full: 15)")
     parser.add_argument(
         "--results", type=Path, default=results.HOME / "results", help="folder for the result files"
     )

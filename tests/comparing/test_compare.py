@@ -12,6 +12,7 @@ import pytest
 
 from tests.servers.ports import free_port
 from tests.servers.serve import Servers
+from tracker_protocols import ALL
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 ABOUT: dict[str, Any] = {"machine": {"cpu": "x"}, "commit": "c"}
@@ -138,3 +139,10 @@ def test_another_server_is_measured_by_its_operators_commands(server: Servers, t
     assert all(value > 0 for measure in found.measures for value in measure.values)
     with pytest.raises(RuntimeError, match=r"--peer: .false. ended with 1"):
         run(Peer("false", free_port(), count), "gt06", 1)
+
+
+def test_the_frames_of_every_protocol_can_be_timed() -> None:
+    from decode import FRAMES, work
+
+    for protocol in ALL:
+        assert work(protocol, min(2, protocol.device.fixes_in_packet_max))() == FRAMES, protocol.name
