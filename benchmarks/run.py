@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import answers
+import browser
 import decode
 import grow
 import ingest
@@ -22,8 +23,6 @@ import unlock
 from measures import Found, Measure
 from msgspec import Struct
 from rich.console import Console
-
-import page
 
 SECONDS = 3.0
 FULL_SECONDS = 15.0
@@ -79,7 +78,7 @@ SHORT: dict[str, Callable[[Given], Found]] = {
 }
 LONG: dict[str, Callable[[Given], Found]] = {
     "mqtt": lambda given: publishers.run(given.seconds),
-    "page": lambda given: page.run(given.seconds),
+    "page": lambda given: browser.run(given.seconds),
     "midnight": sweep,
     "growth": lambda given: grow.run(given.seconds, full=given.full),
 }
