@@ -73,8 +73,8 @@ class Access:
         self._by_address = Attempts(ADDRESS_FAILURES_MAX)
         self._by_name = Attempts(NAME_FAILURES_MAX)
         self._by_pair = Attempts(PAIR_FAILURES_MAX)
-        self.resets_by_name = Attempts(RESETS_MAX)
-        self.resets_by_address = Attempts(ADDRESS_FAILURES_MAX)
+        self._asked_by_name = Attempts(RESETS_MAX)
+        self._asked_by_address = Attempts(ADDRESS_FAILURES_MAX)
 
     # ------------------------------------------------------------------ hearing of changes
 
@@ -307,6 +307,15 @@ class Access:
     def kept(self) -> int:
         """How many sign-ins are in memory."""
         return len(self._kept)
+
+    def may_ask(self, name: str, address: str) -> bool:
+        """Whether a mail may be asked for, by its receiver's name and from this address: some a while, counted here."""
+        now = time.monotonic()
+        keys = ((self._asked_by_name, name), (self._asked_by_address, address))
+        allowed = not any(attempts.wait_s(key, now) for attempts, key in keys)
+        for attempts, key in keys:
+            attempts.failed(key, now)
+        return allowed
 
     def close(self) -> None:
         """End what runs beside."""

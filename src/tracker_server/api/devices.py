@@ -248,6 +248,10 @@ async def post_device_image(call: Call[None, bytes]) -> Response:
 @routes.get("/media/{uniqueId}/{name}", needs=Right.READ, media=("image/*",), answers=bytes)
 async def get_media(call: Call[None, None]) -> Response:
     """A tracker's picture."""
+    name = call.path["name"]
+    media = media_of(name)
+    if media is None:
+        raise not_found("such picture")
     async with call.services.pools.display() as connection:
         found = await find_cards(
             connection,
@@ -255,10 +259,6 @@ async def get_media(call: Call[None, None]) -> Response:
             shown=call.principal.role is Role.GUEST,
             unique_ids=[call.path["uniqueId"]],
         )
-    name = call.path["name"]
-    media = media_of(name)
-    if media is None:
-        raise not_found("such picture")
     async with call.services.pools.core() as connection:
         content = await read_picture(connection, list(found), name)
     if content is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct, field
@@ -14,15 +14,15 @@ from tracker_server.api.event_shape import Event, event_shape
 from tracker_server.api.positions import checked_devices
 from tracker_server.api.report_makers import ALL_EVENTS
 from tracker_server.api.values import Number
+from tracker_server.model.event import EPOCH, moment
 from tracker_server.model.people import Right
+from tracker_server.pipeline.batch import micros
 from tracker_server.storage.reports_api import cards_of, events_before, events_numbered
 
 routes = Routes("Events")
 
 PAGE_MAX: Final = 1_000
-EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 FOREVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
-MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class EventsQuery(Struct, rename="camel"):
@@ -66,15 +66,15 @@ async def get_events(call: Call[EventsQuery, None]) -> Events:
         )
     page = rows[: query.limit]
     more = len(rows) > query.limit
-    last = f"{(page[-1].occurred_at - EPOCH) // MICROSECOND}.{page[-1].id}" if more else None
+    last = f"{micros(page[-1].occurred_at)}.{page[-1].id}" if more else None
     return Events([event_shape(row) for row in page], last)
 
 
 def _moment_of(cursor: str) -> tuple[datetime, int]:
     """Moment and number of the event that a page ended with. Raises Refusal."""
-    micros, _, number = cursor.partition(".")
+    told, _, number = cursor.partition(".")
     try:
-        return EPOCH + MICROSECOND * int(micros), int(number)
+        return moment(int(told)), int(number)
     except (ValueError, OverflowError):
         raise bad("cursor", "is none of ours; write what the page before gave as next") from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from typing import Annotated, Any, Final
 
@@ -39,15 +38,7 @@ class Update(Struct):
 @routes.post("/password/reset", needs=Open.ANYBODY, body=Reset, form=True, status=200)
 async def post_password_reset(call: Call[None, Reset]) -> dict[str, Any]:
     """Ask for a link by e-mail. The answer is the same whether or not there is such a user."""
-    now = time.monotonic()
-    access = call.services.access
-    keys = (
-        (access.resets_by_name, call.body.email.strip().lower()),
-        (access.resets_by_address, call.address),
-    )
-    allowed = not any(attempts.wait_s(key, now) for attempts, key in keys)
-    for attempts, key in keys:
-        attempts.failed(key, now)
+    allowed = call.services.access.may_ask(call.body.email.strip().lower(), call.address)
     async with call.services.pools.core() as connection, connection.transaction():
         user = await user_by_email(connection, call.body.email.strip())
         if allowed and user is not None and not user.ended(call.now):

@@ -97,13 +97,9 @@ def positions_of(
 
 
 DAY_MS: Final = 86_400_000
-
-
-@cache
-def _clock() -> tuple[list[str], list[str]]:
-    """Each second of a day and each millisecond of a second, as ISO 8601 ends."""
-    seconds = [f"T{at // 3600:02}:{at // 60 % 60:02}:{at % 60:02}" for at in range(DAY_MS // 1000)]
-    return seconds, [f".{at:03}Z" for at in range(1000)]
+MINUTES: Final = [f"T{at // 60:02}:{at % 60:02}:" for at in range(1440)]
+SECONDS: Final = [f"{at:02}" for at in range(60)]
+MILLISECONDS: Final = [f".{at:03}Z" for at in range(1000)]
 
 
 def moments_ms(micros: Integers) -> list[str]:
@@ -113,11 +109,14 @@ def moments_ms(micros: Integers) -> list[str]:
             f"{text}Z" for text in np.datetime_as_string((micros // 1000).astype("datetime64[ms]")).tolist()
         ]
     days, within = np.divmod(micros // 1000, DAY_MS)
-    seconds, milliseconds = _clock()
     found, at = np.unique(days, return_inverse=True)
     dates: list[str] = np.datetime_as_string(found.astype("datetime64[D]")).tolist()
-    rows = zip(at.tolist(), (within // 1000).tolist(), (within % 1000).tolist(), strict=True)
-    return [dates[day] + seconds[second] + milliseconds[rest] for day, second, rest in rows]
+    columns = at, within // 60_000, within // 1000 % 60, within % 1000
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [
+        dates[day] + MINUTES[minute] + SECONDS[second] + MILLISECONDS[rest]
+        for day, minute, second, rest in rows
+    ]
 
 
 def numbers(values: Floats, factor: float = 1.0) -> list[float]:

@@ -5,7 +5,6 @@ Whoever asks learns nothing: the answer is the same for a number that nobody has
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
@@ -39,12 +38,7 @@ async def post_reactivate(call: Call[None, TaxId]) -> dict[str, Any]:
     the same whether or not there is such a customer.
     """
     plain = "".join(sign for sign in call.body.tax_id.upper() if sign.isascii() and sign.isalnum())
-    access, now = call.services.access, time.monotonic()
-    keys = ((access.resets_by_name, f"tax:{plain}"), (access.resets_by_address, call.address))
-    allowed = not any(attempts.wait_s(key, now) for attempts, key in keys)
-    for attempts, key in keys:
-        attempts.failed(key, now)
-    if not allowed or not plain:
+    if not call.services.access.may_ask(f"tax:{plain}", call.address) or not plain:
         return {}
     async with call.services.pools.core() as connection:
         for account_id in await accounts_by_tax_id(connection, plain):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 
+from msgspec.structs import replace
+
+from tracker_server.billing.book import Account, Kind
 from tracker_server.billing.dates import days_in_month
+from tracker_server.billing.work import Work, debit
 
 
 def daily_share(monthly_minor: int, day: date) -> int:
@@ -16,3 +20,23 @@ def daily_share(monthly_minor: int, day: date) -> int:
     """
     days = days_in_month(day)
     return monthly_minor * day.day // days - monthly_minor * (day.day - 1) // days
+
+
+def daily_id(device: str, day: date) -> str:
+    """The book's id of a tracker's share of a date: there is one, whenever it is paid (R25)."""
+    return f"daily:{device}:{day}"
+
+
+def pay_date(work: Work, device: str, day: date, at: datetime, amount_minor: int) -> None:
+    """A tracker's share of a date that is not paid yet."""
+    transfer = debit(
+        work.state,
+        key=daily_id(device, day),
+        kind=Kind.DAILY,
+        at=at,
+        amount_minor=amount_minor,
+        revenue=Account.DAILY,
+        device=device,
+    )
+    refused = work.post(replace(transfer, day=day))
+    assert refused is None, f"{transfer.id}: {refused}"

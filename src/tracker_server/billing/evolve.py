@@ -94,8 +94,7 @@ def evolve(state: State, fact: AnyFact) -> State:  # noqa: PLR0911 - one way out
 def counted(state: State, fact: SmsCounted) -> State:
     """One SMS more in its month, or one less."""
     month = start_of_month(state.date_at(fact.at))
-    before = state.sms_count.count if state.sms_count is not None and state.sms_count.month == month else 0
-    return replace(state, sms_count=SmsCount(month, max(0, before + fact.count)))
+    return replace(state, sms_count=SmsCount(month, max(0, state.sms_in(month) + fact.count)))
 
 
 def with_device(state: State, device: Device) -> State:

@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 
-from msgspec.structs import replace
-
-from tracker_server.billing.book import Account, Kind, Refused
+from tracker_server.billing.book import Refused
 from tracker_server.billing.commands import BackPay
-from tracker_server.billing.daily import daily_share
+from tracker_server.billing.daily import daily_id, daily_share, pay_date
 from tracker_server.billing.dates import ONE_DAY
 from tracker_server.billing.facts import LeftUnpaid, Revealed
 from tracker_server.billing.reasons import Reason
 from tracker_server.billing.state import Device, Gap, Reveal, State
 from tracker_server.billing.states import Standing, standing
 from tracker_server.billing.tariffs import Mode, Tariff
-from tracker_server.billing.work import Work, debit
+from tracker_server.billing.work import Work
 
 _INSTANT = timedelta(microseconds=1)
 
@@ -78,11 +76,6 @@ def gap_shares(state: State, device: Device, gap: Gap) -> dict[date, int]:
     return found
 
 
-def daily_id(device: str, day: date) -> str:
-    """The book's id of a tracker's share of a date: there is one, whenever it is paid (R25)."""
-    return f"daily:{device}:{day}"
-
-
 def back_pay(work: Work, command: BackPay, at: datetime) -> Refused | None:
     """Pay each unpaid date's share, all of them or none; its history is shown from then on."""
     state = work.state
@@ -99,16 +92,6 @@ def back_pay(work: Work, command: BackPay, at: datetime) -> Refused | None:
     if sum(owed.values()) > work.balance_minor:
         return Refused(Reason.INSUFFICIENT_FUNDS)
     for day, amount_minor in owed.items():
-        transfer = debit(
-            work.state,
-            key=daily_id(device.id, day),
-            kind=Kind.DAILY,
-            at=at,
-            amount_minor=amount_minor,
-            revenue=Account.DAILY,
-            device=device.id,
-        )
-        refused = work.post(replace(transfer, day=day))
-        assert refused is None, f"{transfer.id}: {refused}"
+        pay_date(work, device.id, day, at, amount_minor)
     work.note(Revealed(at, device.id))
     return None

@@ -82,9 +82,7 @@ def send(work: Work, command: Sms, at: datetime) -> Delivery | Refused:
     if device is not None and standing(state, device, at) in BLOCKED | {Standing.SUSPENDED}:
         return Delivery.SUPPRESSED
     amount_minor = price_minor(state, command.text, at)
-    if amount_minor is None:
-        return fallback(has_email=command.has_email)
-    if used_up(state, at):
+    if amount_minor is None or used_up(state, at):
         return fallback(has_email=command.has_email)
     if amount_minor == 0:
         count(work, at)
@@ -109,11 +107,8 @@ def send(work: Work, command: Sms, at: datetime) -> Delivery | Refused:
 
 def used_up(state: State, at: datetime) -> bool:
     """Whether the month's SMS of a tariff that limits them are sent."""
-    limit, known = state.tariff.sms_max, state.sms_count
-    if limit is None:
-        return False
-    month = start_of_month(state.date_at(at))
-    return (known.count if known is not None and known.month == month else 0) >= limit
+    limit = state.tariff.sms_max
+    return limit is not None and state.sms_in(start_of_month(state.date_at(at))) >= limit
 
 
 def count(work: Work, at: datetime, number: int = 1) -> None:

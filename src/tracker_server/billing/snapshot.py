@@ -13,8 +13,9 @@ from msgspec.structs import replace
 
 from tracker_server.billing.book import Ids
 from tracker_server.billing.commands import AnyCommand, BackPay, SmsFailed, Withdraw
+from tracker_server.billing.daily import daily_id
 from tracker_server.billing.facts import AnyFact
-from tracker_server.billing.reveal import daily_id, unpaid_dates
+from tracker_server.billing.reveal import unpaid_dates
 from tracker_server.billing.state import State
 
 

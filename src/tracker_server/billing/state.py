@@ -178,6 +178,11 @@ class State(msgspec.Struct, frozen=True):
     withdrawn_at: datetime | None = None
     sms_count: SmsCount | None = None
 
+    def sms_in(self, month: date) -> int:
+        """SMS counted in a calendar month, by its first date."""
+        count = self.sms_count
+        return count.count if count is not None and count.month == month else 0
+
     @property
     def tariff(self) -> Tariff:
         """The tariff in force."""

@@ -11,8 +11,9 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from tracker_server.billing.book import Account, Kind
+from tracker_server.billing.daily import pay_date
 from tracker_server.billing.facts import Blocked, Unblocked
-from tracker_server.billing.reveal import daily_id, note_gap
+from tracker_server.billing.reveal import note_gap
 from tracker_server.billing.state import Device, Unlock
 from tracker_server.billing.states import BLOCKED, Standing, due_minor, standing
 from tracker_server.billing.windows import window_end
@@ -94,15 +95,4 @@ def pay_connection(work: Work, device: Device, at: datetime, amount_minor: int) 
 
 def pay_today(work: Work, device: Device, at: datetime, amount_minor: int) -> None:
     """Today's share; at most one for a tracker and a local date (R25), by its id."""
-    today = work.state.date_at(at)
-    transfer = debit(
-        work.state,
-        key=daily_id(device.id, today),
-        kind=Kind.DAILY,
-        at=at,
-        amount_minor=amount_minor,
-        revenue=Account.DAILY,
-        device=device.id,
-    )
-    refused = work.post(replace(transfer, day=today))
-    assert refused is None, f"{transfer.id}: {refused}"
+    pay_date(work, device.id, work.state.date_at(at), at, amount_minor)

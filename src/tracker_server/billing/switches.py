@@ -99,9 +99,9 @@ def keep_plan(work: Work, at: datetime) -> None:
     plan = work.state.plan
     if plan is None or work.state.date_at(at) < plan.effective:
         return
-    refused = limit_reached(work.state, at) if plan.tariff != work.state.tariff.name else None
-    if refused is None and plan.tariff != work.state.tariff.name:
-        refused = go_to(work, plan.tariff, at)
+    refused = None
+    if plan.tariff != work.state.tariff.name:
+        refused = limit_reached(work.state, at) or go_to(work, plan.tariff, at)
     work.note(PlanEnded(at, plan, refused))
 
 

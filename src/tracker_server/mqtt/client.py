@@ -207,7 +207,7 @@ class Client(asyncio.Protocol):
         """What the broker lets us say now: it names how many may wait for its acknowledgement."""
         while self._later and self._writable and len(self._waiting) < self._receive_max:
             said, future = self._later.popleft()
-            number = self._number(self._waiting) if said.qos else 0
+            number = self._number() if said.qos else 0
             packet = publish(self.version, Publish(said.topic, said.payload, said.qos, number, said.retain))
             if len(packet) > self._packet_bytes_max:
                 future.set_result(Code.PACKET_TOO_LARGE)
@@ -222,9 +222,9 @@ class Client(asyncio.Protocol):
         else:
             self._room.clear()
 
-    def _number(self, taken: dict[int, asyncio.Future[int]]) -> int:
+    def _number(self) -> int:
         self._next_id = self._next_id % IDS + 1
-        while self._next_id in taken:
+        while self._next_id in self._waiting:
             self._next_id = self._next_id % IDS + 1
         return self._next_id
 
@@ -235,7 +235,7 @@ class Client(asyncio.Protocol):
         subscription that is new, and our own publishes do not come back. Raises ConnectionEndedError.
         """
         asked = tuple((one, qos | (_options(one) if self.version == MQTT_5 else 0)) for one in filters)
-        number = self._number(self._waiting)
+        number = self._number()
         future: asyncio.Future[tuple[int, ...]] = asyncio.get_running_loop().create_future()
         self._subscribing[number] = future
         self.write(subscribe(self.version, Subscribe(number, asked)))

@@ -46,12 +46,9 @@ RECEIPT_PAUSE_S: Final = 1.0
 UDHI: Final = 0x40  # esm_class: the text begins with a user data header (3GPP TS 23.040 §9.2.3.24.1)
 CLOSE_S_MAX: Final = 2.0
 UNKNOWN_STATUS: Final = 0xFF  # ESME_RUNKNOWNERR, for statuses of the provider's own
-FULL: Final = frozenset(
-    {"ESME_RTHROTTLED", "ESME_RMSGQFUL"}
-)  # all messages wait: more would only be refused, too
-LATER: Final = frozenset(
-    {"ESME_RTHROTTLED", "ESME_RMSGQFUL", "ESME_RSYSERR", "ESME_RX_T_APPN", "ESME_RUNKNOWNERR"}
-)
+# all messages wait: more would only be refused, too
+FULL: Final = frozenset({"ESME_RTHROTTLED", "ESME_RMSGQFUL"})
+LATER: Final = FULL | {"ESME_RSYSERR", "ESME_RX_T_APPN", "ESME_RUNKNOWNERR"}
 RECEIPT: Final = re.compile(r"\bid:\s*(?P<id>\S+).*?\bstat:\s*(?P<stat>[A-Za-z]+)", re.IGNORECASE | re.DOTALL)
 STATES: Final = {1: "ENROUTE", 2: "DELIVRD", 3: "EXPIRED", 4: "DELETED", 5: "UNDELIV", 6: "ACCEPTD", 7: "UNKNOWN", 8: "REJECTD"}  # fmt: skip
 
