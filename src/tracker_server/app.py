@@ -119,8 +119,8 @@ class Server:
         )
         self.station = Station(settings, self.database, self.trackers, self.metrics, self.hub)
         self.ingest = self.station.ingest
-        self.workers = Workers(settings, self.ingest, self.metrics)
         mqtt_book = Book()
+        self.workers = Workers(settings, self.ingest, self.metrics, mqtt_book.moved)
         self.mqtt_feed = MqttFeed(self.database, mqtt_book)
         self.mqtt = MqttEndpoint(settings, self.ingest, self.station.listeners.common, mqtt_book, self._lost)
         self.brokers = brokers_of(
@@ -132,7 +132,14 @@ class Server:
             self.metrics,
         )
         desk = self.station.command_desk
-        desk.send_by(self._post())
+        desk.send_by(self._post(mqtt_book))
+
+        def arrived(key: DeviceKey) -> None:
+            """Over a connection of its own: the newest way to it."""
+            mqtt_book.moved(key)
+            desk.arrived(key)
+
+        self.ingest.on_arrival = arrived
         self.mqtt.on_ready = desk.look
         for broker in self.brokers:
             broker.on_arrival = desk.arrived
@@ -171,13 +178,14 @@ class Server:
         self.report_clock = ReportClock(self.database, lambda: datetime.now(UTC))
         self._stop = asyncio.Event()
 
-    def _post(self) -> Post:
+    def _post(self, book: Book) -> Post:
         """How devices are told things by MQTT."""
         mqtt = self.settings.mqtt
         routes = Routes(mqtt.routes)
         return Post(
             lambda key: (mqtt.commands_topic.replace("{device}", key), *routes.told_under(key)),
             (self.mqtt, *self.brokers),
+            book.since,
         )
 
     def _lost(self, devices: Iterable[DeviceKey]) -> None:

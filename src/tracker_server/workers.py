@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 
 import msgspec
 import structlog
 from msgspec import Struct
 
+from tracker_protocols.model import DeviceKey
 from tracker_server.config import Settings, as_line
 from tracker_server.metrics import Counts, Metrics
 from tracker_server.pipeline.ingest import Ingest
@@ -67,7 +69,11 @@ def word_of(line: bytes) -> Word:
 class Workers:
     """Those of one server. Does nothing where ``workers`` is 1."""
 
-    def __init__(self, settings: Settings, ingest: Ingest, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, ingest: Ingest, metrics: Metrics, named: Callable[[DeviceKey], None]
+    ) -> None:
+        """``named`` is told of each device that says to a worker who it is."""
+        self._named = named
         self._settings = settings
         self._ingest = ingest
         self._metrics = metrics
@@ -139,6 +145,7 @@ class Workers:
                     self._metrics.take(number, counts)
                 case Named() as named:
                     self._ingest.called_another(named.protocol, named.device, named.named_at)
+                    self._named(named.device)
                     self._tell(named, besides=number)
 
     def _tell(self, named: Named, besides: int = 0) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.e2e.talk import device as speaker
-from tests.e2e.talk import fixes
+from tests.e2e.talk import fixes, talking
 from tests.mqtt.clients import NEW, OLD, Client, client
 from tests.mqtt.test_endpoint import location, somebody, stored
 from tests.servers.mosquitto import Mosquitto
@@ -135,3 +136,42 @@ def test_through_a_broker(server: Servers, postgres_dsn: str, broker: Mosquitto)
         wait_until("the command", lambda: len(gateway.messages) == 2)
         assert gateway.messages[1] == (f"{phone}/cmd", b'{"_type":"cmd","action":"reportLocation"}')
         wait_until("it to be told", lambda: states(running, phone) == ["sent"])
+
+
+def test_the_newest_way_is_that_of_the_commands(
+    server: Servers, postgres_dsn: str, broker: Mosquitto
+) -> None:
+    """From the broker to a connection of its own, and back while that is half open; what speaks again is the newest."""
+    settings = {"devices.unknown": "register", "mqtt.broker.url": broker.url, "mqtt.broker.topics": "up/#"}
+    running = server(settings, dsn=postgres_dsn, protocols=["gt06"])
+    imei = "356938035643810"
+    box = speaker("gt06", imei)
+    login, beat = box.login(), box.heartbeat()
+    assert login is not None
+    assert beat is not None
+
+    def order_and_hear(hear: Callable[[], bool]) -> None:
+        order(running, imei, "engineStop")
+        wait_until("the command", hear)
+        wait_until("it to be told", lambda: set(states(running, imei)) == {"sent"})
+
+    with client(broker.address, version=NEW) as gateway:
+
+        def report(n: int) -> None:
+            fix = {"id": imei, "lat": 52.1, "lon": 21.0, "time": f"2026-03-01T08:00:{n:02}Z"}
+            gateway.publish(f"up/{imei}", json.dumps(fix))
+            wait_until("the report", lambda: len(stored(running, imei)) == n)
+
+        wait_until("the subscription", lambda: "subscribed" in running.log.read_text())
+        gateway.subscribe(f"{imei}/cmd")
+        report(1)
+        order_and_hear(lambda: len(gateway.messages) == 1)
+        with talking(running.addresses["gt06"]) as talk:
+            talk.ask(login)
+            order_and_hear(lambda: b"Relay,1#" in talk.socket.recv(1_000))
+            assert query(running.dsn, "SELECT 1 FROM core.mqtt_ways") == []
+            report(2)  # through the broker, and the connection is still open
+            order_and_hear(lambda: len(gateway.messages) == 2)
+            talk.ask(beat)
+            order_and_hear(lambda: b"Relay,1#" in talk.socket.recv(1_000))
+        assert len(gateway.messages) == 2

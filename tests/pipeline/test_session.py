@@ -11,6 +11,8 @@ from tracker_server.pipeline.session import Pause, Session, Ticket
 class Recorder:
     """A wire that keeps what is sent."""
 
+    heard_at = 0.0
+
     def __init__(self) -> None:
         self.sent: list[bytes] = []
 

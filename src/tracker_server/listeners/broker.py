@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -76,6 +77,7 @@ class Link:
         self.stuck = asyncio.Event()
         self.client: Client | None = None
         self.stopping = False
+        self.heard_at = 0.0  # nobody asks: its devices are told things by what the book knows of them
         self._broker = broker
         self._ingest = ingest
         self._talk = talk
@@ -267,7 +269,7 @@ class Broker:
                 continue
             way = ways.get(device)
             if way is None or way.topic != tells or way.broker != self.name:
-                self._book.heard(Way(device, self.name, tells))
+                self._book.heard(Way(device, self.name, tells, time.monotonic()))
                 self.on_arrival(device)
 
     def takes(self, mail: Mail) -> bool:

@@ -64,12 +64,13 @@ class Mail(Struct, frozen=True):
 
 class Way(Struct, frozen=True):
     """How a device behind a broker is told something: through which, and under which topic, ``{device}`` in it; an empty
-    one is that of the settings.
+    one is that of the settings. ``since``: when it was first heard there, on the monotonic clock; 0: before we started.
     """
 
     device: DeviceKey
     broker: str
     topic: str
+    since: float = 0.0
 
 
 class Flight(Struct):
@@ -221,9 +222,14 @@ class Book:
         self._note(way)
 
     def moved(self, device: DeviceKey) -> None:
-        """It speaks to us itself."""
+        """It speaks to us itself, over whatever transport: a way that it came before is the newest no longer."""
         if self.ways.pop(device, None) is not None:
             self._note(Moved(device))
+
+    def since(self, device: DeviceKey) -> float:
+        """When it came to the broker that it is behind, on the monotonic clock; 0: to none, or before we started."""
+        way = self.ways.get(device)
+        return 0.0 if way is None else way.since
 
     # ------------------------------------------------------------------ what is to be written down
 

@@ -36,11 +36,19 @@ class Order(Struct, frozen=True):
 
 
 class Post:
-    """``topics``: where a device may look for what it is told, the likeliest first; ``carriers``: likewise."""
+    """``topics``: where a device may look for what it is told, the likeliest first; ``carriers``: likewise. ``since``: when
+    a device came to a broker, on the monotonic clock; 0: it is behind none.
+    """
 
-    def __init__(self, topics: Callable[[DeviceKey], Sequence[str]], carriers: Sequence[Carrier]) -> None:
+    def __init__(
+        self,
+        topics: Callable[[DeviceKey], Sequence[str]],
+        carriers: Sequence[Carrier],
+        since: Callable[[DeviceKey], float] = lambda _: 0.0,
+    ) -> None:
         self._topics = topics
         self._carriers = carriers
+        self.since = since
 
     def reaches(self, device: DeviceKey) -> bool:
         """Whether it can be told something now."""

@@ -19,6 +19,8 @@ from tracker_server.pipeline.trackers import Tracker
 class NobodyListens:
     """The wire of a conversation that is over: what was owed was settled when the frame was kept."""
 
+    heard_at = 0.0
+
     def send(self, *replies: bytes) -> None:
         """Nobody is there to hear it."""
 

@@ -22,7 +22,9 @@ class Pause(IntFlag):
 
 
 class Wire(Protocol):
-    """The connection below a session."""
+    """The connection below a session. ``heard_at``: when it last brought anything, on the monotonic clock."""
+
+    heard_at: float
 
     def send(self, *replies: bytes) -> None:
         """Write them, each a message of its own; or lose them where the device has gone: it will ask again."""

@@ -100,7 +100,7 @@ class CommandDesk:
                 if tracker is None:
                     continue
                 session = self._ingest.session_of(tracker.unique_id)
-                if session is not None:
+                if session is not None and session.wire.heard_at >= self._post.since(tracker.unique_id):
                     await self._tell(connection, tracker, session.protocol, Line(session).send)
                 elif self._post.reaches(tracker.unique_id):
                     protocol = await protocol_of(connection, device_id)
