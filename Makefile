@@ -95,6 +95,7 @@ tables: $(VENV)/.dev ## write what is generated from the code: reference pages, 
 	mv protocols/README.md.new protocols/README.md
 	$(BIN)/python -m tracker_server.cli.reference
 	$(BIN)/python tests/billing/rules_table.py
+	$(BIN)/python -m tests.api.clients_table
 	$(BIN)/python scripts/tables.py
 
 .PHONY: pictures

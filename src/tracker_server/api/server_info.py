@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct, field
 from msgspec.structs import asdict
 from starlette.responses import PlainTextResponse, Response
 
+from tracker_protocols import ALL
+from tracker_protocols.protocol import Transport
 from tracker_server import __version__
 from tracker_server.alerts.letters import spoken
 from tracker_server.api.authorise import Open, Routes
 from tracker_server.api.call import Call
 from tracker_server.api.errors import Refusal, not_found
-from tracker_server.api.values import convert
+from tracker_server.api.values import Number, convert
 from tracker_server.model.people import Right
 from tracker_server.storage.audit import note
 from tracker_server.storage.server_choices import read_choices, write_choices
@@ -37,6 +39,7 @@ class Choices(Struct, kw_only=True, rename="camel"):
     zoom: int = 0
     force_settings: bool = False
     coordinate_format: str | None = None
+    twelve_hour_format: bool = False
     limit_commands: bool = False
     disable_reports: bool = False
     fixed_email: bool = False
@@ -134,6 +137,36 @@ async def post_reboot(_: Call[None, None]) -> None:
     raise Refusal(409, "restart the server where it was started, as by: systemctl restart tracker-server")
 
 
+class PortsQuery(Struct):
+    """``id``: these alone."""
+
+    id: list[Number] = field(default_factory=list)
+
+
+class Port(Struct):
+    """Where devices of a protocol send to. ``id`` is the port's number."""
+
+    id: int
+    protocol: str
+    transport: Literal["tcp", "udp"]
+
+
+@routes.get("/ports", needs=Right.READ, query=PortsQuery, answers=list[Port])
+async def get_ports(call: Call[PortsQuery, None]) -> list[Port]:
+    """Which protocols are spoken here, and at which ports, as the settings say."""
+    wanted = set(call.query.id)
+    found = [
+        Port(settings.port, protocol.name, "udp" if transport is Transport.UDP else "tcp")
+        for protocol in ALL
+        if (settings := call.services.settings.listeners.get(protocol.name)) is not None and settings.port
+        for transport in protocol.transports
+        if transport is not Transport.MQTT
+    ]
+    return sorted(
+        (one for one in found if not wanted or one.id in wanted), key=lambda one: (one.id, one.transport)
+    )
+
+
 @routes.get("/orders", needs=Right.READ, answers=list[Order])
 async def get_orders(_: Call[None, None]) -> list[Order]:
     """Transport orders, which clients of this field ask for; there are none here."""
@@ -148,6 +181,7 @@ async def _server(call: Call[Any, Any]) -> Server:
     names = {one for one in Choices.__struct_fields__ if one not in FIXED}
     return Server(
         email_enabled=bool(call.services.settings.smtp.host),
+        text_enabled=bool(call.services.settings.sms.provider),
         geocoder_enabled=call.services.places is not None,
         new_server=new,
         open_id_enabled=bool(call.services.settings.openid.issuer),
