@@ -90,7 +90,7 @@ def test_qos_2_is_one_event_however_often_it_is_sent() -> None:
     said = packets.publish(5, Publish("t", b"x", 2, 7))
     assert kinds(one.receive_data(said)) == ["Publish"]
     assert one.receive_data(said) == [], "its PUBREC is on its way"
-    one.answered(packets.acknowledge(5, Kind.PUBREC, 7))
+    one.answered([packets.acknowledge(5, Kind.PUBREC, 7)])
     assert one.receive_data(said) == [Repeated(7)]
     assert one.receive_data(packets.acknowledge(5, Kind.PUBREL, 7)) == [Acknowledged(Kind.PUBREL, 7, 0)]
     again = one.receive_data(packets.acknowledge(5, Kind.PUBREL, 7))
@@ -102,7 +102,7 @@ def test_a_session_goes_on_in_the_next_connection() -> None:
     first = begun(5)
     for number in (7, 8):
         first.receive_data(packets.publish(5, Publish("t", b"x", 2, number)))
-    first.answered(packets.acknowledge(5, Kind.PUBREC, 7))
+    first.answered([packets.acknowledge(5, Kind.PUBREC, 7)])
     second = begun(5)
     second.go_on(first.recorded)
     again = Publish("t", b"x", 2, 7, duplicate=True)
@@ -116,7 +116,7 @@ def test_a_refused_qos_2_is_over() -> None:
     one = begun(5)
     said = packets.publish(5, Publish("t", b"x", 2, 7))
     one.receive_data(said)
-    one.answered(packets.acknowledge(5, Kind.PUBREC, 7, Code.QUOTA_EXCEEDED))
+    one.answered([packets.acknowledge(5, Kind.PUBREC, 7, Code.QUOTA_EXCEEDED)])
     assert kinds(one.receive_data(said)) == ["Publish"]
 
 
@@ -124,7 +124,7 @@ def test_the_window_is_counted_until_answers_go_out() -> None:
     one = begun(5)
     for number in range(1, 6):
         assert kinds(one.receive_data(packets.publish(5, Publish("t", b"", 1, number)))) == ["Publish"]
-    one.answered(packets.acknowledge(5, Kind.PUBACK, 1))
+    one.answered([packets.acknowledge(5, Kind.PUBACK, 1)])
     assert kinds(one.receive_data(packets.publish(5, Publish("t", b"", 1, 6)))) == ["Publish"]
     (broken,) = one.receive_data(packets.publish(5, Publish("t", b"", 1, 7)))
     assert isinstance(broken, Broken)

@@ -5,7 +5,7 @@ Source: https://owntracks.org/booklet/tech/json (types and elements), /tech/http
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, ClassVar, Final
@@ -62,6 +62,7 @@ CROSSINGS: Final = {"enter": "geofenceEnter", "leave": "geofenceExit"}
 ASKED_FOR: Final = "r"  # t: a location that a command has asked for
 TRIGGERS: Final = {"I": ("ignition", False), "i": ("ignition", True)}
 
+_from_seconds = datetime.fromtimestamp
 _read = msgspec.json.Decoder().decode
 _write = msgspec.json.Encoder(order="deterministic").encode
 
@@ -96,8 +97,7 @@ class OwntracksDecoder(HttpDecoder):
             try:
                 tree = _read(payload)
                 if type(tree) is dict and tree.get("_type") == "location" and "topic" not in tree:
-                    messages = _location(tree, self._beside, payload)
-                    return [Frame(self._head + payload, tuple(messages))]
+                    return [Frame(self._head + payload, _location(tree, self._beside, payload))]
             except (BadFrame, msgspec.MsgspecError, RecursionError, *UNREADABLE):
                 pass  # the general way says what is wrong
         return super().receive_publish(topic, payload, received_at)
@@ -129,7 +129,7 @@ class OwntracksDecoder(HttpDecoder):
             user, device = query.get("u", [""])[0], query.get("d", [""])[0]
         return device_key(f"owntracks/{user}/{device}") if user and device else self.device
 
-    def _messages(self, tree: Any, record: bytes, beside: DeviceKey | None) -> list[Message]:
+    def _messages(self, tree: Any, record: bytes, beside: DeviceKey | None) -> Sequence[Message]:
         if not isinstance(tree, dict):
             raise BadFrame(Reason.MALFORMED, "no object")
         kind = tree.get("_type")
@@ -183,8 +183,6 @@ def _device(tree: Object, beside: DeviceKey | None) -> DeviceKey:
 
 def _told_at(tree: Object) -> datetime:
     told = tree.get("tst")
-    if type(told) is int and 0 <= told < SECONDS_MAX:
-        return datetime.fromtimestamp(told, UTC)  # nearly always; the rest is for what is odd
     seconds = number(told)
     if seconds is None:
         raise BadFrame(Reason.NO_SUCH_MOMENT, f"tst: {str(told)[:40]!r} is no time")
@@ -192,24 +190,33 @@ def _told_at(tree: Object) -> datetime:
 
 
 def _fix(tree: Object) -> Fix | None:
+    """Written out, for it is most of what a publish costs: a call for each number would cost as much again."""
     get = tree.get
-    latitude, longitude = get("lat"), get("lon")
+    latitude, longitude, told = get("lat"), get("lon"), get("tst")
+    altitude, speed, course, accuracy = get("alt"), get("vel"), get("cog"), get("acc")
     if type(latitude) is not float or type(longitude) is not float:
         latitude, longitude = number(latitude), number(longitude)
         if latitude is None or longitude is None:
             return None
     if not (-90.0 <= latitude <= 90.0 and -180.0 <= longitude <= 180.0):
         check_place(latitude, longitude)
-    altitude, speed = get("alt"), _positive(get("vel"))
+    if not (type(speed) is int and 0 <= speed < TOO_MUCH):
+        speed = _positive(speed)
+    if not (type(course) is int and 0 <= course < TOO_MUCH):
+        course = _positive(course)
+    if not (type(accuracy) is int and 0 <= accuracy < TOO_MUCH):
+        accuracy = _positive(accuracy)
+    if not (type(altitude) is int and -TOO_MUCH < altitude < TOO_MUCH):
+        altitude = None if altitude is None else number(altitude)
     return Fix(
-        _told_at(tree),
+        _from_seconds(told, UTC) if type(told) is int and 0 <= told < SECONDS_MAX else _told_at(tree),
         latitude,
         longitude,
         True,
-        None if altitude is None else number(altitude),
+        altitude,
         None if speed is None else speed * MPS_PER_KMH,
-        _positive(get("cog")),
-        _positive(get("acc")),
+        course,
+        accuracy,
     )
 
 
@@ -225,14 +232,13 @@ def _attributes(tree: Object) -> Attributes:
     for name in tree:
         if name not in NOT_ATTRIBUTES:
             put(found, NAMES.get(name, name), tree[name])
-    level = tree.get("batt")
+    get = tree.get
+    level, charging, trigger = get("batt"), get("bs"), get("t")
     if level is not None and (level := _positive(level)) is not None:
         found["batteryLevel"] = level
-    charging = tree.get("bs")
-    if isinstance(charging, int) and charging in CHARGING:
+    if charging is not None and isinstance(charging, int) and charging in CHARGING:
         found["charge"] = CHARGING[charging]
-    trigger = tree.get("t")
-    if isinstance(trigger, str) and trigger:
+    if trigger is not None and isinstance(trigger, str) and trigger:
         found["event"] = trigger[:64]
         if trigger in TRIGGERS:
             name, state = TRIGGERS[trigger]
@@ -241,9 +247,7 @@ def _attributes(tree: Object) -> Attributes:
 
 
 def _network(tree: Object) -> Network | None:
-    """The cell of a tracker that names one; area and cell are hexadecimal text or numbers."""
-    if "mcc" not in tree:
-        return None
+    """The cell that a tracker names; area and cell are hexadecimal text or numbers."""
     try:
         parts = [
             int(value, 16) if isinstance(value, str) else int(value) for value in (tree["lac"], tree["cid"])
@@ -256,14 +260,15 @@ def _network(tree: Object) -> Network | None:
 # --------------------------------------------------------------------------------- one function for each _type
 
 
-def _location(tree: Object, device: DeviceKey, record: bytes) -> list[Message]:
+def _location(tree: Object, device: DeviceKey, record: bytes) -> tuple[Message, ...]:
     fix = _fix(tree)
     if fix is None:
         raise BadFrame(Reason.MALFORMED, "lat, lon: a location without a place")
-    report = Report(device, fix, _attributes(tree), record, _network(tree))
+    network = _network(tree) if "mcc" in tree else None
+    report = Report(device, fix, _attributes(tree), record, network)
     if tree.get("t") == ASKED_FOR:
-        return [report, CommandResult(device, {"result": "location"}, record, fix.fixed_at)]
-    return [report]
+        return report, CommandResult(device, {"result": "location"}, record, fix.fixed_at)
+    return (report,)
 
 
 def _transition(tree: Object, device: DeviceKey, record: bytes) -> list[Message]:
@@ -325,7 +330,7 @@ def _alive(_tree: Object, device: DeviceKey, _record: bytes) -> list[Message]:
     return [Heartbeat(device)]
 
 
-KINDS: Final[dict[str, Callable[[Object, DeviceKey, bytes], list[Message]]]] = {
+KINDS: Final[dict[str, Callable[[Object, DeviceKey, bytes], Sequence[Message]]]] = {
     "location": _location,
     "transition": _transition,
     "waypoint": _waypoint,

@@ -5,6 +5,7 @@ What the peer does wrong comes out as a last event ``Broken`` with the reason th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import TypeAlias
 
@@ -31,8 +32,10 @@ from tracker_server.mqtt.packets import (
 
 LENGTH_BYTES_MAX = 4  # of a remaining length (§2.1.4)
 PUBLISH = int(Kind.PUBLISH)
+PUBACK = Kind.PUBACK << 4  # first bytes
 PUBREC = Kind.PUBREC << 4
 LONG = 0x80  # a remaining length of two bytes or more
+LONGER = 0x4000  # of three or more
 CONNECT_BYTES_MAX = 16_384  # names, a password, a will; nobody has shown who he is yet
 
 
@@ -119,8 +122,12 @@ class Dialogue:
         try:
             while at < end and self.state is not OVER:
                 is_open = self.state is OPEN
-                if is_open and at + 1 < end and (size := buffer[at + 1]) < LONG:
-                    start = at + 2  # most packets are this short
+                if is_open and at + 2 < end:  # nearly all lengths have one byte or two
+                    start, size = at + 2, buffer[at + 1]
+                    if size >= LONG:
+                        start, size = at + 3, size & 0x7F | buffer[at + 2] << 7
+                        if size >= LONGER or size + 3 > self._packet_bytes_max:
+                            start, size = self._measure(buffer, at, end)
                 else:
                     start, size = self._measure(buffer, at, end)
                 after = start + size
@@ -144,10 +151,6 @@ class Dialogue:
         """Where the body of the packet begins and how long it is; 0, 0 where that has not come yet."""
         if self.state is NEW and buffer[at] != Kind.CONNECT << 4:
             raise BadPacketError(Code.PROTOCOL_ERROR, "the first packet is no CONNECT")
-        if end - at > 2 and buffer[at + 2] < LONG <= buffer[at + 1] and self.state is OPEN:
-            size = buffer[at + 1] & 0x7F | buffer[at + 2] << 7  # two bytes, as nearly all others have
-            if size + 3 <= self._packet_bytes_max:
-                return at + 3, size
         size = shift = 0
         for n in range(at + 1, min(end, at + 1 + LENGTH_BYTES_MAX)):
             byte = buffer[n]
@@ -234,12 +237,21 @@ class Dialogue:
             return Code.SUCCESS
         return Code.PACKET_ID_NOT_FOUND
 
-    def answered(self, answer: bytes) -> None:
-        """A PUBACK or PUBREC of ours goes out."""
-        self.unfinished -= 1
-        if answer[0] == PUBREC:
-            packet_id = answer[2] << 8 | answer[3]
-            if answer[1] > 2 and answer[4] >= Code.UNSPECIFIED:
-                self._known.discard(packet_id)  # refused: no PUBREL follows
-            else:
-                self._recorded.add(packet_id)
+    def answered(self, answers: Iterable[bytes]) -> None:
+        """These go out; what of them is a PUBACK or PUBREC finishes a publish."""
+        finished = 0
+        for answer in answers:
+            first = answer[0]
+            if first == PUBACK:
+                finished += 1
+            elif first == PUBREC:
+                finished += 1
+                self._answered_twice(answer)
+        self.unfinished -= finished
+
+    def _answered_twice(self, answer: bytes) -> None:
+        packet_id = answer[2] << 8 | answer[3]
+        if answer[1] > 2 and answer[4] >= Code.UNSPECIFIED:
+            self._known.discard(packet_id)  # refused: no PUBREL follows
+        else:
+            self._recorded.add(packet_id)

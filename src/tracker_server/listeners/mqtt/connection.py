@@ -50,7 +50,6 @@ ALIAS_MAX: Final = 64  # topics of one connection; a gateway's many devices are 
 FILTERS_MAX: Final = 50  # subscriptions of one client
 CLIENT_ID_CHARACTERS_MAX: Final = 256
 OUT_MAX: Final = 20  # commands on their way to one device
-ACKNOWLEDGEMENTS: Final = frozenset({Kind.PUBACK << 4, Kind.PUBREC << 4})  # first bytes
 GRACE: Final = 1.5  # of the keep-alive (§3.1.2.10)
 
 
@@ -420,14 +419,8 @@ class MqttConnection(Connection):
     # ------------------------------------------------------------------ below
 
     def send(self, *replies: bytes) -> None:
-        self._answered(replies)
+        self.dialogue.answered(replies)
         super().send(*replies)
-
-    def _answered(self, replies: tuple[bytes, ...]) -> None:
-        answered = self.dialogue.answered
-        for reply in replies:
-            if reply[0] in ACKNOWLEDGEMENTS:
-                answered(reply)
 
     def _write(self, data: bytes) -> None:
         if data and self.transport is not None and not self.transport.is_closing():

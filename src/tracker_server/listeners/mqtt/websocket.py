@@ -59,7 +59,7 @@ class WebSocketConnection(MqttConnection):
             self._flush()
 
     def send(self, *replies: bytes) -> None:
-        self._answered(replies)
+        self.dialogue.answered(replies)
         self._write(b"".join(replies))
         if self._finishing:
             self._close_when_answered()
