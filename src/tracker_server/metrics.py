@@ -115,6 +115,11 @@ class Metrics:
         self.live_updates = Counter(
             "tracker_live_updates", "Changes of trackers read for open sockets", registry=registry
         )
+        self.live_asked = Counter(
+            "tracker_live_asked",
+            "Open sockets whose rights were looked at again",
+            registry=registry,
+        )
         self.live_round_seconds = Histogram(
             "tracker_live_round_seconds",
             "Reading what changed and handing it to all sockets",

@@ -1,6 +1,6 @@
-"""Who is asking: sessions, tokens and passwords to a ``Principal``, kept in memory until anything about people changes.
+"""Who is asking: sessions, tokens and passwords to a ``Principal``, kept in memory until something that concerns him changes.
 
-The database tells of each change (``LISTEN tracker_people``); while that line is broken nothing is kept.
+The database tells of each change, and whom it concerns (``LISTEN tracker_people``); while that line is broken nothing is kept.
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ from psycopg import AsyncConnection
 from tracker_server.api.attempts import Attempts
 from tracker_server.api.errors import Refusal
 from tracker_server.api.passwords import Passwords
-from tracker_server.model.people import Principal, Role, Scope, rights_of
+from tracker_server.model.people import (
+    EVERYBODY,
+    Concerned,
+    Principal,
+    Role,
+    Scope,
+    concerned,
+    rights_of,
+)
 from tracker_server.storage.database import AWAY, Database
 from tracker_server.storage.database import Role as DatabaseRole
 from tracker_server.storage.pools import Pools
@@ -55,7 +63,9 @@ RESETS_MAX: Final = 5  # links for one name in a quarter of an hour: nobody's bo
 
 
 class Access:
-    """Runs for as long as the server does. ``generation`` grows with each change to people."""
+    """Runs for as long as the server does. ``generation`` counts the changes to people; what was found before the latest of
+    those that concern one does not count any more.
+    """
 
     def __init__(
         self, database: Database, pools: Pools, *, session_days: int, passwords_count: bool = True
@@ -67,9 +77,12 @@ class Access:
         self.passwords = Passwords()
         self.generation = 0
         self._listening = False
+        self._all_since = 0
+        self._users_since: dict[int, int] = {}
+        self._accounts_since: dict[int, int] = {}
         self._kept: OrderedDict[bytes, tuple[int, float, Principal]] = OrderedDict()
         self._key = secrets.token_bytes(32)
-        self._watchers: set[Callable[[], None]] = set()
+        self._watchers: set[Callable[[Concerned], None]] = set()
         self._by_address = Attempts(ADDRESS_FAILURES_MAX)
         self._by_name = Attempts(NAME_FAILURES_MAX)
         self._by_pair = Attempts(PAIR_FAILURES_MAX)
@@ -85,24 +98,52 @@ class Access:
                 async with await self._database.connect(DatabaseRole.CORE) as connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
                     self._listening = True
-                    self.changed()
-                    async for _ in connection.notifies():
-                        self.changed()
+                    self.changed(EVERYBODY)
+                    async for told in connection.notifies():
+                        self.changed(concerned(told.payload))
             except AWAY as error:
                 log.warning("not hearing of changes to people", error=str(error).strip())
             finally:
                 self._listening = False
+                self._outdate(EVERYBODY)
             await asyncio.sleep(RETRY_S)
 
-    def changed(self) -> None:
-        """Something about people changed: forget what is kept, tell who watches."""
-        self.generation += 1
-        self._kept.clear()
+    def changed(self, whom: Concerned) -> None:
+        """Something about people changed: forget what is kept of those concerned, tell who watches."""
+        self._outdate(whom)
         for watcher in tuple(self._watchers):
-            watcher()
+            watcher(whom)
 
-    def watch(self, watcher: Callable[[], None]) -> Callable[[], None]:
-        """Have it called, in this loop, after each change; then ask ``again``. Answers what ends that."""
+    def forget(self, by: Principal | None) -> None:
+        """He wrote something, and the next request is to see it, without waiting for the database to tell."""
+        account_id = None if by is None else by.account_id
+        self._outdate(EVERYBODY if account_id is None else Concerned(account_id=account_id))
+
+    def _outdate(self, whom: Concerned) -> None:
+        self.generation += 1
+        if whom.everybody:
+            self._all_since = self.generation
+            self._kept.clear()
+            self._users_since.clear()
+            self._accounts_since.clear()
+        elif whom.user_id is not None:
+            self._users_since[whom.user_id] = self.generation
+        elif whom.account_id is not None:
+            self._accounts_since[whom.account_id] = self.generation
+
+    def _changed_at(self, who: Principal) -> int:
+        """The latest change that concerns him."""
+        users, accounts = self._users_since, self._accounts_since
+        return max(
+            self._all_since,
+            users.get(who.user_id, 0),
+            0 if who.actor_id is None else users.get(who.actor_id, 0),
+            0 if who.account_id is None else accounts.get(who.account_id, 0),
+            0 if who.host_account_id is None else accounts.get(who.host_account_id, 0),
+        )
+
+    def watch(self, watcher: Callable[[Concerned], None]) -> Callable[[], None]:
+        """Have it called, in this loop, after each change; where it concerns one, ask ``again``. Answers what ends that."""
         self._watchers.add(watcher)
         return lambda: self._watchers.discard(watcher)
 
@@ -249,6 +290,7 @@ class Access:
             restricted=True,
             until=until,
             digest=token.digest,
+            host_account_id=found.account_id,
         )
 
     async def _of_user(
@@ -291,13 +333,13 @@ class Access:
             return None
         generation, since, principal = kept
         over = principal.until is not None and principal.until <= datetime.now(UTC)
-        if generation != self.generation or over or time.monotonic() - since > KEPT_S:
+        if generation < self._changed_at(principal) or over or time.monotonic() - since > KEPT_S:
             del self._kept[digest]
             return None
         return principal
 
     def _keep(self, digest: bytes, generation: int, found: Principal | None) -> Principal | None:
-        if found is not None and self._listening and generation == self.generation:
+        if found is not None and self._listening and generation >= self._changed_at(found):
             self._kept[digest] = (generation, time.monotonic(), found)
             while len(self._kept) > KEPT_MAX:
                 self._kept.popitem(last=False)

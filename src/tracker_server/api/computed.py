@@ -77,7 +77,7 @@ class Computed:
 
     async def run(self) -> None:
         """Read, and read again."""
-        unwatch = self._access.watch(self._stale.set)
+        unwatch = self._access.watch(lambda _: self._stale.set())
         try:
             while True:
                 self._stale.clear()

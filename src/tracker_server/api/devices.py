@@ -155,7 +155,7 @@ async def post_device(call: Call[None, DeviceGiven]) -> Device:
         if principal.restricted:
             await link(connection, "user", principal.user_id, "device", number)
         await note(connection, "create", by=principal, kind="device", object_id=number, address=call.address)
-    call.services.access.changed()
+    call.services.access.forget(call.principal)
     return await _told(call, number)
 
 
@@ -175,7 +175,7 @@ async def put_device(call: Call[None, DeviceGiven]) -> Device:
         await note(
             connection, "edit", by=call.principal, kind="device", object_id=call.id, address=call.address
         )
-    call.services.access.changed()
+    call.services.access.forget(call.principal)
     return await _told(call, call.id)
 
 
@@ -188,7 +188,7 @@ async def delete_device(call: Call[None, None]) -> None:
         await note(
             connection, "remove", by=call.principal, kind="device", object_id=call.id, address=call.address
         )
-    call.services.access.changed()
+    call.services.access.forget(call.principal)
     if removed is None:
         raise not_found(f"tracker {call.id}")
 

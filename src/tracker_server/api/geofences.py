@@ -185,7 +185,7 @@ async def post_geofence(call: Call[None, Geofence]) -> Geofence:
         await note(
             connection, "create", by=call.principal, kind="geofence", object_id=number, address=call.address
         )
-    call.services.access.changed()
+    call.services.access.forget(call.principal)
     return shape_of(await _read(call, number))
 
 
@@ -248,7 +248,7 @@ async def put_fence_devices(call: Call[None, Counts]) -> Counts:
         await note(
             connection, "assign", by=call.principal, kind="geofence", object_id=call.id, address=call.address
         )
-    call.services.access.changed()
+    call.services.access.forget(call.principal)
     return await get_fence_devices(call)
 
 
@@ -261,6 +261,6 @@ async def delete_geofence(call: Call[None, None]) -> None:
         await note(
             connection, "remove", by=call.principal, kind="geofence", object_id=call.id, address=call.address
         )
-    call.services.access.changed()
+    call.services.access.forget(call.principal)
     if not removed:
         raise not_found(f"geofence {call.id}")

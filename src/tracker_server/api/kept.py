@@ -127,7 +127,7 @@ class Keeper:
                 await self._sort.added(call, connection, number)
             await self._note(call, connection, "create", number)
             shape = await self._shape(connection, number)
-        call.services.access.changed()
+        call.services.access.forget(call.principal)
         return shape
 
     async def change(self, call: Call[None, Any]) -> Any:
@@ -140,7 +140,7 @@ class Keeper:
                 await self._sort.changed(call, connection, call.id)
             await self._note(call, connection, "edit", call.id)
             shape = await self._shape(connection, call.id)
-        call.services.access.changed()
+        call.services.access.forget(call.principal)
         return shape
 
     async def remove(self, call: Call[None, None]) -> None:
@@ -148,7 +148,7 @@ class Keeper:
         async with call.services.pools.core() as connection, connection.transaction():
             removed = await remove_object(connection, self._kept, call.id)
             await self._note(call, connection, "remove", call.id)
-        call.services.access.changed()
+        call.services.access.forget(call.principal)
         if not removed:
             raise not_found(f"{self._word} {call.id}")
 

@@ -254,7 +254,7 @@ async def post_notification(call: Call[None, Notification]) -> Notification:
         await note(
             connection, "create", by=principal, kind="notification", object_id=number, address=call.address
         )
-    call.services.access.changed()
+    call.services.access.forget(call.principal)
     return await _told(call, number)
 
 
@@ -295,7 +295,7 @@ async def delete_notification(call: Call[None, None]) -> None:
             object_id=call.id,
             address=call.address,
         )
-    call.services.access.changed()
+    call.services.access.forget(call.principal)
 
 
 @routes.post("/notifications/test", needs=Right.SELF, status=204)

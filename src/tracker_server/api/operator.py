@@ -189,7 +189,7 @@ async def post_unknown_add(call: Call[None, Adopted]) -> AdoptedDevice:
         account_for_new=settings.devices.unknown_account,
     )
     done = await replay.run(Choice(unique_id), None)
-    services.access.changed()
+    services.access.forget(call.principal)
     async with services.pools.display() as connection:
         (card,) = await device_cards_of(connection, [number])
     return AdoptedDevice(device_shape(card), done.reports_stored + done.reports_repeated)

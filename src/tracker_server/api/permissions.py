@@ -94,7 +94,7 @@ async def _change(call: Call[Any, Any], pairs: list[Pair], *, given: bool) -> No
             await _write(connection, pair, owner, other, given=given)
             action = "link" if given else "unlink"
             await note(connection, action, by=call.principal, address=call.address, detail=dict(pair))
-    call.services.access.changed()
+    call.services.access.forget(call.principal)
 
 
 def check_user(principal: Principal, user_id: int, *, given: bool) -> None:

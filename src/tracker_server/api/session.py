@@ -153,7 +153,7 @@ async def delete_session(call: Call[None, None]) -> Response:
     if cookie:
         async with call.services.pools.core() as connection:
             await end_session(connection, digest_of(cookie))
-        call.services.access.changed()
+        call.services.access.forget(call.principal)
     response = Response(status_code=204)
     response.delete_cookie(COOKIE, path="/")
     return response
@@ -238,7 +238,7 @@ async def post_revoke(call: Call[None, Revoked]) -> None:
         revoked = await revoke_token(connection, call.principal.user_id, digest=digest, token_id=call.body.id)
         if revoked:
             await note(connection, "revoke", by=call.principal, address=call.address)
-    call.services.access.changed()
+    call.services.access.forget(call.principal)
     if not revoked:
         raise not_found("such token of yours")
 

@@ -13,7 +13,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from tracker_server.api.authorise import Routes
 from tracker_server.api.call import SocketCall
 from tracker_server.api.position_shape import positions_json
-from tracker_server.model.people import Principal, Right
+from tracker_server.model.people import Concerned, Principal, Right
 from tracker_server.storage.database import AWAY
 from tracker_server.storage.positions_api import latest_positions
 
@@ -56,7 +56,7 @@ class LiveSocket:
 
     async def run(self) -> None:
         """Until either side ends it."""
-        unwatch = self._services.access.watch(self._changed.set)
+        unwatch = self._services.access.watch(self._heard)
         tasks = [asyncio.create_task(work) for work in (self._write(), self._listen(), self._keep_allowed())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -69,6 +69,11 @@ class LiveSocket:
                 if isinstance(failed, Exception) and not isinstance(failed, GONE):
                     log.error("a defect of ours ended a socket", exc_info=failed)
             await self._close()
+
+    def _heard(self, whom: Concerned) -> None:
+        """Somebody's rights changed; those of others are no reason to ask."""
+        if whom.holds(self._principal):
+            self._changed.set()
 
     async def _close(self) -> None:
         if self._socket.application_state is WebSocketState.CONNECTED:
@@ -124,7 +129,7 @@ class LiveSocket:
             self._subscriber.wants_logs = wish.logs and self._principal.may(Right.ADMINISTER)
 
     async def _keep_allowed(self) -> None:
-        """Ask again who this is whenever something about people changed, and when his time is over."""
+        """Ask again who this is whenever something that concerns him changed, and when his time is over."""
         while True:
             try:
                 async with asyncio.timeout(self._left_s()):
@@ -134,6 +139,7 @@ class LiveSocket:
             else:
                 await asyncio.sleep(AGAIN_S)
             self._changed.clear()
+            self._services.metrics.live_asked.inc()
             try:
                 found = await self._services.access.again(self._principal)
             except AWAY:

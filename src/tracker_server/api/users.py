@@ -177,7 +177,7 @@ async def put_user(call: Call[None, UserGiven]) -> User:
                 address=call.address,
                 detail=detail,
             )
-    call.services.access.changed()
+    call.services.access.forget(call.principal)
     return shape_of(await _read(call))
 
 
@@ -194,7 +194,7 @@ async def delete_user(call: Call[None, None]) -> None:
             await _keep_an_admin(connection)
         await remove_user(connection, call.id)
         await note(connection, "remove", by=principal, kind="user", object_id=call.id, address=call.address)
-    call.services.access.changed()
+    call.services.access.forget(call.principal)
 
 
 @routes.post("/users/totp", needs=Right.SELF, media=("text/plain",), answers=str)

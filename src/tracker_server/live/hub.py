@@ -104,18 +104,23 @@ class Hub:
         self._metrics.live_sockets.set(len(self._all))
 
     def rescope(self, subscriber: Subscriber, scope: Scope, *, manages: bool) -> None:
-        """What it may see has changed; what waits of other trackers goes."""
+        """What it may see has changed: what waits of other trackers goes, and it is told of those that came."""
         subscriber.manages = manages
         if scope == subscriber.scope:
             return
+        before = subscriber.scope
         self._unindex(subscriber)
         subscriber.scope = scope
         self._index(subscriber)
-        subscriber.forget(
-            tracker.id
-            for tracker in self._trackers
-            if tracker.id is not None and not scope.holds(tracker.id, tracker.account_id)
-        )
+        lost, gained = list[int](), list[int]()
+        for tracker in self._trackers:
+            if tracker.id is not None:
+                if not scope.holds(tracker.id, tracker.account_id):
+                    lost.append(tracker.id)
+                elif not before.holds(tracker.id, tracker.account_id):
+                    gained.append(tracker.id)
+        subscriber.forget(lost)
+        self.touch(gained)
 
     def _index(self, subscriber: Subscriber) -> None:
         scope = subscriber.scope

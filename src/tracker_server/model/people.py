@@ -104,7 +104,7 @@ class Principal(Struct, frozen=True):
     ``account_id``: None of the operator's people. ``scope``: the trackers that he may see. ``restricted``: of his
     account he sees what was linked to him. ``actor_id``: the administrator who acts in his place. ``until``: when
     session, token or user ends by time alone. ``digest``: of the session or token; empty where a password came along.
-    ``limited``: a token gave him fewer rights than his user has.
+    ``limited``: a token gave him fewer rights than his user has. ``host_account_id``: a guest's, whose trackers he is shown.
     """
 
     user_id: int
@@ -120,6 +120,7 @@ class Principal(Struct, frozen=True):
     digest: bytes = b""
     session: bool = False
     limited: bool = False
+    host_account_id: int | None = None
 
     def may(self, right: Right) -> bool:
         """Whether he has that right."""
@@ -160,3 +161,33 @@ def rights_of(
     if granted is not None:
         rights = frozenset(right for right in rights if right.value in granted)
     return rights
+
+
+class Concerned(Struct, frozen=True):
+    """Whose rights a change may have touched: those of one user, of everybody of an account, of all, or nobody's."""
+
+    user_id: int | None = None
+    account_id: int | None = None
+    everybody: bool = False
+
+    def holds(self, who: Principal) -> bool:
+        """Whether he has to be looked at again."""
+        if self.everybody:
+            return True
+        if self.user_id is not None:
+            return self.user_id in {who.user_id, who.actor_id}
+        return self.account_id is not None and self.account_id in {who.account_id, who.host_account_id}
+
+
+EVERYBODY: Final = Concerned(everybody=True)
+NOBODY: Final = Concerned()
+
+
+def concerned(word: str) -> Concerned:
+    """What the database tells: ``u7``, ``a3``, ``objects``; a word that is not known concerns everybody."""
+    if word == "objects":
+        return NOBODY
+    kind, number = word[:1], word[1:]
+    if kind in {"u", "a"} and number.isdecimal():
+        return Concerned(user_id=int(number)) if kind == "u" else Concerned(account_id=int(number))
+    return EVERYBODY
