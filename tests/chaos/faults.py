@@ -8,8 +8,9 @@ import os
 import random
 import resource
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import psutil
 from msgspec import Struct
@@ -18,9 +19,12 @@ from tests.chaos.plant import FAKETIME, Plant
 from tests.chaos.proxy import Cut, Proxy
 from tests.servers.mosquitto import Mosquitto
 
+Found = TypeVar("Found")
+
 READY_S_MAX = 240.0  # on a machine that is busy with other things
 FULL_S_MAX = 6.0
 CUT_S_MAX = 5.0
+AMBUSH_S_MAX = 30.0
 MEMORY_MB_MORE = 24  # than the server has when the limit comes
 
 
@@ -62,16 +66,64 @@ async def kill_server(chance: Chance) -> None:
     await launch(chance.plant)
 
 
+async def kill_server_twice(chance: Chance) -> None:
+    """kill -9, and once more while it starts."""
+    running = chance.plant.running
+    assert running is not None
+    running.kill()
+    starting = asyncio.create_task(asyncio.to_thread(running.launch, READY_S_MAX))
+    await asyncio.wait([starting], timeout=chance.seconds(0.1, 2.5))
+    if running.process is not None:
+        running.process.kill()
+    with contextlib.suppress(AssertionError):
+        await starting
+    if running.process is not None:  # it was ready already
+        running.kill()
+    chance.kills += 2
+    await launch(chance.plant)
+
+
+async def kill_deliverer(chance: Chance) -> None:
+    """kill -9 of the process that delivers mails, when the mail server has taken one and has not yet said so."""
+    plant = chance.plant
+    running = plant.running
+    assert running is not None
+    assert running.process is not None
+    if not await asyncio.to_thread(plant.mail.ambush, _relatives(running.process.pid), AMBUSH_S_MAX):
+        return  # nothing was sent in that time: nobody was killed
+    chance.kills += 1
+    if plant.mail.victim == running.process.pid:
+        running.kill()
+        await launch(plant)
+    else:
+        await _worker_in_place_of(plant, plant.mail.victim)
+
+
+def _relatives(pid: int) -> list[psutil.Process]:
+    """The server's process and those beside it."""
+    first = psutil.Process(pid)
+    return [first, *first.children()]
+
+
 async def kill_worker(chance: Chance) -> None:
     """kill -9 of one of the processes beside the first; that one starts it again."""
-    workers = chance.plant.worker_processes()
-    assert workers, "there is no worker to be killed"
-    victim = chance.rng.choice(workers)
+    # where the one before was killed a moment ago there is none yet
+    victim = chance.rng.choice(await _until(chance.plant.worker_processes))
     victim.kill()
     chance.kills += 1
+    await _worker_in_place_of(chance.plant, victim.pid)
+
+
+async def _worker_in_place_of(plant: Plant, pid: int) -> None:
+    await _until(lambda: any(one.pid != pid for one in plant.worker_processes()))
+
+
+async def _until(condition: Callable[[], Found]) -> Found:
+    """Its first true value: other processes make it true. Raises TimeoutError."""
     async with asyncio.timeout(READY_S_MAX):
-        while not [one for one in chance.plant.worker_processes() if one.pid != victim.pid]:  # noqa: ASYNC110
+        while not (found := condition()):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
+    return found
 
 
 async def restart_server(chance: Chance) -> None:
@@ -104,14 +156,13 @@ async def kill_database(chance: Chance) -> None:
 async def kill_backend(chance: Chance) -> None:
     """kill -9 of one of its backends: PostgreSQL throws all of them out and recovers."""
     plant = chance.plant
-    backends = [child for child in plant.postgres()[1:] if "postgres tracker" in _command(child)]
-    assert backends, "nobody is connected to the database"
+    victims = await _until(
+        lambda: [one for one in plant.postgres()[1:] if "postgres tracker" in _command(one)]
+    )
     before = _crashes(plant)
-    chance.rng.choice(backends).kill()
+    chance.rng.choice(victims).kill()
     chance.kills += 1
-    async with asyncio.timeout(READY_S_MAX):
-        while _crashes(plant) == before:  # noqa: ASYNC110  (another process writes it)
-            await asyncio.sleep(0.1)
+    await _until(lambda: _crashes(plant) > before)
 
 
 def _crashes(plant: Plant) -> int:
@@ -287,7 +338,12 @@ async def limit_memory(chance: Chance) -> None:
 
 FAULTS: tuple[Fault, ...] = (
     kill_server, kill_database, kill_both, kill_server_behind_a_frozen_database, restart_server, freeze_server, restart_database, freeze_database,
-    kill_backend, kill_worker, kill_broker, restart_broker, freeze_broker, deafen_receivers, cut_before_commit, cut_after_commit, cut_all, fill_disk, step_clock, limit_memory,
+    kill_server_twice, kill_deliverer, kill_backend, kill_worker, kill_broker, restart_broker, freeze_broker, deafen_receivers, cut_before_commit, cut_after_commit, cut_all, fill_disk, step_clock, limit_memory,
+)  # fmt: skip
+
+KILLS: tuple[Fault, ...] = (
+    kill_server, kill_database, kill_both, kill_server_behind_a_frozen_database, kill_server_twice, kill_deliverer,
+    kill_backend, kill_worker, kill_broker,
 )  # fmt: skip
 
 
@@ -308,9 +364,9 @@ def possible(plant: Plant) -> tuple[Fault, ...]:
     return tuple(fault for fault in FAULTS if fault not in impossible)
 
 
-def drawn(plant: Plant, rng: random.Random) -> list[Fault]:
+def drawn(plant: Plant, rng: random.Random, among: Sequence[Fault] = FAULTS) -> list[Fault]:
     """A round: each possible fault once, in an order of the seed's."""
-    faults = list(possible(plant))
+    faults = [fault for fault in possible(plant) if fault in among]
     rng.shuffle(faults)
     return faults
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from datetime import datetime
+
+from msgspec import Struct, field
 
 from tests.chaos.business import ALERT_CHANNELS, ALERTED, Business
 from tests.chaos.plant import Plant
@@ -13,19 +16,34 @@ from tests.mqtt.test_outward import kept_by
 from tests.storage.rows import query
 from tracker_server.notify.messages import message_id
 
-QUIET_S_MAX = 120.0  # for what waits in the outbox
+QUIET_S_MAX = 300.0  # for what waits in the outbox
 
 
-async def judge(plant: Plant, business: Business) -> list[str]:
+class Judged(Struct):
+    """``found``: what was promised and not kept, in sentences. ``again``: messages that a receiver got more than once, which
+    is promised to nobody but told.
+    """
+
+    found: list[str] = field(default_factory=list)
+    fixes_lost: int = 0
+    fixes_doubled: int = 0
+    alerts_lost: int = 0
+    cents_off: int = 0
+    again: int = 0
+
+
+async def judge(plant: Plant, business: Business) -> Judged:
     """What was promised and not kept."""
     # in a thread: the server reaches its database through a proxy that lives on this loop
     return await asyncio.to_thread(_judge, plant, business)
 
 
-def _judge(plant: Plant, business: Business) -> list[str]:
+def _judge(plant: Plant, business: Business) -> Judged:
     assert plant.running is not None
-    found = [*fixes(plant), *money(plant, business), *gate(plant, business), *letters(plant, business)]
-    found += [*alerts(plant, business), *published(plant)]
+    judged = Judged()
+    found = judged.found
+    found += [*fixes(plant, judged), *content(plant), *money(plant, business, judged), *gate(plant, business)]
+    found += [*letters(plant, business, judged), *alerts(plant, business, judged), *published(plant)]
     verified = plant.running.cli("billing", "verify")
     if verified.returncode:
         found.append(f"billing verify: {verified.stderr.strip()[-800:]}")
@@ -35,10 +53,10 @@ def _judge(plant: Plant, business: Business) -> list[str]:
         if "a defect of ours" in line
     ]
     found += [f"the server met a defect: {line[:600]}" for line in defects if "MemoryError" not in line][:3]
-    return found
+    return judged
 
 
-def fixes(plant: Plant) -> list[str]:
+def fixes(plant: Plant, judged: Judged) -> list[str]:
     """Each answered fix is one row."""
     answered = {line for line in plant.ledger.read_text().splitlines() if line.count(",") == 1}
     rows = query(
@@ -49,26 +67,41 @@ def fixes(plant: Plant) -> list[str]:
     stored = {row["fix"]: row["rows"] for row in rows}
     found: list[str] = []
     if lost := answered - set(stored):
+        judged.fixes_lost = len(lost)
         found.append(f"{len(lost)} answered fixes are not stored, such as {sorted(lost)[:3]}")
     if twice := [fix for fix, count in stored.items() if count != 1]:
+        judged.fixes_doubled = len(twice)
         found.append(f"{len(twice)} fixes are stored more than once, such as {sorted(twice)[:3]}")
     if not answered:
         found.append("nothing was answered: the run proves nothing")
-    report = (
-        json.loads(plant.report.read_bytes())
-        if plant.report.exists() and plant.report.stat().st_size
-        else None
-    )
-    if report is None:
-        found.append("the fleet left no report")
-    elif not report["ok"]:
-        told = [(each["fixes"], each["errors"], each["samples"]) for each in report["families"]]
-        found.append(f"the fleet is not content: {told}")
     return found
 
 
-def money(plant: Plant, business: Business) -> list[str]:
-    """Each acknowledged payment is in the ledger once, with its amount; none that nobody made."""
+def content(plant: Plant) -> list[str]:
+    """The fleet got the right answers, and but for one that was told to end, to all that it sent."""
+    if not plant.report.exists() or not plant.report.stat().st_size:
+        return ["the fleet left no report"]
+    report = json.loads(plant.report.read_bytes())
+    families = report["families"]
+    wrong = any(
+        each["answers_wrong"] or each["answers_unasked"] or each["fixes"]["wrong"] for each in families
+    )
+    if report["ok"] or (report["interrupted"] and plant.fleet_told_to_end and not wrong):
+        return []
+    told = [(each["fixes"], each["errors"], each["samples"]) for each in families]
+    return [f"the fleet is not content: {told}"]
+
+
+BOOKS = """
+SELECT account_id, currency, sum(amount_minor)::bigint AS booked, (array_agg(balance_minor ORDER BY number DESC))[1] AS balance
+FROM core.ledger GROUP BY 1, 2
+"""
+
+
+def money(plant: Plant, business: Business, judged: Judged) -> list[str]:
+    """Each acknowledged payment is in the ledger once, with its amount; none that nobody made; and what was booked is the
+    balance, to the cent.
+    """
     rows = query(
         plant.embedded.dsn,
         "SELECT key, account_id, amount_minor, count(*) OVER (PARTITION BY key) AS times FROM core.ledger WHERE kind = 'topup'",
@@ -79,9 +112,16 @@ def money(plant: Plant, business: Business) -> list[str]:
         key = row["key"].removeprefix("topup:")
         booked[key] = (row["account_id"], row["amount_minor"])
         if row["times"] != 1:
+            judged.cents_off += abs(row["amount_minor"])
             found.append(f"payment {key} is booked {row['times']} times")
-    found += [f"payment {key} was acknowledged as {paid} and is booked as {booked.get(key)}"
-              for key, paid in business.paid.items() if booked.get(key) != paid]  # fmt: skip
+    for key, paid in business.paid.items():
+        if booked.get(key) != paid:
+            judged.cents_off += abs(paid[1] - booked.get(key, (0, 0))[1])
+            found.append(f"payment {key} was acknowledged as {paid} and is booked as {booked.get(key)}")
+    for book in query(plant.embedded.dsn, BOOKS):
+        if off := abs(book["booked"] - book["balance"]):
+            judged.cents_off += off
+            found.append(f"the balance of account {book['account_id']} is {off} cents off what was booked")
     if strangers := set(booked) - business.offered:
         found.append(f"payments that nobody made: {sorted(strangers)[:3]}")
     if not business.paid:
@@ -99,9 +139,9 @@ def gate(plant: Plant, business: Business) -> list[str]:
         found.append(f"{len(lost)} trackers were held and are not")
     rows = query(
         plant.embedded.dsn,
-        "SELECT p.device_id, count(*) AS stored,"
-        " (SELECT count(*) FROM display.positions s WHERE s.device_id = p.device_id) AS shown"
-        " FROM core.positions p GROUP BY 1",
+        "SELECT device_id, stored, coalesce(shown, 0) AS shown"
+        " FROM (SELECT device_id, count(*) AS stored FROM core.positions GROUP BY 1) p"
+        " LEFT JOIN (SELECT device_id, count(*) AS shown FROM display.positions GROUP BY 1) s USING (device_id)",
     )
     for row in rows:
         owed = 0 if row["device_id"] in blocked else row["stored"]
@@ -112,7 +152,7 @@ def gate(plant: Plant, business: Business) -> list[str]:
     return found
 
 
-def letters(plant: Plant, business: Business) -> list[str]:
+def letters(plant: Plant, business: Business, judged: Judged) -> list[str]:
     """Each letter that was written is delivered, and what is marked so has arrived."""
     count = "SELECT count(*) AS n FROM core.outbox WHERE delivered_at IS NULL AND failed_at IS NULL AND withheld_at IS NULL"
 
@@ -133,10 +173,12 @@ def letters(plant: Plant, business: Business) -> list[str]:
         plant.embedded.dsn,
         "SELECT key, channel, delivered_at IS NOT NULL AS delivered, withheld, error FROM core.outbox",
     )
-    mails = {str(mail["Message-ID"]) for mail in plant.mail.taken}
-    hooks = set(plant.hooks.taken)
+    mails = Counter(str(mail["Message-ID"]) for mail in plant.mail.taken)
+    hooks = Counter(plant.hooks.taken)
+    judged.again = sum(count - 1 for count in (*mails.values(), *hooks.values()))
     found: list[str] = []
     for row in rows:
+        before = len(found)
         arrived = (
             row["key"] in hooks
             if row["channel"] == "webhook"
@@ -147,8 +189,10 @@ def letters(plant: Plant, business: Business) -> list[str]:
                 found.append(f"{row['key']} is marked as delivered and did not arrive")
         elif not row["withheld"]:
             found.append(f"{row['key']} was not delivered: {row['error']}")
+        judged.alerts_lost += len(found) - before
     if lost := business.lettered - {row["key"] for row in rows}:
         found.append(f"{len(lost)} letters were written and are gone, such as {sorted(lost)[:3]}")
+        judged.alerts_lost += len(lost)
     if not business.lettered:
         found.append("nobody wrote: the run proves nothing")
     return found[:5]
@@ -163,9 +207,10 @@ ORDER BY e.id
 """
 
 
-def alerts(plant: Plant, business: Business) -> list[str]:
+def alerts(plant: Plant, business: Business, judged: Judged) -> list[str]:
     """Each event that a rule names is a message to each channel, but where its tracker was hidden; nobody heard of those."""
     untold = query(plant.embedded.dsn, UNTOLD, [list(ALERT_CHANNELS), list(ALERTED)])
+    judged.alerts_lost += len(untold)
     found = [
         f"{len(untold)} alerts are lost, such as {row['type']} {row['id']} of {row['unique_id']} by {row['channel']}"
         for row in untold[:1]

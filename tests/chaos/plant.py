@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from tests.alerts.http_peer import HttpPeer
-from tests.notify.mail_server import MailServer
+from tests.chaos.ambush import Ambush
 from tests.servers.memory import fresh_folder
 from tests.servers.mosquitto import Mosquitto
 from tests.servers.ports import free_port
@@ -33,7 +33,7 @@ DISK_MB = 800  # of the small disk on which the database lies, where we may moun
 TOPIC = "out/{unique_id}/{kind}"  # what the server publishes
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
-RECOVER_S_MAX = 300.0
+GIVE_UP_S = 86_400.0  # the fleet slows where the machine is slow; whoever gave up would send no more
 AGE_S_MAX = (
     10**9
 )  # alerts of events that are older than this are told to nobody; the fleet tells of yesterday
@@ -42,23 +42,24 @@ AGE_S_MAX = (
 class Plant:
     """All processes of one run, in one folder."""
 
-    def __init__(self, seed: int, devices: int, fixes: int, rate: float) -> None:
+    def __init__(self, seed: int, devices: int, fixes: int, rate: float, *, small_disk: bool = True) -> None:
         # not below a private folder: under root the embedded database belongs to a user of its own
         self.home = fresh_folder("tracker-chaos-")
         self.seed, self.devices, self.fixes, self.rate = seed, devices, fixes, rate
         self.disk = self.home / "disk"
         self.disk.mkdir()
-        self.small_disk = _mount(self.disk)
+        self.small_disk = small_disk and _mount(self.disk)
         self.embedded = Embedded(self.disk)
         self.proxy_socket = str(self.embedded.socket_dir / ".s.PGSQL.5432")
         self.workers = 1 + seed % 2  # every other seed has two processes on its ports
-        self.mail = MailServer()
+        self.mail = Ambush()
         self.hooks = HttpPeer()
         self.broker = Mosquitto() if shutil.which("mosquitto", path=SYSTEM_PATH) else None
         self.broker_killed = False
         self.ledger = self.home / "answered.csv"
         self.report = self.home / "report.json"
         self.fleet: subprocess.Popen[bytes] | None = None
+        self.fleet_told_to_end = False
         self.running: Running | None = None
         self.database: Database | None = None
         self.clock = self.home / "clock"  # what libfaketime reads: how far the server's clock is off
@@ -78,8 +79,8 @@ class Plant:
     # ------------------------------------------------------------------ the server
 
     def make_server(self, proxy_port: int) -> Running:
-        """The server, not started yet."""
-        dsn = f"postgresql://postgres@127.0.0.1:{proxy_port}/tracker"
+        """The server, not started yet. ``proxy_port``: 0 for one of which nothing but its life is meddled with."""
+        dsn = f"postgresql://postgres@127.0.0.1:{proxy_port}/tracker" if proxy_port else self.embedded.dsn
         self.database = Database(Settings(storage=Storage(dsn=dsn)))
         settings: dict[str, object] = {
             "api.host": "127.0.0.1", "api.port": free_port(), "log.level": "info",
@@ -96,7 +97,9 @@ class Plant:
             heard = protocol.name in FAMILIES and protocol.name != "owntracks"  # that family speaks MQTT
             settings[f"listeners.{protocol.name}.port"] = free_port() if heard else 0
         self.running = Chaotic(self.home, settings, dsn)
-        if FAKETIME.exists():
+        if (
+            FAKETIME.exists() and proxy_port
+        ):  # it makes everything slow; a run that only kills does without both
             self.clock.write_text("+0\n")
             self.running.more |= {
                 "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(self.clock),
@@ -122,7 +125,7 @@ class Plant:
         assert self.running is not None
         lines = [
             'target = "127.0.0.1"', f"seed = {self.seed}", f"devices = {self.devices}", f"fixes = {self.fixes}",
-            f"rate = {self.rate}", "reconnect = true", "timeout = 8", f"give_up = {RECOVER_S_MAX}",
+            f"rate = {self.rate}", "reconnect = true", "timeout = 8", f"give_up = {GIVE_UP_S}",
         ]  # fmt: skip
         for name, (share, packet) in FAMILIES.items():
             key = "mqtt.port" if name == "owntracks" else f"listeners.{name}.port"
@@ -160,6 +163,12 @@ class Plant:
         ]
         with (self.home / "fleet.log").open("wb") as out:
             self.fleet = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+
+    def end_fleet(self) -> None:
+        """Let it stop where it is, and write its report."""
+        assert self.fleet is not None
+        self.fleet_told_to_end = True
+        self.fleet.terminate()
 
     def answered(self) -> int:
         """How many fixes its ledger tells."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.defects import DEFECTS, ROOT, patched, told
-from tests.chaos.run import chaos
+from tests.chaos.run import Course, chaos
 
 SECONDS = 10.0
 MIGRATIONS = ROOT / "src/tracker_server/storage/migrations"
@@ -18,7 +18,7 @@ MIGRATIONS = ROOT / "src/tracker_server/storage/migrations"
 async def test_what_was_promised_is_kept_whatever_breaks() -> None:
     seed = random.randrange(2**31)
     print("seed", seed)
-    verdict = await chaos(seed, SECONDS)
+    verdict = await chaos(seed, Course(SECONDS))
     print(verdict.told())
     assert verdict.found == []
     assert verdict.faults
