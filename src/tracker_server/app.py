@@ -186,6 +186,7 @@ class Server:
             lambda key: (mqtt.commands_topic.replace("{device}", key), *routes.told_under(key)),
             (self.mqtt, *self.brokers),
             book.since,
+            routes.words,
         )
 
     def _lost(self, devices: Iterable[DeviceKey]) -> None:

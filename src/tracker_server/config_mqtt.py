@@ -12,6 +12,7 @@ from msgspec import Meta, Struct, field
 from tracker_protocols import ALL
 from tracker_protocols.json.mapping import Compiled, MappingError
 from tracker_protocols.json.mapping import Mapping as JsonMapping
+from tracker_protocols.json.templates import TemplateError, compiled
 from tracker_server.config_keys import SECRET
 
 KINDS = frozenset({"position", "event", "state"})
@@ -28,7 +29,9 @@ class MqttSettingError(Exception):
 
 
 class MqttRoute(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What publishes under a topic mean; the first that matches counts, and before all those that are built in."""
+    """What publishes under a topic mean; the first that matches counts, and before all those that are built in. `commands`
+    (a table) gives commands the payloads that are published under `reply`.
+    """
 
     topic: Annotated[str, Meta(description="topic filter, such as trackers/+/up")] = ""
     payload: Annotated[
@@ -49,6 +52,7 @@ class MqttRoute(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "its own topic such as {topic:2}; empty: no answers, and commands under commands_topic"
         ),
     ] = ""
+    commands: dict[str, str] = field(default_factory=dict)
 
 
 class MqttBroker(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -218,8 +222,26 @@ def check_route(key: str, route: MqttRoute, mappings: Mapping[str, JsonMapping])
         raise MqttSettingError(
             f"{key}.reply: {route.reply!r} is no topic; write levels, {{device}} and {{topic:N}}, no wildcards"
         )
+    if route.commands:
+        check_words(key, route)
     device = route.device
     if device not in {"", "client", "user", "certificate"} and not re.fullmatch(r"topic:[1-9]\d?", device):
         raise MqttSettingError(
             f"{key}.device: {device!r} is none of topic:N, client, user, certificate, or empty"
         )
+
+
+def check_words(key: str, route: MqttRoute) -> None:
+    """Commands in the operator's own words need a topic, and a device that has none of its own."""
+    if not route.reply:
+        raise MqttSettingError(
+            f"{key}.reply: is empty; write the topic under which its commands are published"
+        )
+    if route.payload != "json" and not route.payload.startswith("mapping:"):
+        raise MqttSettingError(
+            f"{key}.commands: {route.payload} has words of its own; leave them out, or set payload to json or mapping:NAME"
+        )
+    try:
+        compiled(route.commands, f"{key}.commands")
+    except TemplateError as error:
+        raise MqttSettingError(str(error)) from None

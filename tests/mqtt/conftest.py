@@ -28,6 +28,16 @@ topic = "esp32/#"
 payload = "mapping:esp32"
 device = "client"
 
+[mqtt.routes.loggers]
+topic = "loggers/+/up"
+payload = "mapping:esp32"
+device = "topic:2"
+reply = "loggers/{device}/down"
+
+[mqtt.routes.loggers.commands]
+engineStop = '{"relay": 1}'
+positionPeriodic = '{"every": "{frequency}"}'
+
 [mappings.esp32]
 records = "data"
 time = "t"

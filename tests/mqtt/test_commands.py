@@ -90,6 +90,31 @@ def test_a_gateway_publishes_what_a_binary_device_is_told(running: Running) -> N
         wait_until("it to be acknowledged", lambda: states(running, imei) == ["sent"])
 
 
+def test_in_the_operators_own_words(running: Running) -> None:
+    """Under the topic of its route: what the settings say; under the one of all devices: what JSON is told."""
+    device, other = somebody(), somebody()
+    fix = '{"data": {"t": 1772280000, "p": [521000000, 212000000]}}'
+    with client(running.addresses["mqtt"], version=NEW) as logger:
+        for one, topic in ((device, f"loggers/{device}/down"), (other, f"{other}/cmd")):
+            assert logger.subscribe(topic) == 1
+            assert logger.publish(f"loggers/{one}/up", fix) == 0
+            told = running.cli("command", "send", one, "positionPeriodic", "--set", "frequency=60")
+            assert told.returncode == 0, told.stderr
+        wait_until("both", lambda: len(logger.messages) == 2)
+        assert dict(logger.messages) == {
+            f"loggers/{device}/down": b'{"every":60}',
+            f"{other}/cmd": b'{"frequency":60,"command":"positionPeriodic"}',
+        }
+        order(running, device, "alarmArm")
+        wait_until(
+            "that there is no word for it", lambda: "no command of this device" in errors(running, device)
+        )
+
+
+def errors(running: Running, device: str) -> str:
+    return running.cli("command", "list", device, "--format", "json").stdout
+
+
 def test_a_hidden_tracker_is_told_nothing_but_the_operators_own(running: Running) -> None:
     device = somebody()
     with client(running.addresses["mqtt"], client_id=device) as tracker:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from tracker_protocols.json.mapping import Compiled, Mapping, MappingError
+from tracker_protocols.json.templates import compiled
 from tracker_protocols.model import Report
+from tracker_protocols.wire.command import Command, CommandError
 from tracker_server.config import ConfigError, load
 from tracker_server.config_mqtt import MqttRoute
 from tracker_server.listeners.outward import topic_of
@@ -18,6 +20,7 @@ from tracker_server.mqtt.address import address_of
 from tracker_server.pipeline.mqtt_book import Identity
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ROUTE = '[mqtt.routes.a]\ntopic = "x"\nreply = "y/{device}"\n'
 
 
 @pytest.mark.parametrize(
@@ -32,6 +35,24 @@ AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
         (
             '[mqtt.routes.a]\ntopic = "x"\nreply = "gw/+/down"',
             "write levels, {device} and {topic:N}, no wildcards",
+        ),
+        (
+            f'{ROUTE}payload = "gt06"\ncommands.engineStop = "x"',
+            "mqtt.routes.a.commands: gt06 has words of its own",
+        ),
+        (
+            f'{ROUTE}commands.engineStopp = "x"',
+            "mqtt.routes.a.commands.engineStopp: is no command; write one of",
+        ),
+        (f'{ROUTE}commands.engineStop = ""', "mqtt.routes.a.commands.engineStop: is empty"),
+        (
+            f"{ROUTE}commands.engineStop = '{{\"a\": }}'",
+            "mqtt.routes.a.commands.engineStop: '{\"a\": }' is no JSON",
+        ),
+        (f'{ROUTE}commands."*" = "x{{pin"', "mqtt.routes.a.commands.*: 'x{pin' has a brace too many"),
+        (
+            '[mqtt.routes.a]\ntopic = "x"\ncommands.engineStop = "x"',
+            "mqtt.routes.a.reply: is empty; write the topic",
         ),
         ('[mappings.m]\nlatitude = "a["\nlongitude = "b"', "mappings.m.latitude: 'a[' is no JMESPath"),
         ('[mappings.m]\nlongitude = "b"', "mappings.m.latitude: is empty"),
@@ -134,3 +155,53 @@ def test_where_things_are_published() -> None:
 def test_a_mapping_without_a_place_is_refused() -> None:
     with pytest.raises(MappingError, match="latitude: is empty"):
         Compiled(Mapping())
+
+
+@pytest.mark.parametrize(
+    ("payloads", "command", "told"),
+    [
+        ({"engineStop": '{"relay": 1}'}, Command("engineStop"), b'{"relay":1}'),
+        (
+            {"positionPeriodic": '{"set": {"every": "{frequency}", "by": "{device}/{type}"}}'},
+            Command("positionPeriodic", {"frequency": 60}),
+            b'{"set":{"every":60,"by":"7/positionPeriodic"}}',
+        ),
+        (
+            {"*": '["{type}", "{attributes}", true]'},
+            Command("outputControl", {"index": 2, "data": 'a"b'}),
+            b'["outputControl",{"index":2,"data":"a\\"b"},true]',
+        ),
+        ({"outputControl": "OUT{index}={data}"}, Command("outputControl", {"index": 2, "data": "on"}), b"OUT2=on"),
+        ({"engineStop": "{device}"}, Command("engineStop"), b"7"),
+        ({"*": "{type}"}, Command("custom", {"data": "AT+X"}), b"AT+X"),
+        ({"custom": '{"raw": "{data}"}'}, Command("custom", {"data": "AT+X"}), b'{"raw":"AT+X"}'),
+        ({"engineStop": "x"}, Command("alarmArm"), "type: 'alarmArm' is no command of this device's language; it knows custom"),
+        ({"engineStop": "x{pin}"}, Command("engineStop"), "attributes.pin: is missing; the payload of engineStop has a place for it"),
+        ({"engineStop": "x{pin}"}, Command("engineStop", {"pin": "1\n2"}), "attributes: hold a line break"),
+    ],
+)  # fmt: skip
+def test_commands_in_words_of_ones_own(payloads: dict[str, str], command: Command, told: bytes | str) -> None:
+    words = compiled(payloads, "commands")
+    if isinstance(told, bytes):
+        assert words.encode("7", command, AT) == told
+        return
+    with pytest.raises(CommandError) as error:
+        words.encode("7", command, AT)
+    assert told in str(error.value)
+
+
+def test_which_topic_has_which_words() -> None:
+    routes = Routes(
+        {
+            "a": MqttRoute(topic="a/+/up", reply="a/{topic:2}/down", commands={"engineStop": "a"}),
+            "b": MqttRoute(topic="b/+/up", reply="b.x/{device}", commands={"engineStop": "b"}),
+            "c": MqttRoute(topic="c/+/up", reply="c/{device}"),
+        }
+    )
+
+    def words(topic: str) -> bytes:
+        found = routes.words(topic, "home/7")
+        return found.encode("home/7", Command("engineStop"), AT) if found is not None else b""
+
+    assert [words(one) for one in ("a/9/down", "b.x/home/7")] == [b"a", b"b"]
+    assert [words(one) for one in ("a/9/8/down", "bbx/home/7", "b.x/home/8", "c/home/7")] == [b""] * 4

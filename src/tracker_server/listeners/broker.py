@@ -277,6 +277,10 @@ class Broker:
         way = self._book.ways.get(mail.device)
         return self._here and way is not None and way.broker == self.name
 
+    def topic(self, mail: Mail) -> str:
+        """That of the route by which its device has reported, else the mail's."""
+        return self._book.ways[mail.device].topic.replace("{device}", mail.device) or mail.topic
+
     def carry(self, mail: Mail) -> bool:
         """Publish it at QoS 1; it is told once the broker has acknowledged it. The broker keeps it for a device that has a
         session there; where it says that nobody has subscribed, the command waits.
@@ -284,7 +288,7 @@ class Broker:
         client = self._link.client if self._link is not None else None
         if client is None or mail.id in self._carrying or self._book.told(mail.id):
             return False
-        topic = self._book.ways[mail.device].topic.replace("{device}", mail.device) or mail.topic
+        topic = self.topic(mail)
         future = client.offer(topic, mail.payload)
         if future is not None:
             self._carrying.add(mail.id)

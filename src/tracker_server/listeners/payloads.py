@@ -12,7 +12,9 @@ from msgspec import Struct
 
 from tracker_protocols import BY_NAME
 from tracker_protocols.json.decoder import JsonDecoder
+from tracker_protocols.json.templates import compiled
 from tracker_protocols.model import BadFrame, DeviceKey, Login, Message
+from tracker_protocols.wire.command import Commands
 from tracker_protocols.wire.decoder import Decoder, HttpDecoder
 from tracker_protocols.wire.fields import device_key
 from tracker_server.config_mqtt import MqttRoute
@@ -41,6 +43,9 @@ class Routes:
 
     def __init__(self, routes: Mapping[str, MqttRoute]) -> None:
         self._routes = (*routes.values(), *BUILT_IN)
+        self._words = [
+            (route.reply, compiled(route.commands, name)) for name, route in routes.items() if route.commands
+        ]
 
     def told_under(self, device: DeviceKey) -> list[str]:
         """Topics under which a device's answers are published, so commands may be, too."""
@@ -49,6 +54,16 @@ class Routes:
             one for one in replies if not LEVEL.search(one)
         ]  # who knows under which topic it would report
         return [reply.replace("{device}", device) for reply in dict.fromkeys(replies)]
+
+    def words(self, topic: str, device: DeviceKey) -> Commands | None:
+        """The words that the operator has written for what is told to this device under this topic."""
+        for reply, words in self._words:
+            parts = [
+                re.escape(part) for part in LEVEL.sub("\0", reply).replace("{device}", device).split("\0")
+            ]
+            if re.fullmatch("[^/]*".join(parts), topic):
+                return words
+        return None
 
     def find(self, topic: str) -> MqttRoute:
         """There is always one."""

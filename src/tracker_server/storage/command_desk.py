@@ -18,7 +18,7 @@ from psycopg import AsyncConnection
 
 from tracker_protocols import BY_NAME
 from tracker_protocols.model import DeviceKey
-from tracker_protocols.wire.command import Command, CommandError
+from tracker_protocols.wire.command import Command, CommandError, Encode
 from tracker_server.gate import Hidden, decide
 from tracker_server.gate.commands import why_not
 from tracker_server.pipeline.ingest import Ingest
@@ -95,18 +95,20 @@ class CommandDesk:
 
     async def _tell_all(self, connection: AsyncConnection[Any]) -> None:
         while True:
+            self._woken.clear()  # before it is looked: who is told of meanwhile is looked at again
             for device_id in sorted(self._waiting):
                 tracker = self._trackers.by_id(device_id)
                 if tracker is None:
                     continue
                 session = self._ingest.session_of(tracker.unique_id)
                 if session is not None and session.wire.heard_at >= self._post.since(tracker.unique_id):
-                    await self._tell(connection, tracker, session.protocol, Line(session).send)
+                    await self._tell(connection, tracker, words_of(session.protocol), Line(session).send)
                 elif self._post.reaches(tracker.unique_id):
                     protocol = await protocol_of(connection, device_id)
-                    if protocol is not None:
-                        await self._tell(connection, tracker, protocol, self._post.carry)
-            self._woken.clear()
+                    own = self._post.words(tracker.unique_id)
+                    if own is not None or protocol is not None:
+                        words = own.encode if own is not None else words_of(protocol or "")
+                        await self._tell(connection, tracker, words, self._post.carry)
             try:
                 async with asyncio.timeout(LOOK_S):
                     await self._woken.wait()
@@ -117,7 +119,7 @@ class CommandDesk:
         self,
         connection: AsyncConnection[Any],
         tracker: Tracker,
-        protocol: str,
+        words: Encode,
         send: Callable[[Order], bool],
     ) -> None:
         """All that waits for one tracker, in order. ``send`` answers whether that is all that there is to do."""
@@ -127,13 +129,16 @@ class CommandDesk:
         sent: list[int] = []
         offered: list[int] = []
         held = False
+        self._waiting.discard(
+            tracker.id
+        )  # before its commands are read: one that comes meanwhile adds it again
         async with connection.transaction():
             for one in await waiting(connection, tracker.id):
                 if why_not(one.type, hidden=hidden, operator=one.operator) is not None:
                     held = True
                     continue
                 try:
-                    data = spelt(protocol, tracker.unique_id, Command(one.type, one.attributes), now)
+                    data = words(tracker.unique_id, Command(one.type, one.attributes), now)
                 except CommandError as error:
                     await mark_failed(connection, one.id, str(error))
                     continue
@@ -143,8 +148,8 @@ class CommandDesk:
                     offered.append(one.id)
             await mark_sent(connection, sent)
             await mark_offered(connection, offered)
-        if not held and not offered:
-            self._waiting.discard(tracker.id)
+        if held or offered:
+            self._waiting.add(tracker.id)
         if sent:
             log.info("commands sent", device=tracker.unique_id, commands=sent)
 
@@ -161,9 +166,13 @@ class Line:
         return True
 
 
-def spelt(name: str, key: DeviceKey, command: Command, now: datetime) -> bytes:
-    """The command in the words of the protocol that the device speaks. Raises CommandError."""
+def words_of(name: str) -> Encode:
+    """The words of the protocol that the device speaks; of one that has none, each is refused."""
     protocol = BY_NAME.get(name)
-    if protocol is None or protocol.commands is None:
+    if protocol is not None and protocol.commands is not None:
+        return protocol.commands.encode
+
+    def refuse(_device: DeviceKey, _command: Command, _now: datetime) -> bytes:
         raise CommandError(f"type: {name} has no commands; this device cannot be told anything")
-    return protocol.commands.encode(key, command, now)
+
+    return refuse

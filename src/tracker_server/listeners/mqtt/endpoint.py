@@ -227,6 +227,10 @@ class MqttEndpoint:
         """Whether a client is here that may have it."""
         return self._shared is not None and self._shared.subscriber(mail) is not None
 
+    def topic(self, mail: Mail) -> str:
+        """As the mail says."""
+        return mail.topic
+
     def carry(self, mail: Mail) -> bool:
         """Send it to the client that may have it; False: its device will acknowledge it, and the book is told then."""
         client = self._shared.subscriber(mail) if self._shared is not None else None
