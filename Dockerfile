@@ -30,7 +30,7 @@ USER tracker
 WORKDIR /data
 VOLUME /data
 # ports: begin (written by `make tables` from the registry of protocols)
-EXPOSE 8082/tcp 1883/tcp 5001/tcp 5001/udp 5002/tcp 5002/udp 5005/tcp 5005/udp 5013/tcp 5013/udp 5023/tcp 5027/tcp 5027/udp 5055/tcp 5144/tcp 5301/tcp 5302/tcp 5303/tcp
+EXPOSE 8082/tcp 1883/tcp 5001/tcp 5001/udp 5002/tcp 5002/udp 5004/tcp 5004/udp 5005/tcp 5005/udp 5013/tcp 5013/udp 5023/tcp 5027/tcp 5027/udp 5055/tcp 5144/tcp 5301/tcp 5302/tcp 5303/tcp
 # ports: end
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('TRACKER_API__PORT', '8082') + '/healthz', timeout=4)"]

@@ -4,6 +4,7 @@
 """
 
 from tracker_protocols.chirpstack import CHIRPSTACK
+from tracker_protocols.gl200 import GL200
 from tracker_protocols.gps103 import GPS103
 from tracker_protocols.gt06 import GT06
 from tracker_protocols.h02 import H02
@@ -18,6 +19,7 @@ from tracker_protocols.ttnhttp import TTNHTTP
 
 ALL: tuple[Protocol, ...] = (
     CHIRPSTACK,
+    GL200,
     GPS103,
     GT06,
     H02,

@@ -43,6 +43,11 @@ ROWS: list[tuple[str, str, dict[str, Any], str]] = [
         {"frequency": 60},
         '"configuration":{"_type":"configuration","locatorInterval":60}',
     ),
+    ("gl200", "engineStop", {"devicePassword": "gv300"}, "AT+GTOUT=gv300,1,0,0,,,,,,,,,,,,,,FFFF$"),
+    ("gl200", "engineResume", {"devicePassword": "gv300"}, "AT+GTOUT=gv300,0,0,0,,,,,,,,,,,,,,FFFF$"),
+    ("gl200", "positionSingle", {"devicePassword": "gl300"}, "AT+GTRTO=gl300,1,,,,,,FFFF$"),
+    ("gl200", "rebootDevice", {"devicePassword": "gl300"}, "AT+GTRTO=gl300,3,,,,,,FFFF$"),
+    ("gl200", "custom", {"data": "AT+GTRTO=gl300,0,,,,,,000B"}, "AT+GTRTO=gl300,0,,,,,,000B$"),
     ("json", "engineStop", {}, '{"command":"engineStop"}'),
     (
         "json",
@@ -101,6 +106,9 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
     ("gt06", "positionPeriodic", {"frequency": True}, "attributes.frequency: True does not fit"),
     ("gt06", "positionPeriodic", {}, "attributes.frequency: is missing; positionPeriodic needs seconds between"),
     ("gps103", "positionPeriodic", {"frequency": 100}, "attributes.frequency: 100 s cannot be said"),
+    ("gl200", "engineStop", {}, "attributes.devicePassword: is missing or no 4 to 6 letters and digits; makers set"),
+    ("gl200", "rebootDevice", {"devicePassword": "a,1$"}, "attributes.devicePassword: is missing or no 4 to 6"),
+    ("gl200", "custom", {}, "attributes.data: is missing; custom needs the text that the device understands"),
     ("h02", "positionPeriodic", {"frequency": "soon"}, "attributes.frequency: 'soon' does not fit"),
     ("owntracks", "custom", {"data": "{"}, "attributes.data: is no JSON"),
     ("owntracks", "custom", {"data": "{}"}, "attributes.data: has no _type; write such as"),
@@ -131,7 +139,7 @@ def test_refused(row: tuple[str, str, dict[str, Any], str]) -> None:
 def test_every_type_can_be_spelt() -> None:
     everything = {
         "data": "10", "frequency": 60, "enable": False, "index": 0, "phone": "+1", "server": "10.0.0.1", "port": 1,
-        "speed": 90, "timezone": 1,
+        "speed": 90, "timezone": 1, "devicePassword": "123456",
     }  # fmt: skip
     for protocol in ALL:
         for kind in protocol.commands.types if protocol.commands else ():

@@ -10,6 +10,9 @@ from fastcrc import crc16, crc64
 crc16_x25 = crc16.ibm_sdlc
 """CRC-ITU of the GT06 family: polynomial 0x1021 reflected, start and final xor 0xFFFF."""
 
+crc16_ccitt = crc16.ibm_3740
+"""CRC-16/CCITT of Queclink's HEX frames: polynomial 0x1021, start 0xFFFF."""
+
 crc16_arc = crc16.arc
 """CRC-16/IBM of Teltonika: polynomial 0x8005 reflected, start 0."""
 
