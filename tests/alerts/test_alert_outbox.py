@@ -143,6 +143,39 @@ async def test_nothing_is_written_of_a_hidden_tracker_and_its_event_says_so(home
         assert len(at.rows()) == 2, "a block that begins later hides nothing yet"
 
 
+async def test_what_happened_while_it_was_hidden_is_not_told_later(home_dsn: str) -> None:
+    """From the first instant of the block to the last, also of a neighbour; before and after it is told."""
+    async with world(home_dsn) as at:
+        await at.rule(replace(MAIL, types=("allEvents",)))
+        (row,) = query(at.dsn, "SELECT date_trunc('second', now()) AS now")
+        now, since = row["now"], row["now"] - 3 * MINUTE
+        for name, reason in (("T1", "billing"), ("T1", "hold"), ("T2", "suspension")):
+            began = since if reason == "billing" else now - 2 * MINUTE
+            values = [at.devices[name], reason, began]
+            query(at.dsn, "INSERT INTO core.blocks (device_id, reason, since) VALUES (%s, %s, %s)", values)
+        query(
+            at.dsn, "UPDATE core.blocks SET since = now() + interval '1 day' WHERE reason = 'billing'"
+        )  # paid
+        query(at.dsn, "DELETE FROM core.blocks WHERE reason <> 'billing'")
+        near = {"other_id": at.devices["T2"]}
+        told = [
+            at.happened(at=since - timedelta(seconds=1)),
+            at.happened(at=now + 10 * MINUTE),
+            at.happened("proximityEnter", at=since - MINUTE, attributes=near),
+        ]
+        silent = [
+            at.happened(at=since),
+            at.happened(at=now - MINUTE),
+            at.happened("geofenceExit", device="T2", at=now - MINUTE),
+            at.happened("proximityEnter", at=now - MINUTE, attributes=near),
+        ]
+        await at.write(*told, *silent, now=now + 10 * MINUTE)
+        rows = query(at.dsn, "SELECT event_id FROM core.outbox")
+        assert {row["event_id"] for row in rows} == {event.id for event in told}
+        marked = query(at.dsn, "SELECT id FROM core.events WHERE attributes ? 'suppressed'")
+        assert {row["id"] for row in marked} == {event.id for event in silent}
+
+
 async def test_an_event_about_a_hidden_neighbour_is_not_told(postgres_dsn: str) -> None:
     async with world(postgres_dsn) as at:
         await at.rule(replace(MAIL, types=("allEvents",)))

@@ -1,12 +1,12 @@
 """From stored events to messages in the outbox, in the transaction that stores the events.
 
-Nothing of a tracker that is hidden becomes a message, then or later: its events are marked as suppressed. Only young
-events are told. What a rule's throttle or an account's budget keeps back stands in the delivery log all the same.
+Nothing of a tracker that is hidden becomes a message, then or later: its events are marked as suppressed, and so are those
+that are found when it is shown again, but happened while it was not. Only young events are told. What a rule's throttle or an account's budget keeps back stands in the delivery log all the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -38,6 +38,14 @@ SUPPRESS = """
 UPDATE core.events e SET attributes = e.attributes || '{"suppressed": true}'
 FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[]) AS s (id, device_id, occurred_at)
 WHERE e.id = s.id AND e.device_id = s.device_id AND e.occurred_at = s.occurred_at
+"""
+# of an event there is a row for each tracker that it is about
+HIDDEN_THEN = """
+SELECT DISTINCT e.id FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[]) AS e (id, device_id, occurred_at)
+WHERE EXISTS (SELECT FROM core.lifted l WHERE l.device_id = e.device_id
+              AND l.hidden_from <= e.occurred_at AND e.occurred_at < l.hidden_until)
+   OR EXISTS (SELECT FROM core.blocks b WHERE b.device_id = e.device_id
+              AND b.since <= e.occurred_at AND e.occurred_at < coalesce(b.until, 'infinity'))
 """
 WRITE = """
 INSERT INTO core.outbox (key, channel, recipient, account_id, device_id, payload, created_at, due_at, next_at, rule_id,
@@ -118,6 +126,9 @@ class AlertWriter:
             return
         try:
             async with connection.transaction():
+                then = await hidden_then(connection, {alert.event.id: alert.event for alert in new})
+                new = [alert for alert in new if alert.event.id not in then]
+                hidden += then.values()
                 if hidden:
                     await suppress(connection, hidden)
                 if new:
@@ -146,6 +157,21 @@ class AlertWriter:
         if tracker is None:
             return unknown
         return bool(tracker.blocks) and isinstance(decide(tracker.blocks, now), Hidden)
+
+
+async def hidden_then(
+    connection: AsyncConnection[Any], events: Mapping[int, AlertEvent]
+) -> dict[int, AlertEvent]:
+    """Those, by id, that happened while a tracker that they are about was hidden, though all are shown now."""
+    if not events:
+        return {}
+    rows = [
+        (event.id, device_id, event.occurred_at)
+        for event in events.values()
+        for device_id in (event.device_id, *event.other_ids)
+    ]
+    found = await connection.execute(HIDDEN_THEN, [list(column) for column in zip(*rows, strict=True)])
+    return {row[0]: events[row[0]] for row in await found.fetchall()}
 
 
 async def suppress(connection: AsyncConnection[Any], events: Sequence[AlertEvent]) -> None:
