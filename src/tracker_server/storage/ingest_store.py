@@ -233,6 +233,9 @@ class IngestStore:
     async def _greet(self, connection: AsyncConnection[Any]) -> None:
         """What a new connection needs before its first batch."""
         register(connection.adapters)
+        # A handful of statements, each the same for every batch: planned once, not for each batch anew.
+        connection.prepare_threshold = 0
+        await connection.execute("SET plan_cache_mode = force_generic_plan")
         await connection.execute(CREATE_STAGING)
         native = await (await connection.execute("SELECT bool_or(native) FROM core.time_tables")).fetchone()
         self._native = bool(native and native[0])
