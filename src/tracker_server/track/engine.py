@@ -40,6 +40,7 @@ from tracker_server.track.values import clone
 
 # Longer ways are not asked about: a box around 50 km of road holds a city's fences. About 20 km in degrees.
 _SEGMENT_MAX_DEG: Final = SEGMENT_MAX_M / 111_000
+ONE_BY_ONE_MAX: Final = 32  # up to so many fixes are asked about one by one, above that as arrays
 
 
 class Taken(Struct, frozen=True, gc=False):
@@ -158,18 +159,18 @@ def _fill(
     asked: list[tuple[list[Judged | None], int, TrackSettings]], rows: Sequence[float], fences: FenceIndex
 ) -> None:
     """Ask the fences, and put in what they say of the fixes that are near any."""
-    if len(asked) == 1:
-        latitude, longitude, margin, before_latitude, before_longitude = rows
-        before = None if math.isnan(before_latitude) else (before_latitude, before_longitude)
-        near, passed = fences.judge_one(latitude, longitude, margin, before)
-        if near or passed:
-            places = fences.fences
-            _put(asked[0], [(places[n].id, side) for n, side in near], [places[n].id for n in passed])
+    places = fences.fences
+    if len(asked) <= ONE_BY_ONE_MAX:
+        for n, one in enumerate(asked):
+            latitude, longitude, margin, before_latitude, before_longitude = rows[5 * n : 5 * n + 5]
+            before = None if math.isnan(before_latitude) else (before_latitude, before_longitude)
+            near, passed = fences.judge_one(latitude, longitude, margin, before)
+            if near or passed:
+                _put(one, [(places[n].id, side) for n, side in near], [places[n].id for n in passed])
         return
     table = np.array(rows, dtype=np.float64).reshape(-1, 5).T
     latitudes, longitudes, margins, *way = np.ascontiguousarray(table)
     found = fences.judge(latitudes, longitudes, margins, (way[0], way[1]))
-    places = fences.fences
     hits: dict[int, list[Hit]] = {}
     for row, place, side in zip(found.fix.tolist(), found.fence.tolist(), found.side.tolist(), strict=True):
         hits.setdefault(row, []).append((places[place].id, side))
@@ -188,7 +189,7 @@ def _put(asked: tuple[list[Judged | None], int, TrackSettings], near: list[Hit],
     if mine is not None:
         near = [hit for hit in near if hit[0] in mine]
         passed = [fence_id for fence_id in passed if fence_id in mine]
-    verdicts[at] = (tuple(near), tuple(passed), old[2])
+    verdicts[at] = (tuple(sorted(near)), tuple(sorted(passed)), old[2])
 
 
 # ------------------------------------------------------------------------------------------------- one tracker

@@ -14,8 +14,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from tracker_server.track.fences.cells import Cells
 from tracker_server.track.fences.prepared import AREA, CIRCLE, CORRIDOR, Prepared
-from tracker_server.track.fences.shapes import Circle, Corridor, Fence
+from tracker_server.track.fences.shapes import Circle, Fence
 from tracker_server.track.fences.single import (
     INSIDE,
     NEAR_INSIDE,
@@ -59,8 +60,8 @@ class FenceIndex:
     """Fences by place: 0 … n−1 in order of their ids. Immutable; safe to ask from several threads."""
 
     __slots__ = (
-        "_cores", "_edges", "_fence_of", "_geometries", "_half_m", "_kinds", "_latitudes", "_longitudes", "_made", "_prepared", "_repeats",
-        "_tree", "_turns", "bounds", "by_id", "fences", "inner_m", "places",
+        "_cells", "_centres", "_edges", "_fence_of", "_geometries", "_half_m", "_kinds", "_latitudes", "_longitudes", "_made", "_prepared",
+        "_repeats", "_tree", "_turns", "bounds", "by_id", "fences", "inner_m", "places",
     )  # fmt: skip
 
     def __init__(self, fences: Iterable[Fence] = (), known: dict[int, Prepared] | None = None) -> None:
@@ -80,7 +81,7 @@ class FenceIndex:
         self._kinds = np.array([one.kind for one in made], dtype=np.int8)
         self._geometries = _objects([one.geometry for one in made])
         self._edges = _objects([one.edge for one in made])
-        self._cores = _objects([one.edge if one.centre is None else one.centre for one in made])
+        self._centres = np.array([one.centre or (0.0, 0.0) for one in made], dtype=np.float64).reshape(-1, 2)
         shapes = [fence.shape for fence in self.fences]
         self._latitudes = np.array(
             [s.latitude if isinstance(s, Circle) else 0.0 for s in shapes], dtype=np.float64
@@ -88,7 +89,7 @@ class FenceIndex:
         self._longitudes = np.array(
             [s.longitude if isinstance(s, Circle) else 0.0 for s in shapes], dtype=np.float64
         )
-        self._half_m = np.array([_half_m(fence) for fence in self.fences], dtype=np.float64)
+        self._half_m = np.array([one.half_m for one in made], dtype=np.float64)
         boxes = [(box, turn, place) for place, one in enumerate(made) for box, turn in one.boxes]
         corners = np.array([box for box, _, _ in boxes], dtype=np.float64).reshape(-1, 4)
         self._turns = np.array([turn for _, turn, _ in boxes], dtype=np.float64)
@@ -96,6 +97,7 @@ class FenceIndex:
         self._repeats = len(boxes) > len(made)  # some fence is asked through several boxes
         self.bounds = corners
         self._tree = shapely.STRtree(_geos.box(*corners.T)) if boxes else None
+        self._cells: Cells | None = None  # made when first asked
 
     def __len__(self) -> int:
         return len(self.fences)
@@ -159,12 +161,15 @@ class FenceIndex:
             sides = [(int(place), int(side)) for place, side in zip(hits.fence, hits.side, strict=True)]
             return sides, [int(place) for place in hits.crossed_fence]
         from_latitude, from_longitude = before or (latitude, longitude)
+        if self._cells is None:
+            self._cells = Cells(self._tree, self.bounds, self._turns, self._fence_of)
+        boxes = self._cells.met(from_longitude, from_latitude, longitude, latitude)
+        if not boxes:
+            return [], []
         moved = (from_latitude, from_longitude) != (latitude, longitude)
-        line = _geos.LineString([(from_longitude, from_latitude), (longitude, latitude)])
         found: dict[int, int] = {}
         crossed: set[int] = set()
-        for box in self._tree.query(line).tolist():
-            place, turn = int(self._fence_of[box]), float(self._turns[box])
+        for place, turn in boxes:
             fence = self._made[place]
             side = side_of(fence, latitude, longitude + turn, margin_m)
             if side != OUTSIDE:
@@ -307,11 +312,17 @@ class FenceIndex:
         map, then their distance.
         """
         x, y = mercator(ways[:, :, 0], ways[:, :, 1])
-        lines = shapely.linestrings(np.stack([x, y], axis=2))
-        nearest = shapely.get_coordinates(shapely.shortest_line(self._cores[fence], lines))
-        step = nearest[1::2] - nearest[::2]
-        from_end = nearest[::2, 1] - y[:, 1]
-        apart = map_to_ground_m(step[:, 0], step[:, 1], ways[:, 1, 1], from_end)
+        at, near = np.empty((len(fence), 2)), np.empty((len(fence), 2))
+        circle = self._kinds[fence] == CIRCLE
+        at[circle] = self._centres[fence[circle]]
+        near[circle] = _nearest_on_ways(x[circle], y[circle], at[circle])
+        lined = ~circle
+        if lined.any():
+            lines = shapely.linestrings(np.stack([x[lined], y[lined]], axis=2))
+            nearest = shapely.get_coordinates(shapely.shortest_line(self._edges[fence[lined]], lines))
+            at[lined], near[lined] = nearest[::2], nearest[1::2]
+        step = near - at
+        apart = map_to_ground_m(step[:, 0], step[:, 1], ways[:, 1, 1], at[:, 1] - y[:, 1])
         return apart <= self._half_m[fence]
 
     def _over(self, ends: Floats, longitude: float, latitude: float, fix: int) -> NDArray[np.int64]:
@@ -328,21 +339,19 @@ class FenceIndex:
         return pairs
 
 
+def _nearest_on_ways(x: Floats, y: Floats, place: Floats) -> Floats:
+    """``nearest_on_way`` for many: the ways' ends in the columns of ``x`` and ``y``."""
+    along = np.stack([x[:, 1] - x[:, 0], y[:, 1] - y[:, 0]], axis=1)
+    begin = np.stack([x[:, 0], y[:, 0]], axis=1)
+    squared = np.sum(along * along, axis=1)
+    share = np.sum((place - begin) * along, axis=1) / np.where(squared > 0.0, squared, 1.0)
+    return begin + np.clip(share, 0.0, 1.0)[:, None] * along
+
+
 def _objects(values: Sequence[object]) -> NDArray[np.object_]:
     out = np.empty(len(values), dtype=object)
     out[:] = values
     return out
-
-
-def _half_m(fence: Fence) -> float:
-    """Radius of a circle, half the width of a corridor."""
-    match fence.shape:
-        case Circle(radius_m=radius_m):
-            return radius_m
-        case Corridor(width_m=width_m):
-            return width_m / 2
-        case _:
-            return 0.0
 
 
 _NO_PAIRS: Ints = np.zeros(0, dtype=np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -22,27 +23,33 @@ Box = tuple[float, float, float, float]
 """West, south, east, north in degrees, in the shape's own frame of longitudes."""
 
 
+LEGS_MAX: Final = 16  # up to so many are looked at one by one, which beats asking a library
+Leg = tuple[tuple[float, float], tuple[float, float]]
+
+
 class Prepared:
     """A fence with its geometry in degrees and its edge on the map, both with their own spatial index.
 
-    ``inner_m``: the most that a fix has to be inside to be surely inside. It is half of the fence's own
+    ``centre``: of a circle, on the map. ``legs``: of a corridor's line, on the map, where they are few. ``half_m``: radius of a circle, half the width of a corridor. ``inner_m``: the most that a fix has to be inside to be surely inside. It is half of the fence's own
     depth, so that a fence smaller than the hysteresis can be entered at all.
     """
 
-    __slots__ = ("boxes", "centre", "edge", "fence", "geometry", "inner_m", "kind")
+    __slots__ = ("boxes", "centre", "edge", "fence", "geometry", "half_m", "inner_m", "kind", "legs")
 
     def __init__(self, fence: Fence) -> None:
         self.fence = fence
         shape = fence.shape
         self.geometry: shapely.Geometry | None = None
         self.edge: shapely.Geometry | None = None
-        self.centre: shapely.Geometry | None = None
+        self.centre: tuple[float, float] | None = None
+        self.half_m = 0.0
+        self.legs: Sequence[Leg] = ()
         match shape:
             case Circle():
                 self.kind = CIRCLE
-                self.inner_m = shape.radius_m / 2
+                self.half_m, self.inner_m = shape.radius_m, shape.radius_m / 2
                 x, y = mercator(np.array([shape.longitude]), np.array([shape.latitude]))
-                self.centre = shapely.Point(x[0], y[0])
+                self.centre = float(x[0]), float(y[0])
             case Area():
                 self.kind = AREA
                 self.geometry = geometry_of(shape)
@@ -51,7 +58,12 @@ class Prepared:
             case Corridor():
                 self.kind = CORRIDOR
                 self.edge = shapely.multilinestrings([_on_map(line) for line in shape.lines])
-                self.inner_m = shape.width_m / 4
+                if shapely.get_num_coordinates(self.edge) <= LEGS_MAX:
+                    lines = [shapely.get_coordinates(line).tolist() for line in shapely.get_parts(self.edge)]
+                    self.legs = [
+                        (tuple(one), tuple(other)) for line in lines for one, other in pairwise(line)
+                    ]
+                self.half_m, self.inner_m = shape.width_m / 2, shape.width_m / 4
         for geometry in (self.geometry, self.edge):
             if geometry is not None:
                 shapely.prepare(geometry)

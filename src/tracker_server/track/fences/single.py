@@ -41,12 +41,12 @@ def side_of(fence: Prepared, latitude: float, longitude: float, margin_m: float)
         inside_m = shape.radius_m - distance_m(shape.latitude, shape.longitude, latitude, longitude)
         return _by_distance(fence, inside_m, margin_m)
     x, y, factor, sine = map_point(longitude, latitude)
-    point = _geos.Point(x, y)
     if isinstance(shape, Corridor):
-        ends = shapely.get_coordinates(_geos.shortest_line(fence.edge, point))
-        # The line leads from the edge to the point; it is measured from the point, where the factor is known.
-        apart_m = _ground_m(ends[0, 0] - x, ends[0, 1] - y, 0.0, factor, sine)
-        return _by_distance(fence, shape.width_m / 2 - apart_m, margin_m)
+        edge_x, edge_y = _on_corridor(fence, x, y)
+        # Measured from the point, where the factor is known.
+        apart_m = _ground_m(edge_x - x, edge_y - y, 0.0, factor, sine)
+        return _by_distance(fence, fence.half_m - apart_m, margin_m)
+    point = _geos.points((x, y))
     if _geos.intersects_xy(fence.geometry, longitude, latitude):
         near = _geos.dwithin(fence.edge, point, min(margin_m, fence.inner_m) * factor)
         return NEAR_INSIDE if near else INSIDE
@@ -64,24 +64,48 @@ def _by_distance(fence: Prepared, inside_m: float, margin_m: float) -> int:
     return OUTSIDE if -inside_m > margin_m else NEAR_OUTSIDE
 
 
+def nearest_on_way(
+    begin: tuple[float, float], end: tuple[float, float], place: tuple[float, float]
+) -> tuple[float, float]:
+    """Where on the straight way a place is nearest to it; all on the map."""
+    (x, y), (end_x, end_y) = begin, end
+    along_x, along_y = end_x - x, end_y - y
+    squared = along_x * along_x + along_y * along_y
+    if squared == 0.0:
+        return begin
+    share = ((place[0] - x) * along_x + (place[1] - y) * along_y) / squared
+    share = min(max(share, 0.0), 1.0)
+    return x + share * along_x, y + share * along_y
+
+
+def _on_corridor(fence: Prepared, x: float, y: float) -> tuple[float, float]:
+    """The nearest place of a corridor's line, on the map."""
+    if not fence.legs:
+        return tuple(
+            shapely.get_coordinates(_geos.shortest_line(fence.edge, _geos.points((x, y))))[0].tolist()
+        )
+    best, best_m2 = (0.0, 0.0), math.inf
+    for begin, end in fence.legs:
+        near = nearest_on_way(begin, end, (x, y))
+        apart_m2 = (near[0] - x) ** 2 + (near[1] - y) ** 2
+        if apart_m2 < best_m2:
+            best, best_m2 = near, apart_m2
+    return best
+
+
 def is_passed(fence: Prepared, way: Sequence[float]) -> bool:
     """Whether a way (longitude and latitude from, to, in the fence's own frame) meets the fence."""
     from_longitude, from_latitude, longitude, latitude = way
-    shape = fence.fence.shape
     if fence.geometry is not None:
-        line = _geos.LineString([(from_longitude, from_latitude), (longitude, latitude)])
+        line = _geos.linestrings([(from_longitude, from_latitude), (longitude, latitude)])
         return bool(_geos.intersects(fence.geometry, line))
     x, y, factor, sine = map_point(longitude, latitude)
     from_x, from_y, _, _ = map_point(from_longitude, from_latitude)
-    core = fence.edge if fence.centre is None else fence.centre
-    line = _geos.LineString([(from_x, from_y), (x, y)])
-    ends = shapely.get_coordinates(_geos.shortest_line(core, line))
-    step_x, step_y = ends[1, 0] - ends[0, 0], ends[1, 1] - ends[0, 1]
-    half_m = (
-        shape.radius_m
-        if isinstance(shape, Circle)
-        else shape.width_m / 2
-        if isinstance(shape, Corridor)
-        else 0.0
-    )
-    return _ground_m(step_x, step_y, ends[0, 1] - y, factor, sine) <= half_m
+    if fence.centre is not None:
+        at_x, at_y = fence.centre
+        near_x, near_y = nearest_on_way((from_x, from_y), (x, y), fence.centre)
+    else:
+        line = _geos.linestrings([(from_x, from_y), (x, y)])
+        ends = shapely.get_coordinates(_geos.shortest_line(fence.edge, line)).tolist()
+        (at_x, at_y), (near_x, near_y) = ends
+    return _ground_m(near_x - at_x, near_y - at_y, at_y - y, factor, sine) <= fence.half_m
