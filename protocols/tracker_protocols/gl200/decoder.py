@@ -14,7 +14,7 @@ from tracker_protocols.gl200 import info, vehicle
 from tracker_protocols.gl200.fields import is_hex, is_moment, moment_of
 from tracker_protocols.gl200.framing import FRAMING, RECORDS_END, ZERO
 from tracker_protocols.gl200.hexadecimal import REPORTS, decode_masked, decode_records
-from tracker_protocols.gl200.kinds import read_prefix
+from tracker_protocols.gl200.kinds import PLACED, read_prefix
 from tracker_protocols.gl200.places import Place, find_empty, find_places
 from tracker_protocols.gl200.tails import read_tail
 from tracker_protocols.model import (
@@ -162,7 +162,7 @@ class _Text:
         attributes = dict(self.common)
         network: Network | None = None
         fields = self.fields[2 : self.stop]
-        empty = find_empty(self.fields, 2, self.stop)
+        empty = find_empty(self.fields, 2, self.stop) if self.kind in PLACED else None
         reader = info.READERS.get(self.kind)
         if reader:
             reader(self.model, fields, attributes)

@@ -191,3 +191,6 @@ READERS: Final[dict[str, Callable[[Prefix, Attributes], None]]] = {
     "CTN": _worn,
     "STR": _worn,
 }
+
+PLACED: Final = IDENTIFIED | ALARMS.keys() | IGNITION.keys() | CHARGE.keys() | READERS.keys()
+"""Kinds that are known to have a place; their empty ones are told by their shape."""

@@ -16,6 +16,7 @@ from tracker_protocols.wire.fields import MPS_PER_KMH, check_place
 
 _MCC_MIN, _MCC_MAX = 200, 799  # ITU-T E.212
 _BEFORE: Final = 4  # accuracy, speed, azimuth, altitude
+_EMPTY: Final = 6  # speed, azimuth, altitude, longitude, latitude, time
 _CELL: Final = 4
 _ACCESS_POINT: Final = 5  # MAC, signal, three reserved
 APPENDED: Final = {b"01": (True, 1), b"02": (False, 1), b"03": (True, 2)}
@@ -47,12 +48,16 @@ def find_places(fields: Sequence[bytes], begin: int, stop: int, *, doubtful: boo
 
 
 def find_empty(fields: Sequence[bytes], begin: int, stop: int) -> Place | None:
-    """A block without a place: an accuracy, six empty fields, and a cell."""
-    for at in range(begin, stop - 6 - _CELL):
-        if fields[at].isdigit() and not any(fields[at + 1 : at + 7]) and _is_country(fields[at + 7]):
+    """A block without a place: an accuracy, six empty fields, and a cell or as many empty fields."""
+    for at in range(begin, stop - _EMPTY - _CELL):
+        cell = at + 1 + _EMPTY
+        if not fields[at].isdigit() or any(fields[at + 1 : cell]):
+            continue
+        values = fields[cell : cell + _CELL]
+        if _is_country(values[0]) or not any(values):
             attributes: Attributes = {"hdop": float(fields[at])}
-            end = _behind(fields, at + 7 + _CELL, stop, attributes)
-            return Place(at, end, None, attributes, _network(fields[at + 7 : at + 7 + _CELL], ()))
+            end = _behind(fields, cell + _CELL, stop, attributes)
+            return Place(at, end, None, attributes, _network(values, ()))
     return None
 
 
@@ -65,14 +70,19 @@ def _read(fields: Sequence[bytes], at: int, stop: int, *, doubtful: bool) -> Pla
     attributes: Attributes = {}
     if accuracy is not None:
         attributes["hdop"] = accuracy
-    fix = Fix(
-        moment_of(fields[at + 2]),
-        latitude,
-        longitude,
-        not doubtful or bool(accuracy),
-        number(fields[at - 1]),
-        None if speed is None or speed < 0 else speed * MPS_PER_KMH,
-        number(fields[at - 2]),
+    nowhere = not accuracy and longitude == latitude == 0  # not even a last place is known
+    fix = (
+        None
+        if nowhere
+        else Fix(
+            moment_of(fields[at + 2]),
+            latitude,
+            longitude,
+            not doubtful or bool(accuracy),
+            number(fields[at - 1]),
+            None if speed is None or speed < 0 else speed * MPS_PER_KMH,
+            number(fields[at - 2]),
+        )
     )
     behind = at + 3
     heard, behind = _access_points(fields, behind, stop)
