@@ -22,8 +22,9 @@ HEX_LENGTHS: Final[dict[bytes, tuple[int, int]]] = {
 }
 """Where a HEX frame tells its length, and in how many bytes (README §HEX)."""
 HEX_END: Final = b"\r\n"
-TEXT_END: Final = re.compile(rb"[$\0]|(?=\+(?:RESP|BUFF|ACK):GT)")
+NEXT: Final = re.compile(rb"\+(?:RESP|BUFF|ACK):GT")
 """A frame that was cut off ends where the next begins."""
+SHORTEST_HEAD: Final = 5  # "+ACK:"; the frame's own ":GT" begins before its end
 PLUS, ZERO = 0x2B, 0x00
 
 
@@ -45,11 +46,19 @@ def size_of(buffer: bytes, at: int) -> int:
 
 
 def _text_size(buffer: bytes, at: int) -> int:
-    """To the first ``$`` or zero byte, itself included; nothing begins where the end never comes."""
-    found = TEXT_END.search(buffer, at + 1, at + TEXT_SIZE_MAX)
-    if found:
-        return found.end() - at
-    return -1 if len(buffer) - at >= TEXT_SIZE_MAX else 0
+    """To the first ``$`` or zero byte, itself included, or to where the next frame begins; -1 where none of them comes."""
+    limit = min(at + TEXT_SIZE_MAX, len(buffer))
+    dollar = buffer.find(b"$", at, limit)
+    stop = limit if dollar < 0 else dollar + 1
+    zero = buffer.find(b"\0", at, stop)
+    stop = stop if zero < 0 else zero + 1
+    if buffer.find(b":GT", at + SHORTEST_HEAD + 1, stop) >= 0:
+        cut_off = NEXT.search(buffer, at + 1, stop)
+        if cut_off:
+            return cut_off.start() - at
+    if dollar >= 0 or zero >= 0:
+        return stop - at
+    return -1 if limit - at >= TEXT_SIZE_MAX else 0
 
 
 def _told(buffer: bytes, at: int, place: tuple[int, int], least: int, end: bytes) -> int:
