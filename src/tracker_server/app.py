@@ -48,6 +48,7 @@ from tracker_server.storage.billing_blocks import set_gate
 from tracker_server.storage.billing_clock import BillingClock
 from tracker_server.storage.billing_store import BillingStore, seller_of, settings_of
 from tracker_server.storage.database import AWAY, Database, Role
+from tracker_server.storage.embedded import Embedded
 from tracker_server.storage.invoices import set_seller
 from tracker_server.storage.maintenance import set_compression
 from tracker_server.storage.migrate import Migration, bootstrap, migrate
@@ -97,10 +98,11 @@ async def prepare(database: Database, settings: Settings) -> list[Migration]:
 class Server:
     """Everything that there is one of, a station, and workers beside it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, embedded: Embedded | None = None) -> None:
+        """``embedded``: the database, where it is being started already."""
         self.settings = settings
         self.metrics = Metrics()
-        self.database = Database(settings)
+        self.database = Database(settings, embedded)
         self.trackers = Trackers()
         self.pools = Pools(self.database)
         self.access = Access(

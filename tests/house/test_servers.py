@@ -13,9 +13,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.servers.memory import fresh_folder
 from tests.servers.ports import free_ports
 from tests.servers.postgres import OWNER, SharedPostgres
-from tests.servers.serve import Servers
+from tests.servers.serve import PROGRAM, Running, Servers
 from tests.servers.waiting import REQUIRE_ALL, wait_until
 from tracker_protocols import ALL
 from tracker_server.config import Settings
@@ -133,6 +134,18 @@ def test_killed_database_is_started_again(server: Servers) -> None:
         return True
 
     wait_until("the embedded database to be back", answers, 30)
+
+
+def test_who_is_told_to_end_while_it_starts_leaves_no_database_behind() -> None:
+    running = Running(fresh_folder("tracker-serve-"), {}, "")
+    process = subprocess.Popen(
+        [PROGRAM, "serve"], env=running.environment, cwd=running.home, stdin=subprocess.DEVNULL
+    )
+    wait_until("the database to be begun", (running.data_dir / "postgres" / "postgres.use").exists, 60)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(120) == 0
+    assert not Embedded(running.data_dir).running()
+    running.close()
 
 
 def test_server_that_cannot_start_says_why(server: Servers) -> None:

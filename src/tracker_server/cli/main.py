@@ -1,6 +1,7 @@
 """``tracker-server``: where the commands are put together.
 
-A command's module imports what it needs inside its functions, so that none pays for the others.
+A command's module is imported when the command is given, and imports what it needs inside its functions, so that none pays
+for the others.
 """
 
 from __future__ import annotations
@@ -12,66 +13,48 @@ from collections.abc import Sequence
 from cyclopts import App
 
 from tracker_server import __version__
-from tracker_server.cli.account import app as account
-from tracker_server.cli.alert import app as alert
-from tracker_server.cli.backup import app as backup
-from tracker_server.cli.billing import billing
-from tracker_server.cli.command import app as command
-from tracker_server.cli.config import app as config
-from tracker_server.cli.db import app as db
-from tracker_server.cli.decode import decode
-from tracker_server.cli.device import app as device
-from tracker_server.cli.doctor import doctor
-from tracker_server.cli.fence import app as fence
-from tracker_server.cli.found import events, stops, trips, visits
-from tracker_server.cli.import_ import app as import_
-from tracker_server.cli.mqtt import app as mqtt
-from tracker_server.cli.outbox import app as outbox
-from tracker_server.cli.positions import positions
-from tracker_server.cli.protocols import protocols
-from tracker_server.cli.proximity import app as proximity
-from tracker_server.cli.quarantine import app as quarantine
-from tracker_server.cli.serve import serve
-from tracker_server.cli.simulate import simulate
-from tracker_server.cli.tariff import app as tariff
-from tracker_server.cli.track import app as track
-from tracker_server.cli.user import app as user
 
 INTERRUPTED = 130  # as a shell has it for a program that SIGINT ended
 NOBODY_READS = 141  # and for one that SIGPIPE did
+
+# Name to module and function or group; a module is imported when its command is given, or the help of all.
+COMMANDS = {
+    "serve": "serve:serve",
+    "account": "account:app",
+    "device": "device:app",
+    "user": "user:app",
+    "positions": "positions:positions",
+    "events": "found:events",
+    "trips": "found:trips",
+    "stops": "found:stops",
+    "visits": "found:visits",
+    "fence": "fence:app",
+    "proximity": "proximity:app",
+    "track": "track:app",
+    "command": "command:app",
+    "import": "import_:app",
+    "mqtt": "mqtt:app",
+    "quarantine": "quarantine:app",
+    "tariff": "tariff:app",
+    "billing": "billing:billing",
+    "alert": "alert:app",
+    "outbox": "outbox:app",
+    "db": "db:app",
+    "backup": "backup:app",
+    "doctor": "doctor:doctor",
+    "config": "config:app",
+    "protocols": "protocols:protocols",
+    "decode": "decode:decode",
+    "simulate": "simulate:simulate",
+}
 
 app = App(
     name="tracker-server",
     help="GPS telemetry server with billing-aware device gating: unpaid means hidden, never deaf.",
     version=__version__,
 )
-app.command(serve)
-app.command(account)
-app.command(device)
-app.command(user)
-app.command(positions)
-app.command(events)
-app.command(trips)
-app.command(stops)
-app.command(visits)
-app.command(fence)
-app.command(proximity)
-app.command(track)
-app.command(command)
-app.command(import_)
-app.command(mqtt)
-app.command(quarantine)
-app.command(tariff)
-app.command(billing)
-app.command(alert)
-app.command(outbox)
-app.command(db)
-app.command(backup)
-app.command(doctor)
-app.command(config)
-app.command(protocols)
-app.command(decode)
-app.command(simulate)
+for name, place in COMMANDS.items():
+    app.command(f"tracker_server.cli.{place}", name=name)
 
 
 @app.command
@@ -85,8 +68,11 @@ def version() -> None:
 
 def main(tokens: Sequence[str] | None = None) -> None:
     """Entry point of the console script; ``tokens`` instead of the process's arguments."""
+    given = sys.argv[1:] if tokens is None else tokens
+    if not given or given[0] not in COMMANDS:  # it may be help that is asked for, which tells of each
+        app.resolved_commands()
     try:
-        app(tokens)
+        app(given)
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tracker_server.cli.common import refused, settings, told
+
+if TYPE_CHECKING:
+    from tracker_server.config import Settings
+    from tracker_server.storage.embedded import Embedded
 
 
 def serve(*, config: Path | None = None, data_dir: Path | None = None) -> None:
@@ -21,28 +28,66 @@ def serve(*, config: Path | None = None, data_dir: Path | None = None) -> None:
     data_dir
         Embedded database, media and keys; overrides the setting of that name.
     """
+    from tracker_server import logs
+
+    loaded = settings(config, {"data_dir": str(data_dir) if data_dir else None})
+    logs.set_up(loaded.settings.log)
+    share_one_heap()
+    with starting_database(loaded.settings) as embedded:
+        _serve(loaded.settings, embedded)
+
+
+def _serve(settings: Settings, embedded: Embedded | None) -> None:
     import uvloop
 
-    from tracker_server import logs
     from tracker_server.app import Server
     from tracker_server.config_tracing import TracingError
     from tracker_server.listeners.server import ListenError
     from tracker_server.workers import WorkerError
 
-    loaded = settings(config, {"data_dir": str(data_dir) if data_dir else None})
-    logs.set_up(loaded.settings.log)
-
     raise_file_limit()
-    share_one_heap()
 
     async def main() -> None:
-        await Server(loaded.settings).run(lambda line: print(line, flush=True))  # noqa: T201
+        await Server(settings, embedded).run(lambda line: print(line, flush=True))  # noqa: T201
 
     try:
         with told():
             uvloop.run(main())
     except* (TracingError, ListenError, WorkerError) as group:
         refused("; ".join(str(error) for error in group.exceptions))
+
+
+@contextmanager
+def starting_database(settings: Settings) -> Generator[Embedded | None]:
+    """The embedded database, being made or started by a thread while this one loads the libraries, which takes as long. What goes
+    wrong there goes wrong once more, and is told, where the server opens it.
+    """
+    import signal
+    from contextlib import suppress
+    from threading import Thread
+
+    from tracker_server.storage.embedded import Embedded, EmbeddedError
+
+    if settings.storage.dsn:
+        yield None
+        return
+    embedded = Embedded(Path(settings.data_dir))
+
+    def start() -> None:
+        with suppress(EmbeddedError):
+            embedded.acquire()
+
+    def leave(_number: int, _frame: object) -> None:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, leave)  # until the server has a handler of its own
+    thread = Thread(target=start, name="embedded database")
+    thread.start()
+    try:
+        yield embedded
+    finally:
+        thread.join()
+        embedded.release()  # where the server did not come so far
 
 
 def raise_file_limit() -> None:

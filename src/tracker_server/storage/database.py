@@ -59,8 +59,9 @@ class PatientConnection(AsyncConnection[Any]):
 class Database:
     """One of the two homes: a PostgreSQL by DSN, or the embedded one, which this starts and watches."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.embedded = None if settings.storage.dsn else Embedded(Path(settings.data_dir))
+    def __init__(self, settings: Settings, embedded: Embedded | None = None) -> None:
+        """``embedded``: where it is being started already."""
+        self.embedded = embedded or (None if settings.storage.dsn else Embedded(Path(settings.data_dir)))
         self._dsn = settings.storage.dsn
 
     @property

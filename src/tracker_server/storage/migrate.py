@@ -72,8 +72,11 @@ async def migrate(
         missing = missing_of(migrations, await applied(connection))
         if missing and missing[0].number == 1 and timescaledb:
             await _create_timescaledb(connection)
+        # in order, and found missing again where the machine dies now: what they are for waits for the disk anyway
+        await connection.execute("SET synchronous_commit = off")
         for migration in missing:
             await _apply(connection, migration)
+        await connection.execute("RESET synchronous_commit")
         return missing
     finally:
         await connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK])

@@ -8,16 +8,18 @@ factor that depends on the latitude alone.
 
 from __future__ import annotations
 
+from functools import cache
 from math import pi, sin, sqrt
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import pyproj
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from pyproj import Geod
 
 Floats = NDArray[np.float64]
 
-GEOD: Final = pyproj.Geod(ellps="WGS84")
 EQUATOR_RADIUS_M: Final = 6_378_137.0
 ECCENTRICITY_SQUARED: Final = 0.0066943799901413165
 ECCENTRICITY: Final = sqrt(ECCENTRICITY_SQUARED)
@@ -25,9 +27,17 @@ ECCENTRICITY: Final = sqrt(ECCENTRICITY_SQUARED)
 LATITUDE_MAX: Final = 89.9999
 
 
+@cache
+def geod() -> Geod:
+    """PROJ is 11 MB, and a fleet whose fixes are near each other never asks it."""
+    from pyproj import Geod
+
+    return Geod(ellps="WGS84")
+
+
 def distance_m(latitude: float, longitude: float, other_latitude: float, other_longitude: float) -> float:
     """Metres along the geodesic between two places in degrees."""
-    return GEOD.inv(longitude, latitude, other_longitude, other_latitude)[2]
+    return geod().inv(longitude, latitude, other_longitude, other_latitude)[2]
 
 
 _NEAR_DEG: Final = 0.03  # some three kilometres; the error grows with the third power
@@ -62,7 +72,7 @@ def distances_m(
     """As ``distance_m``, pair by pair over arrays of one length."""
     if not len(latitude):
         return np.zeros(0)
-    _, _, metres = GEOD.inv(longitude, latitude, other_longitude, other_latitude)
+    _, _, metres = geod().inv(longitude, latitude, other_longitude, other_latitude)
     return np.asarray(metres, dtype=np.float64)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 
 from tracker_server.track.fences.shapes import Area, Circle, Corridor, Fence, Line, Shape, geometry_of
-from tracker_server.track.geodesy import EQUATOR_RADIUS_M, GEOD, Floats, mercator, mercator_factor
+from tracker_server.track.geodesy import EQUATOR_RADIUS_M, Floats, geod, mercator, mercator_factor
 
 MARGIN_MAX_M: Final = 100.0  # the most that hysteresis may ask for: how far beyond a fence its box reaches
 MAP_TOLERANCE_M: Final = 0.05  # how far an edge on the map may lie from the straight one in degrees
@@ -105,7 +105,7 @@ def _depth_m(shape: Area, geometry: shapely.Geometry) -> float:
     for ring in shape.polygons:
         for number, line in enumerate((ring.outer, *ring.holes)):
             x, y = zip(*line, strict=True)
-            size, length = GEOD.polygon_area_perimeter(x, y)
+            size, length = geod().polygon_area_perimeter(x, y)
             area_m2 += abs(size) if number == 0 else -abs(size)
             length_m += length
     bound_m = max(area_m2, 0.0) / length_m if length_m else 0.0
