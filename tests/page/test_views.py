@@ -186,3 +186,55 @@ def test_the_tutorials_pictures(visitor: Visitor) -> None:
     expect(phone.locator("canvas.fleet")).not_to_have_attribute("data-drawn", "0")
     phone.wait_for_load_state("networkidle")
     picture(phone, "phone")
+
+
+def test_a_fences_points_are_moved(visitor: Visitor) -> None:
+    page = visitor.sign_in("/fences", ANA)
+
+    def area(name: str) -> str:
+        (found,) = [one for one in page.request.get("/api/geofences").json() if one["name"] == name]
+        return found["area"]
+
+    yard = {
+        "name": "Yard",
+        "area": "POLYGON ((40.40 -3.72, 40.40 -3.68, 40.43 -3.68, 40.43 -3.72, 40.40 -3.72))",
+    }
+    kept = page.request.post("/api/geofences", data=yard).json()
+    page.reload()
+    page.get_by_role("button", name="Yard").click()
+    card = page.get_by_role("region", name="Yard")
+    card.get_by_role("button", name="Move points").click()
+    point = page.get_by_role("button", name="Point 3 of 4", exact=True)
+    expect(page.get_by_role("button", name="Point 1 of 4", exact=True)).to_be_focused()
+    settled(page)
+    picture(page, "fence-points")
+    at = point.bounding_box()
+    assert at is not None
+    page.mouse.move(at["x"] + 9, at["y"] + 9)
+    page.mouse.down()
+    page.mouse.move(at["x"] + 60, at["y"] + 40, steps=5)
+    page.mouse.up()
+    page.get_by_role("button", name="Add a point after point 1", exact=True).press("Enter")
+    expect(page.get_by_role("button", name="Point 2 of 5", exact=True)).to_be_focused()
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+    page.get_by_role("button", name="Point 5 of 5", exact=True).press("Delete")
+    expect(page.get_by_role("button", name="Point 4 of 4", exact=True)).to_be_focused()
+    assert serious(page) == []
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("button", name="Point 1 of 4", exact=True)).to_have_count(0)
+    saved = [tuple(map(float, pair.split())) for pair in area("Yard")[10:-2].split(", ")]
+    assert len(saved) == 5
+    assert saved[0] == saved[-1] == (40.40, -3.72), "the first stays"
+    assert saved[1][0] < 40.40, "the new one was moved south"
+    assert saved[2] == (40.40, -3.68), "the second stays, as the third"
+    assert saved[3][0] < 40.43, "that was dragged to the south"
+    assert saved[3][1] > -3.68, "and to the east"
+
+    page.get_by_role("button", name="Depot").click()
+    page.get_by_role("region", name="Depot").get_by_role("button", name="Move points").click()
+    page.get_by_role("button", name="Edge", exact=True).press("ArrowRight")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Edge", exact=True)).to_have_count(0)
+    assert area("Depot") == "CIRCLE (40.4168 -3.7038, 900.0)", "Escape changes nothing"
+    assert page.request.delete(f"/api/geofences/{kept['id']}").status == 204

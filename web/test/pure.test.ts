@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { IntlMessageFormat } from "intl-messageformat";
 
 import { dateAt, interval, shift, startOf } from "../src/core/days.ts";
+import { added, countOf, linesOf, middlesOf, moved, removed } from "../src/core/points.ts";
 import { along, circleRing, format, metresBetween, parse } from "../src/core/wkt.ts";
 import { en } from "../src/i18n/en.ts";
 import { es } from "../src/i18n/es.ts";
@@ -141,4 +142,34 @@ test("every message of every language can be said, with the same values as in En
       }
     }
   }
+});
+
+test("a fence's points are moved, added and taken away; a ring stays closed", () => {
+  const square = parse("POLYGON ((0 0, 0 2, 2 2, 2 0, 0 0))");
+  assert.equal(countOf(square), 4);
+  assert.deepEqual(middlesOf(square).map(({ point }) => point), [[1, 0], [2, 1], [1, 2], [0, 1]]);
+  assert.equal(format(moved(square, { line: 0, at: 0 }, [-1, -1])), "POLYGON ((-1 -1, 0 2, 2 2, 2 0, -1 -1))");
+  assert.equal(format(added(square, { line: 0, at: 3 }, [-1, 1])), "POLYGON ((0 0, 0 2, 2 2, 2 0, 1 -1, 0 0))");
+  const three = removed(square, { line: 0, at: 0 })!;
+  assert.equal(format(three), "POLYGON ((0 2, 2 2, 2 0, 0 2))");
+  assert.equal(removed(three, { line: 0, at: 0 }), null);
+});
+
+test("of several areas and lines each keeps its own points", () => {
+  const areas = parse("MULTIPOLYGON (((0 0, 0 1, 1 1, 0 0)), ((5 5, 5 9, 9 9, 5 5), (6 7, 6 8, 7 8, 6 7)))");
+  assert.deepEqual(linesOf(areas).map(({ points }) => points.length), [3, 3, 3]);
+  const text = "MULTIPOLYGON (((0 0, 0 1, 1 1, 0 0)), ((5 5, 5 9, 9 9, 5 5), (6 7, 6 8, 7.5 8, 6 7)))";
+  assert.equal(format(moved(areas, { line: 2, at: 2 }, [8, 7.5])), text);
+  const way = parse("LINESTRING (0 0, 1 1)");
+  assert.equal(middlesOf(way).length, 1);
+  assert.equal(removed(way, { line: 0, at: 0 }), null);
+  assert.equal(format(added(way, { line: 0, at: 0 }, [3, 2])), "LINESTRING (0 0, 2 3, 1 1)");
+});
+
+test("a circle is moved by its centre and sized by its edge", () => {
+  const circle = parse("CIRCLE (40 -3, 100)");
+  assert.equal(format(moved(circle, { line: 0, at: 0 }, [-3, 41])), "CIRCLE (41 -3, 100)");
+  assert.equal(format(moved(circle, { line: 0, at: 1 }, along([-3, 40], 10, 250))), "CIRCLE (40 -3, 250)");
+  assert.equal(format(moved(circle, { line: 0, at: 1 }, [-3, 40])), "CIRCLE (40 -3, 1)");
+  assert.equal(removed(circle, { line: 0, at: 1 }), null);
 });

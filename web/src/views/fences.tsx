@@ -1,11 +1,12 @@
 /** Fences: drawn on the map, brought in from a file, and who is inside of them now. */
 
-import { useSignal } from "@preact/signals";
+import { effect, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 
 import { address, api } from "../core/api.ts";
 import { devices, geofences, moved, onEvent, positions, refreshGeofences } from "../core/fleet.ts";
 import { ago, speedNumber, speedUnit, toKnots } from "../core/format.ts";
+import { countOf, POINTS_MAX } from "../core/points.ts";
 import { may } from "../core/session.ts";
 import type { Geofence } from "../core/types.ts";
 import { format, parse } from "../core/wkt.ts";
@@ -13,6 +14,7 @@ import { t } from "../i18n/index.ts";
 import { type Drawing, draw } from "../map/draw.ts";
 import { addFleet } from "../map/fleet-layer.ts";
 import { addLayers, boundsOf, colourOf, CORRIDOR_M, FENCE_LAYERS, featuresOf, widthOf } from "../map/layers.ts";
+import { reshape } from "../map/reshape.ts";
 import { map, MapButtons, padding, useMap } from "../map/stage.tsx";
 import { Icon, type IconName } from "../ui/icon.tsx";
 import { Button, Checks, complain, Confirm, Dialog, Empty, Field, Remote, say, Select, TextField, useRemote } from "../ui/parts.tsx";
@@ -49,15 +51,19 @@ export default function Fences() {
   const editing = useSignal<Geofence | null>(null);
   const removing = useSignal<Geofence | null>(null);
   const drawing = useSignal<Drawing | null>(null);
+  const shaping = useSignal<Geofence | null>(null); // with the area as it has become
   const query = useSignal("");
   const stop = useRef<() => void>(() => {});
   const file = useRef<HTMLInputElement>(null);
   const isDrawing = useRef(false);
-  isDrawing.current = drawing.value !== null;
+  isDrawing.current = drawing.value !== null || shaping.value !== null;
 
   useMap((made) => {
     const layers = addLayers(made, "fences", FENCE_LAYERS);
-    const stopWatching = geofences.subscribe((list) => layers.data(list.flatMap(featuresOf)));
+    const stopWatching = effect(() => {
+      const changed = shaping.value;
+      layers.data(geofences.value.flatMap((one) => featuresOf(one.id === changed?.id ? changed : one)));
+    });
     const fleet = addFleet(made, () => {});
     const click = (event: { point: { x: number; y: number } }) => {
       if (isDrawing.current) return;
@@ -86,19 +92,35 @@ export default function Fences() {
     [geofences.value],
   );
 
-  const begin = async (what: Drawing, anew: Geofence = NEW) => {
-    if (!map.value) return;
+  const giveUp = () => {
     stop.current();
     drawing.value = null;
+    shaping.value = null;
+  };
+  const begin = async (what: Drawing, anew: Geofence = NEW) => {
+    if (!map.value) return;
+    giveUp();
     stop.current = await draw(map.value, what, (shape) => {
       drawing.value = null;
       editing.value = { ...anew, area: format(shape) };
     });
     drawing.value = what;
   };
-  const giveUp = () => {
-    stop.current();
-    drawing.value = null;
+  const change = async (fence: Geofence) => {
+    if (!map.value) return;
+    giveUp();
+    const shape = parse(fence.area);
+    if (countOf(shape) > POINTS_MAX) throw new Error(t("fences.manyPoints", { count: POINTS_MAX }));
+    show(fence);
+    shaping.value = fence;
+    stop.current = await reshape(map.value, shape, (next) => (shaping.value = { ...fence, area: format(next) }), giveUp);
+  };
+  const keep = async () => {
+    const changed = shaping.value!;
+    const saved = await api.put<Geofence>(`/geofences/${changed.id}`, changed);
+    geofences.value = geofences.value.map((one) => (one.id === saved.id ? saved : one));
+    giveUp();
+    say(t("action.saved"));
   };
   const show = (fence: Geofence) => {
     chosen.value = fence.id;
@@ -217,17 +239,29 @@ export default function Fences() {
           </Button>
         </div>
       )}
+      {shaping.value && (
+        <div class="hint-bar" role="status">
+          <span>{t(kindOf(shaping.value) === "circle" ? "fences.shapeCircleHint" : "fences.shapeHint")}</span>
+          <Button small onClick={giveUp}>
+            {t("action.cancel")}
+          </Button>
+          <Button small kind="primary" onClick={keep}>
+            {t("action.save")}
+          </Button>
+        </div>
+      )}
       <MapButtons
         onFit={() => {
           const bounds = boundsOf(geofences.value.flatMap(featuresOf));
           if (bounds) map.value?.fitBounds(bounds, { padding: padding(), maxZoom: 14 });
         }}
       />
-      {fence && !drawing.value && (
+      {fence && !isDrawing.current && (
         <Card
           key={fence.id}
           fence={fence}
           onEdit={() => (editing.value = fence)}
+          onShape={() => change(fence)}
           onRedraw={() => begin(kindOf(fence), fence)}
           onRemove={() => (removing.value = fence)}
           onClose={() => (chosen.value = 0)}
@@ -266,12 +300,14 @@ export default function Fences() {
 function Card({
   fence,
   onEdit,
+  onShape,
   onRedraw,
   onRemove,
   onClose,
 }: {
   fence: Geofence;
   onEdit: () => void;
+  onShape: () => Promise<unknown>;
   onRedraw: () => Promise<unknown>;
   onRemove: () => void;
   onClose: () => void;
@@ -323,6 +359,9 @@ function Card({
           <div class="actions">
             <Button icon="edit" onClick={onEdit}>
               {t("action.edit")}
+            </Button>
+            <Button icon="points" onClick={onShape}>
+              {t("fences.shape")}
             </Button>
             <Button icon={kindOf(fence)} onClick={onRedraw}>
               {t("fences.redraw")}
