@@ -18,6 +18,7 @@ from tracker_server.notify.messages import message_id
 
 RATE = 5_000  # fixes a second of the fleet
 FLEET = 1_000
+PACKET = 5  # of each device, once a second
 PROBES = 60
 EVERY_S = 6.0  # a probe goes in or out with each fix, so there are ten alerts a second
 INSIDE, OUTSIDE = (10.0, -30.0), (10.0054, -30.0)  # 600 m apart, far from any fleet
@@ -88,9 +89,10 @@ async def drive(one: Server, sink: Sink, port: int, seconds: float) -> tuple[Sen
     """Fleet and probes at once; answers what the probes sent, and the fixes a second that the fleet did."""
     sent: Sent = {}
     listening = await asyncio.start_server(sink.serve, "127.0.0.1", port)
-    fixes = round(RATE * (seconds + WARM_S) / FLEET)
+    fixes = round(RATE * (seconds + WARM_S) / FLEET / PACKET) * PACKET
     fleet = await asyncio.create_subprocess_exec(
-        *command(one, "gt06"), "--devices", str(FLEET), "--fixes", str(fixes), "--rate", str(RATE), "--interval", "1",
+        *command(one, "teltonika"), "--devices", str(FLEET), "--fixes", str(fixes), "--packet", str(PACKET),
+        "--rate", str(RATE), "--interval", "1",
         stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     begun = time.time()
