@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Generator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import aiosmpplib
 import pytest
@@ -13,9 +13,14 @@ import pytest
 from tests.servers.smpp_server import SmppServer
 from tests.servers.waiting import wait_until
 from tracker_server.billing.sms import segments
-from tracker_server.config_alerts import Smpp
+from tracker_server.config import Settings, Storage
+from tracker_server.config_alerts import Smpp, Sms
+from tracker_server.metrics import Metrics
 from tracker_server.notify.smpp import SmppProvider, closed, names_of, parts_of
-from tracker_server.pipeline.dispatcher import PermanentError, TemporaryError
+from tracker_server.notify.sms import SmsChannel
+from tracker_server.pipeline.dispatcher import Dispatcher, PermanentError, TemporaryError
+from tracker_server.storage.database import Database
+from tracker_server.storage.outbox import Outbox
 
 TO = "+34600111222"
 CYRILLIC = "Ж" * 71
@@ -117,6 +122,31 @@ async def test_receipts_before_the_answer_late_and_in_decimal(
         names, said = noted.receipts[-1]
         assert name in names, how
         assert said == state
+
+
+async def test_a_session_is_there_before_there_is_a_message(
+    postgres_dsn: str, peer: SmppServer, provider: SmppProvider, noted: Noted
+) -> None:
+    """A receipt of what was sent before a restart comes as the server is back, not with the next SMS."""
+    peer.behave(receipt="late")
+    await provider.ready()
+    (name,) = await provider.submit(TO, "x", "k")
+    await provider.close()
+    channel = SmsChannel(Sms(provider="smpp"), provider, None)
+    outbox = Outbox(Database(Settings(storage=Storage(dsn=postgres_dsn))))
+    bound = peer.bound
+    running = asyncio.create_task(
+        Dispatcher(outbox, {channel.name: channel}, Metrics(), age_max=timedelta(hours=1)).run()
+    )
+    try:
+        await asyncio.to_thread(wait_until, "a session", lambda: peer.bound > bound)
+        peer.behave(send=True)
+        async with asyncio.timeout(30):
+            await noted.heard.wait()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert name in noted.receipts[-1][0]
 
 
 async def test_a_receipt_that_is_not_known_yet_is_noted_again(

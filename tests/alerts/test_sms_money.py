@@ -47,6 +47,8 @@ class Provider:
         self.answer: Callable[[], Exception | None] = lambda: None
         self.away = False
 
+    def begin(self) -> None: ...
+
     async def ready(self) -> None:
         if self.away:
             raise TemporaryError("nobody there", down=True)

@@ -81,8 +81,7 @@ class SmppProvider:
 
     async def ready(self) -> None:
         """Wait a moment for the session. Raises TemporaryError."""
-        if self._running is None or self._running.done():
-            self._begin()
+        self.begin()
         try:
             async with asyncio.timeout(BIND_S):
                 while not self._bound:  # noqa: ASYNC110  (the library tells nobody)
@@ -96,9 +95,11 @@ class SmppProvider:
         session = self._session
         return session is not None and session.session_state == session.bind_mode.session_state
 
-    def _begin(self) -> None:
-        self._session = session_of(self._settings, self.heard, self.broken)
-        self._running = asyncio.create_task(self._session.start())
+    def begin(self) -> None:
+        """Have a session from now on: it binds, and binds again when it breaks, by itself. Receipts come by it, too."""
+        if self._running is None or self._running.done():
+            self._session = session_of(self._settings, self.heard, self.broken)
+            self._running = asyncio.create_task(self._session.start())
 
     async def close(self) -> None:
         """Unbind."""

@@ -64,6 +64,10 @@ class SmsChannel:
         await office.give_up(message, reason)
         return Ended()
 
+    def begin(self) -> None:
+        """A provider may have receipts for us from before a restart."""
+        self._provider.begin()
+
     async def close(self) -> None:
         """Let go of the provider."""
         await self._provider.close()

@@ -14,6 +14,9 @@ class AppriseProvider:
     def __init__(self, url: str) -> None:
         self._url = url
 
+    def begin(self) -> None:
+        """Nothing is kept open."""
+
     async def ready(self) -> None:
         """It is asked as it is used."""
 

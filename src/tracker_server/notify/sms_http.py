@@ -32,6 +32,9 @@ class HttpGateway:
         self._success = re.compile(settings.success)
         self._client: httpx.AsyncClient | None = None
 
+    def begin(self) -> None:
+        """Nothing is kept open."""
+
     async def ready(self) -> None:
         """It is asked as it is used."""
 

@@ -133,7 +133,8 @@ Fate: TypeAlias = Delivered | Postponed | Held | Failed | Withheld | Ended
 
 class Channel(Protocol):
     """A way to reach people. ``send`` returns once the next hop has taken the message over: with None, with the
-    provider's names for it, or with Ended. A channel that says ``at_once`` is given so many messages at a time.
+    provider's names for it, or with Ended. A channel that says ``at_once`` is given so many messages at a time; one that has
+    ``begin`` is told when this process begins to deliver, whether or not there is a message for it.
     """
 
     name: str
@@ -255,6 +256,8 @@ class Dispatcher:
                 await channel.close()
 
     async def _lead(self, desk: Desk) -> None:
+        for channel in self._channels.values():
+            getattr(channel, "begin", lambda: None)()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen(desk))
             tasks.create_task(self._write_down(desk))

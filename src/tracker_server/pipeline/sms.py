@@ -38,6 +38,10 @@ class SmsProvider(Protocol):
 
     at_once: int
 
+    def begin(self) -> None:
+        """From now on this process sends, and hears what became of what was sent."""
+        ...
+
     async def ready(self) -> None:
         """Whether it makes sense to try, before anything is debited. Raises TemporaryError."""
         ...
