@@ -10,7 +10,7 @@ import time
 from collections.abc import Generator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 import pytest
@@ -34,6 +34,7 @@ class Issuer:
         self.published = RSAKey.generate_key(2048, {"kid": "one"})
         self.key = self.published
         self.claims: dict[str, Any] = {}
+        self.person = ""
         self.challenges: dict[str, str] = {}  # by code
         issuer = self
 
@@ -42,7 +43,13 @@ class Issuer:
                 pass
 
             def do_GET(self) -> None:
-                self._answer(200, issuer.told(self.path))
+                if self.path.startswith("/authorize?"):
+                    self.send_response(302)
+                    self.send_header("Location", issuer.let_in(self.path))
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                else:
+                    self._answer(200, issuer.told(self.path))
 
             def do_POST(self) -> None:
                 form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
@@ -69,6 +76,14 @@ class Issuer:
             "token_endpoint": f"{self.url}/token",
             "jwks_uri": f"{self.url}/jwks",
         }
+
+    def let_in(self, path: str) -> str:
+        """Where a browser goes from the provider's page, at which ``person`` is signed in already."""
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(path).query).items()}
+        code = f"code of {asked['state']}"
+        self.challenges[code] = asked["code_challenge"]
+        self.claims = {"nonce": asked["nonce"], "email": self.person, "email_verified": True}
+        return f"{asked['redirect_uri']}?{urlencode({'code': code, 'state': asked['state']})}"
 
     def token(self, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
         """As RFC 7636 §4.6 has it checked."""

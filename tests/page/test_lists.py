@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Generator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.page.conftest import Visitor, report, set_up
+from tests.api.test_objects import CALENDAR
+from tests.page.conftest import Visitor, picture, report, set_up
 from tests.servers.postgres import SharedPostgres
 from tests.servers.serve import Running, Servers
+from tests.servers.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)  # a browser draws maps without a graphics card
 
@@ -133,4 +136,56 @@ def test_a_tracker_is_told_something(office: tuple[Running, httpx.Client], chrom
     expect(page.get_by_text("Truck 7 is told when it is connected.")).to_be_visible()
     told = running.cli("command", "list", "--format", "json")
     assert "positionPeriodic" in told.stdout, told.stderr
+    visitor.close()
+
+
+def test_a_report_is_read_kept_run_and_removed(
+    office: tuple[Running, httpx.Client], chromium: Browser
+) -> None:
+    running, client = office
+    (device,) = client.get("/devices").json()
+    calendar = client.post("/calendars", json={"name": "Each day", "data": CALENDAR}).json()
+    fence = {"name": "Yard", "area": "CIRCLE (40.4 -3.7, 500)"}
+    client.post("/geofences", json=fence).raise_for_status()
+    begun = int(time.time()) - 7_200
+    for step in range(40):  # 300 m each half a minute
+        report(running, VAN, 41.0 + step * 0.0027, -3.7, speed=19.4, timestamp=begun + 30 * step)
+    for step in range(20):
+        report(running, VAN, 41.1053, -3.7, speed=0, timestamp=begun + 1_200 + 60 * step)
+    now = datetime.now(UTC)
+    period = {"from": (now - timedelta(days=1)).isoformat(), "to": now.isoformat()}
+    wait_until("the trip to be there", lambda: client.get("/reports/trips", params=period).json(), 60)
+
+    visitor = Visitor(chromium, running)
+    page = visitor.sign_in("/reports", ANA)
+    page.get_by_role("button", name="Show").click()
+    rows = page.get_by_role("region", name="Trips").get_by_role("row")
+    expect(rows).to_have_count(2)
+    expect(rows.nth(1)).to_contain_text("Van 1")
+    expect(rows.nth(1)).to_contain_text("km/h")
+    page.get_by_label("Report", exact=True).select_option("Summary")
+    page.get_by_label("Tracker", exact=True).select_option("Van 1")
+    page.get_by_label("A row for each day").check()
+    with page.expect_download() as loading:
+        page.get_by_role("link", name="XLSX").click()
+    assert loading.value.path().read_bytes().startswith(b"PK")
+    page.get_by_role("button", name="Keep this report").click()
+    keeping = page.get_by_role("dialog", name="Keep this report")
+    keeping.get_by_label("Name").fill("Each day's sums")
+    keeping.get_by_label("Mailed by").select_option("Each day")
+    keeping.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("listitem").filter(has_text="Each day's sums")).to_be_visible()
+    (kept,) = client.get("/reports").json()
+    assert (kept["type"], kept["calendarId"]) == ("summary", calendar["id"])
+    assert kept["attributes"] == {"deviceIds": [device["id"]], "daily": True, "format": "xlsx"}
+
+    page.reload()
+    page.get_by_role("button", name="Run Each day's sums").click()
+    expect(page.get_by_role("region", name="Summary").get_by_role("cell", name="Van 1").first).to_be_visible()
+    expect(page.get_by_label("A row for each day")).to_be_checked()
+    picture(page, "reports")
+    page.get_by_role("button", name="Delete Each day's sums").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("None yet.")).to_be_visible()
+    assert client.get("/reports").json() == []
     visitor.close()

@@ -30,7 +30,7 @@ VIEWS = (
         "/operator?tab=books",
     ),
     *("/lists", "/lists?tab=drivers", "/lists?tab=maintenance", "/lists?tab=calendars"),
-    "/settings",
+    *("/reports", "/settings"),
 )
 FLEET = (
     ("Van 1", "van", 40.4168, -3.7038, 22),

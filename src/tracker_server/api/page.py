@@ -28,6 +28,7 @@ VIEWS = (
         "/alerts",
         "/trackers",
         "/lists",
+        "/reports",
         "/money",
         "/operator",
         "/settings",

@@ -46,6 +46,7 @@ const VIEWS: readonly View[] = [
   view("/trackers", "trackers", () => import("./trackers.tsx"), { show: known }),
   view("/fences", "fence", () => import("./fences.tsx"), { onMap: true, show: known }),
   view("/alerts", "bell", () => import("./alerts.tsx"), { show: known }),
+  view("/reports", "file", () => import("./reports.tsx"), { show: () => known() && may("reports") }),
   view("/lists", "list", () => import("./lists.tsx"), { show: known }),
   view("/money", "money", () => import("./money.tsx"), { show: () => known() && may("books") }),
   view("/operator", "operator", () => import("./operator.tsx"), { show: () => operator.value }),
