@@ -143,7 +143,7 @@ def test_a_report_is_read_kept_run_and_removed(
     office: tuple[Running, httpx.Client], chromium: Browser
 ) -> None:
     running, client = office
-    (device,) = client.get("/devices").json()
+    (device,) = (one for one in client.get("/devices").json() if one["name"] == "Van 1")
     calendar = client.post("/calendars", json={"name": "Each day", "data": CALENDAR}).json()
     fence = {"name": "Yard", "area": "CIRCLE (40.4 -3.7, 500)"}
     client.post("/geofences", json=fence).raise_for_status()
