@@ -48,6 +48,12 @@ def test_a_form_signs_in_whatever_the_case(world: World) -> None:
         assert nobody.get("/api/session").status_code == 404
 
 
+def test_a_session_that_is_over_is_signed_out_of_like_any_other(world: World) -> None:
+    with world.nobody() as nobody:
+        nobody.cookies.set("JSESSIONID", "of-yesterday")
+        assert nobody.delete("/api/session").status_code == 204
+
+
 def test_signing_in_again_takes_a_new_session(world: World) -> None:
     email = world.user("viewer", world.account())
     with world.client(email) as client:

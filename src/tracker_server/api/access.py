@@ -115,7 +115,9 @@ class Access:
             watcher(whom)
 
     def forget(self, by: Principal | None) -> None:
-        """He wrote something, and the next request is to see it, without waiting for the database to tell."""
+        """He wrote something, and the next request is to see it, without waiting for the database to tell. None: who it
+        concerns is not known from who asks.
+        """
         account_id = None if by is None else by.account_id
         self._outdate(EVERYBODY if account_id is None else Concerned(account_id=account_id))
 

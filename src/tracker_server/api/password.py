@@ -75,5 +75,5 @@ async def post_password_update(call: Call[None, Update]) -> dict[str, Any]:
         await set_password(connection, user_id, hashed)
         await end_sessions_of(connection, user_id)
         await note(connection, "passwordUpdate", user_id=user_id, address=call.address)
-    call.services.access.forget(call.principal)
+    call.services.access.forget(None)
     return {}

@@ -153,7 +153,7 @@ async def delete_session(call: Call[None, None]) -> Response:
     if cookie:
         async with call.services.pools.core() as connection:
             await end_session(connection, digest_of(cookie))
-        call.services.access.forget(call.principal)
+        call.services.access.forget(None)
     response = Response(status_code=204)
     response.delete_cookie(COOKIE, path="/")
     return response

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 from tracker_server.cli.common import refused, settings, told
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from tracker_server.config import Settings
     from tracker_server.storage.embedded import Embedded
 
@@ -33,11 +36,12 @@ def serve(*, config: Path | None = None, data_dir: Path | None = None) -> None:
     loaded = settings(config, {"data_dir": str(data_dir) if data_dir else None})
     logs.set_up(loaded.settings.log)
     share_one_heap()
+    ending = heard_at_once()
     with starting_database(loaded.settings) as embedded:
-        _serve(loaded.settings, embedded)
+        _serve(loaded.settings, embedded, ending)
 
 
-def _serve(settings: Settings, embedded: Embedded | None) -> None:
+def _serve(settings: Settings, embedded: Embedded | None, ending: Event) -> None:
     import uvloop
 
     from tracker_server.app import Server
@@ -48,8 +52,13 @@ def _serve(settings: Settings, embedded: Embedded | None) -> None:
     raise_file_limit()
 
     async def main() -> None:
-        await Server(settings, embedded).run(lambda line: print(line, flush=True))  # noqa: T201
+        server = Server(settings, embedded)
+        # once it hears of its end itself, which is before it waits for anything
+        asyncio.get_running_loop().call_soon(lambda: server.stop() if ending.is_set() else None)
+        await server.run(lambda line: print(line, flush=True))  # noqa: T201
 
+    if ending.is_set():
+        return
     try:
         with told():
             uvloop.run(main())
@@ -57,12 +66,24 @@ def _serve(settings: Settings, embedded: Embedded | None) -> None:
         refused("; ".join(str(error) for error in group.exceptions))
 
 
+def heard_at_once() -> Event:
+    """Set when this process is told to end before the server hears of that itself. No exception: one that is raised in the middle
+    of an import leaves its lock held, and the thread that starts the database waits for that for ever.
+    """
+    import signal
+    from threading import Event
+
+    ending = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: ending.set())
+    return ending
+
+
 @contextmanager
 def starting_database(settings: Settings) -> Generator[Embedded | None]:
     """The embedded database, being made or started by a thread while this one loads the libraries, which takes as long. What goes
     wrong there goes wrong once more, and is told, where the server opens it.
     """
-    import signal
     from contextlib import suppress
     from threading import Thread
 
@@ -77,10 +98,6 @@ def starting_database(settings: Settings) -> Generator[Embedded | None]:
         with suppress(EmbeddedError):
             embedded.acquire()
 
-    def leave(_number: int, _frame: object) -> None:
-        raise SystemExit(0)
-
-    signal.signal(signal.SIGTERM, leave)  # until the server has a handler of its own
     thread = Thread(target=start, name="embedded database")
     thread.start()
     try:
