@@ -7,6 +7,7 @@ A test holds the page to what this would write.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tests.api.calls import CLIENTS, ON_THE_ROAD, SHAPES, TOPICS, Ask
@@ -67,12 +68,7 @@ def page() -> str:
         lines += ["", f"## {topic}\n", "| call | with | as | reads | called by |", "|---|---|---|---|---|"]
         for row in rows:
             who = "" if row.signed in {"owner", "leaver"} else row.signed.replace("stand-in", "admin")
-            path = (
-                row.call.replace("{made.id}", "{id}")
-                .replace("{latest.0.id}", "{id}")
-                .replace("{van}", "{id}")
-            )
-            path = path.replace("{friend}", "{id}").replace("{event}", "{id}")
+            path = re.sub(r"\{[\w.]+\}", "{id}", row.call)
             lines.append(f"| `{path}` | {sent(row)} | {who} | {told(row)} | {', '.join(row.by)} |")
         lines += ["", f"Made by {TEST}."]
     lines += [

@@ -151,8 +151,8 @@ class _Text:
         if measured:
             measured(prefix, attributes)
             return
-        if prefix and len(prefix[0]) == 17 and prefix[0].isalnum():
-            attributes["vin"] = prefix[0].decode("latin-1")
+        if prefix:
+            vehicle.read_vin(prefix[0], attributes)
         read_prefix(self.kind, prefix, attributes)
         read_tail(self.kind, self.model, prefix, tail, attributes)
 

@@ -59,7 +59,8 @@ def _counter(name: str, unit: int) -> Reader:
     return read
 
 
-def _vin(text: bytes, attributes: Attributes) -> None:
+def read_vin(text: bytes, attributes: Attributes) -> None:
+    """A vehicle's number of seventeen letters and digits; anything else is none."""
     if len(text) == 17 and text.isalnum():
         attributes["vin"] = text.decode("latin-1")
 
@@ -111,7 +112,7 @@ def _supply(text: bytes, attributes: Attributes) -> None:
 
 
 CAN: Final[tuple[Reader | None, ...]] = (
-    _vin,
+    read_vin,
     _key,
     _distance,
     _number("fuelUsed"),
@@ -135,7 +136,7 @@ CAN: Final[tuple[Reader | None, ...]] = (
 """By the bit of the mask."""
 
 OBD: Final[tuple[Reader | None, ...]] = (
-    _vin,
+    read_vin,
     None,  # connected
     _supply,
     None,  # which measurements the vehicle knows

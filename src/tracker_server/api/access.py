@@ -27,6 +27,7 @@ from tracker_server.model.people import (
     Role,
     Scope,
     concerned,
+    concerns_of,
     rights_of,
 )
 from tracker_server.storage.database import AWAY, Database
@@ -77,9 +78,7 @@ class Access:
         self.passwords = Passwords()
         self.generation = 0
         self._listening = False
-        self._all_since = 0
-        self._users_since: dict[int, int] = {}
-        self._accounts_since: dict[int, int] = {}
+        self._changed: dict[Concerned, int] = {}  # the generation of the latest of each
         self._kept: OrderedDict[bytes, tuple[int, float, Principal]] = OrderedDict()
         self._key = secrets.token_bytes(32)
         self._watchers: set[Callable[[Concerned], None]] = set()
@@ -124,25 +123,13 @@ class Access:
     def _outdate(self, whom: Concerned) -> None:
         self.generation += 1
         if whom.everybody:
-            self._all_since = self.generation
             self._kept.clear()
-            self._users_since.clear()
-            self._accounts_since.clear()
-        elif whom.user_id is not None:
-            self._users_since[whom.user_id] = self.generation
-        elif whom.account_id is not None:
-            self._accounts_since[whom.account_id] = self.generation
+            self._changed.clear()
+        self._changed[whom] = self.generation
 
     def _changed_at(self, who: Principal) -> int:
         """The latest change that concerns him."""
-        users, accounts = self._users_since, self._accounts_since
-        return max(
-            self._all_since,
-            users.get(who.user_id, 0),
-            0 if who.actor_id is None else users.get(who.actor_id, 0),
-            0 if who.account_id is None else accounts.get(who.account_id, 0),
-            0 if who.host_account_id is None else accounts.get(who.host_account_id, 0),
-        )
+        return max(self._changed.get(change, 0) for change in concerns_of(who))
 
     def watch(self, watcher: Callable[[Concerned], None]) -> Callable[[], None]:
         """Have it called, in this loop, after each change; where it concerns one, ask ``again``. Answers what ends that."""

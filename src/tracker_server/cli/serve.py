@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +41,8 @@ def serve(*, config: Path | None = None, data_dir: Path | None = None) -> None:
 
 
 def _serve(settings: Settings, embedded: Embedded | None, ending: Event) -> None:
+    import asyncio
+
     import uvloop
 
     from tracker_server.app import Server

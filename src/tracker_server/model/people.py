@@ -172,15 +172,21 @@ class Concerned(Struct, frozen=True):
 
     def holds(self, who: Principal) -> bool:
         """Whether he has to be looked at again."""
-        if self.everybody:
-            return True
-        if self.user_id is not None:
-            return self.user_id in {who.user_id, who.actor_id}
-        return self.account_id is not None and self.account_id in {who.account_id, who.host_account_id}
+        return self in concerns_of(who)
 
 
 EVERYBODY: Final = Concerned(everybody=True)
 NOBODY: Final = Concerned()
+
+
+def concerns_of(who: Principal) -> list[Concerned]:
+    """The changes that concern him: everybody's, and those of user and account, his own and those that he acts or looks for."""
+    users, accounts = (who.user_id, who.actor_id), (who.account_id, who.host_account_id)
+    return [
+        EVERYBODY,
+        *(Concerned(user_id=number) for number in users if number is not None),
+        *(Concerned(account_id=number) for number in accounts if number is not None),
+    ]
 
 
 def concerned(word: str) -> Concerned:

@@ -1,7 +1,8 @@
 """From stored events to messages in the outbox, in the transaction that stores the events.
 
 Nothing of a tracker that is hidden becomes a message, then or later: its events are marked as suppressed, and so are those
-that are found when it is shown again, but happened while it was not. Only young events are told. What a rule's throttle or an account's budget keeps back stands in the delivery log all the same.
+that are found when it is shown again, but happened while it was not. Only young events are told. What a rule's throttle or an
+account's budget keeps back stands in the delivery log all the same.
 """
 
 from __future__ import annotations

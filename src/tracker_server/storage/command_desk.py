@@ -104,11 +104,10 @@ class CommandDesk:
                 if session is not None and session.wire.heard_at >= self._post.since(tracker.unique_id):
                     await self._tell(connection, tracker, words_of(session.protocol), Line(session).send)
                 elif self._post.reaches(tracker.unique_id):
-                    protocol = await protocol_of(connection, device_id)
-                    own = self._post.words(tracker.unique_id)
-                    if own is not None or protocol is not None:
-                        words = own.encode if own is not None else words_of(protocol or "")
-                        await self._tell(connection, tracker, words, self._post.carry)
+                    if own := self._post.words(tracker.unique_id):
+                        await self._tell(connection, tracker, own.encode, self._post.carry)
+                    elif (protocol := await protocol_of(connection, device_id)) is not None:
+                        await self._tell(connection, tracker, words_of(protocol), self._post.carry)
             try:
                 async with asyncio.timeout(LOOK_S):
                     await self._woken.wait()

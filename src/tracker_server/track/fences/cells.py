@@ -25,8 +25,10 @@ BOXES_MAX: Final = (
 CELLS_ON_A_WAY_MAX: Final = 9
 _ROWS: Final = 100_000  # more than there are cells from pole to pole
 
-Box = tuple[float, float, float, float, int, float]
-"""West, south, east, north; the fence's place in the index, and the turn to its own frame of longitudes."""
+Owner = tuple[int, float]
+"""The fence's place in the index, and the turn to its own frame of longitudes."""
+Box = tuple[float, float, float, float, Owner]
+"""West, south, east, north, and whose box it is."""
 
 
 class Cells:
@@ -47,7 +49,7 @@ class Cells:
             return
         cells: dict[int, list[Box]] = {}
         for (west, south, east, north), owner in zip(bounds.tolist(), self._owners, strict=True):
-            box = (west, south, east, north, *owner)
+            box = (west, south, east, north, owner)
             keys = _keys(west, south, east, north, CELLS_PER_BOX_MAX)
             if keys is None:
                 self._wide.append(box)
@@ -56,8 +58,8 @@ class Cells:
         if len(self._wide) <= WIDE_MAX:
             self._cells = cells
 
-    def met(self, x: float, y: float, to_x: float, to_y: float) -> Sequence[tuple[int, float]]:
-        """Fence and turn of each box that the rectangle around this way meets; all in degrees."""
+    def met(self, x: float, y: float, to_x: float, to_y: float) -> Sequence[Owner]:
+        """The owner of each box that the rectangle around this way meets; all in degrees."""
         west, east = (x, to_x) if x <= to_x else (to_x, x)
         south, north = (y, to_y) if y <= to_y else (to_y, y)
         cells = self._cells
@@ -75,12 +77,12 @@ class Cells:
         if self._wide:
             near = [*near, *self._wide]
         return [
-            (place, turn)
-            for left, low, right, high, place, turn in near
+            owner
+            for left, low, right, high, owner in near
             if left <= east and west <= right and low <= north and south <= high
         ]
 
-    def _of_tree(self, west: float, south: float, east: float, north: float) -> Sequence[tuple[int, float]]:
+    def _of_tree(self, west: float, south: float, east: float, north: float) -> Sequence[Owner]:
         return [self._owners[n] for n in self._tree.query(shapely.box(west, south, east, north)).tolist()]
 
 

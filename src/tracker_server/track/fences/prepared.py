@@ -30,8 +30,9 @@ Leg = tuple[tuple[float, float], tuple[float, float]]
 class Prepared:
     """A fence with its geometry in degrees and its edge on the map, both with their own spatial index.
 
-    ``centre``: of a circle, on the map. ``legs``: of a corridor's line, on the map, where they are few. ``half_m``: radius of a circle, half the width of a corridor. ``inner_m``: the most that a fix has to be inside to be surely inside. It is half of the fence's own
-    depth, so that a fence smaller than the hysteresis can be entered at all.
+    ``centre``: of a circle, on the map. ``legs``: of a corridor's line, on the map, where they are few. ``half_m``: radius of
+    a circle, half the width of a corridor. ``inner_m``: the most that a fix has to be inside to be surely inside. It is half of
+    the fence's own depth, so that a fence smaller than the hysteresis can be entered at all.
     """
 
     __slots__ = ("boxes", "centre", "edge", "fence", "geometry", "half_m", "inner_m", "kind", "legs")
