@@ -99,6 +99,8 @@ async def test_the_report_says_what_happened(tmp_path: Path) -> None:
     assert report["latency"]["p99_s"] <= report["latency"]["max_s"]
     assert report["answered_per_s"] == pytest.approx(9 / report["run_s"])
     assert len(report["samples"]) == 1
+    assert 10 < report["memory_peak_mb"] < 500
+    assert f"{report['memory_peak_mb']:,.0f} MB" in done.stdout
     assert "answers wrong" in done.stdout
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -326,3 +327,24 @@ async def test_a_ledger_that_cannot_be_written_ends_the_run(tmp_path: Path) -> N
                 await fleet.run()
             except* OSError as group:
                 raise group.exceptions[0] from None
+
+
+async def test_who_is_let_in_late_calls_until_he_is() -> None:
+    """One whose first call was in vain while others were let in has to call again like them."""
+    one = Peer("gt06", honest)
+    with socket.create_server(
+        ("127.0.0.1", 0), backlog=1
+    ) as door:  # holds two callers, and the rest knock in vain
+        fleet = Fleet(
+            plan("gt06", door.getsockname(), devices=8, timeout_s=1.0, reconnect=True, give_up_s=300.0)
+        )
+        fleet.prepare(lambda _: None)
+        running = asyncio.create_task(fleet.run())
+        await until(lambda: fleet.score.errors["cannot connect: no answer within 1 s"] >= 4, 60.0)
+        server = await asyncio.start_server(one.serve, sock=door)
+        await asyncio.wait_for(running, 120.0)
+        server.close()
+        await server.wait_closed()
+    result = make_report(fleet)
+    assert result.ok, result
+    assert result.fixes.answered == 80

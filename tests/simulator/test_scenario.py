@@ -84,6 +84,10 @@ def test_irregular_reports_lie_before_today_too(tmp_path: Path) -> None:
         (TWO.replace('"127.0.0.1"', '"h:5023"'), "family 1 (gt06): target: 'h:5023' is not a host"),
         (TWO.replace('target = "127.0.0.1"', ""), "family 1: target: is missing"),
         (TWO + "cuts = 0.1", "family 2 (teltonika): --reconnect: cuts"),
+        (
+            "reconnect = true\n" + TWO.replace("rate = 100\n", "") + "hangs_up = true",
+            "family 2 (teltonika): --rate: hangs_up needs it",
+        ),
         (TWO + "duplicates = 2.0", "family 2 (teltonika): duplicates: 2 is not from 0 to 1"),
     ],
 )

@@ -70,6 +70,18 @@ async def test_what_is_silent_for_too_long_is_forgotten_by_nat(tmp_path: Path) -
     assert result.troubles["forgotten by NAT"] == 2 * 5
 
 
+async def test_who_hangs_up_calls_for_each_packet_and_holds_no_line_between(tmp_path: Path) -> None:
+    async with peer("gt06") as one:
+        habits = Habits(hangs_up=True)
+        result = await run(troubled("gt06", one, habits, devices=40, fixes=3, rate=100.0), tmp_path / "l")
+    assert result.ok, result
+    assert result.connections_broken == 0
+    assert one.connections == result.connections > 40, (
+        "some are called for two, where this machine stands still"
+    )
+    assert sorted((tmp_path / "l").read_text().splitlines()) == sorted(ledger_lines(40, 3))
+
+
 async def test_slow_devices_speak_in_pieces() -> None:
     async with peer("gt06") as one:
         made = troubled("gt06", one, Habits(slow=1.0, slow_s=0.02), fixes=5)

@@ -147,7 +147,7 @@ def _run(
     from tracker_server.simulator.run import Run
 
     try:
-        allow_connections(sum(plan.devices for plan in plans))
+        allow_connections(sum(plan.devices for plan in plans if not plan.habits.hangs_up))
     except PlanError as error:
         wrong(str(error))
     for flag, file in files.items():

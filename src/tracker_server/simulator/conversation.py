@@ -42,6 +42,7 @@ class Conversation(asyncio.Protocol):
         self.over: asyncio.Future[None] = loop.create_future()
         self.started: asyncio.Future[None] = loop.create_future()
         self.ended: asyncio.Future[None] = loop.create_future()
+        self.ended.set_result(None)  # there is none yet
         self.transport: asyncio.Transport | None = None
         self._batch = batch
         self._window = plan.window
@@ -52,8 +53,12 @@ class Conversation(asyncio.Protocol):
         self._trouble = Trouble(plan, score, number) if plan.habits.troubled else None
         self._withheld = 0  # packets that fell due while there is no network
         self._released_at = 0.0
-        self.online = asyncio.Event()  # whether there is a network to call over
-        self.online.set()
+        self.online = asyncio.Event()  # whether there is a network to call over, and something to call for
+        self._hangs_up = plan.habits.hangs_up
+        if self._hangs_up and plan.fixes:
+            self.started.set_result(None)
+        else:
+            self.online.set()
         self.deliberate = False  # the present connection ends by the scenario's doing
 
     # ------------------------------------------------------------------ asyncio.Protocol
@@ -154,6 +159,7 @@ class Conversation(asyncio.Protocol):
         habits = self.score.plan.habits
         if not habits.offline_packets:
             self.allowed += 1
+            self._call()
             self.pump()
             return
         packet = self.allowed + self._withheld
@@ -171,7 +177,14 @@ class Conversation(asyncio.Protocol):
             self.online.set()
         else:
             self.allowed += 1
+            self._call()
         self.pump()
+
+    def _call(self) -> None:
+        """There is something to say."""
+        if not self.online.is_set():
+            self.progress_at = now_s()
+            self.online.set()
 
     def _struck(self, trouble: Trouble, packet: int, data: bytes) -> bool:
         """Let happen to the connection what is to happen before this packet; True: it is gone."""
@@ -270,6 +283,9 @@ class Conversation(asyncio.Protocol):
     def _settled(self) -> None:
         self.done += 1
         self._since.popleft()
+        if self._hangs_up and self.done == self.allowed < self.total:
+            self.online.clear()
+            self.lose()
 
     # ------------------------------------------------------------------ ends
 

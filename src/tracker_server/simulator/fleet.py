@@ -154,7 +154,6 @@ class Fleet:
         plan, backoff_s = self.plan, BACKOFF_S_FIRST
         one.progress_at = now_s()
         while not one.over.done():
-            connects = self.score.connects
             if not one.online.is_set():
                 waiting = asyncio.ensure_future(one.online.wait())
                 await asyncio.wait([waiting, one.over], return_when=asyncio.FIRST_COMPLETED)
@@ -162,8 +161,7 @@ class Fleet:
             async with connecting:
                 if not one.over.done():
                     await self._connect(one)
-            if one.transport is not None or self.score.connects > connects:
-                await self._until_broken_or_over(one)
+            await asyncio.wait([one.ended, one.over], return_when=asyncio.FIRST_COMPLETED)
             if one.over.done():
                 break
             if not plan.reconnect:
@@ -173,7 +171,8 @@ class Fleet:
             else:
                 if one.heard:
                     one.heard, backoff_s = False, BACKOFF_S_FIRST
-                await asyncio.wait([one.over], timeout=backoff_s)
+                if one.online.is_set():
+                    await asyncio.wait([one.over], timeout=backoff_s)
                 backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
         if plan.hold_s:
             await self._all_over.wait()
@@ -191,9 +190,6 @@ class Fleet:
             self.score.errors[f"cannot connect: no answer within {plan.timeout_s:g} s"] += 1
         except OSError as error:
             self.score.errors[f"cannot connect: {_why(error)}"] += 1
-
-    async def _until_broken_or_over(self, one: Conversation) -> None:
-        await asyncio.wait([one.ended, one.over], return_when=asyncio.FIRST_COMPLETED)
 
     async def _part(self, one: Conversation) -> None:
         if one.transport is None:

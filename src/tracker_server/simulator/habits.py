@@ -30,7 +30,8 @@ class Habits(Struct, frozen=True, kw_only=True):
 
     **Its line.** Shares (0 to 1) of packets: ``duplicates`` are sent once more as if their answer had been
     lost, ``cuts`` break off in the middle, ``half_open`` are sent over a new connection while the old one
-    is never closed. ``slow`` is the share of devices whose bytes come in pieces, ``slow_s`` apart, and who
+    is never closed. ``hangs_up``: it calls for what is due, and hangs up when that is answered, as trackers on batteries
+    do. ``slow`` is the share of devices whose bytes come in pieces, ``slow_s`` apart, and who
     read late. ``nat_s``: what a carrier's NAT forgets after so much silence. ``storms_s``: seconds after
     the start at which everybody's connection breaks at once. ``strays_per_s``: callers that talk garbage.
     """
@@ -51,6 +52,7 @@ class Habits(Struct, frozen=True, kw_only=True):
     duplicates: float = 0.0
     cuts: float = 0.0
     half_open: float = 0.0
+    hangs_up: bool = False
     slow: float = 0.0
     slow_s: float = 0.2
     nat_s: float = 0.0
@@ -72,7 +74,14 @@ class Habits(Struct, frozen=True, kw_only=True):
     @property
     def breaks(self) -> bool:
         """Whether connections end by the scenario's own doing, and are made again."""
-        return bool(self.cuts or self.half_open or self.nat_s or self.offline_packets or self.storms_s)
+        return bool(
+            self.cuts
+            or self.half_open
+            or self.nat_s
+            or self.offline_packets
+            or self.storms_s
+            or self.hangs_up
+        )
 
     def offline(self, packet: int) -> bool:
         """Whether this packet (from 0) is made while there is no network."""

@@ -59,6 +59,7 @@ def _summary(report: Report | ScenarioReport) -> list[tuple[str, Any]]:
         ("fixes answered a second", f"{report.answered_per_s:,.0f}"),
         ("length", f"{report.run_s:,.1f} s"),
         ("answer p50 / p90 / p99 / max", milliseconds(report.latency)),
+        ("simulator's memory at most", f"{report.memory_peak_mb:,.0f} MB"),
     ]
 
 

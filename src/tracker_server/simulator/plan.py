@@ -165,6 +165,8 @@ def _check_habits(plan: Plan) -> None:
             "(duplicates, cuts, half_open, slow, nat_s, offline_packets): such a device has one in flight"
         )
     if habits.breaks and not plan.reconnect:
-        raise PlanError("--reconnect: cuts, half_open, nat_s, offline_packets and storms_s need it")
+        raise PlanError("--reconnect: cuts, half_open, nat_s, offline_packets, storms_s and hangs_up need it")
+    if habits.hangs_up and plan.rate is None:
+        raise PlanError("--rate: hangs_up needs it; without one there is always something to say")
     if plan.transport is Transport.UDP and (habits.cuts or habits.half_open or habits.nat_s or habits.slow):
         raise PlanError("--transport: cuts, half_open, nat_s and slow are of connections; UDP has none")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -43,7 +45,7 @@ class Fixes(msgspec.Struct, frozen=True):
 
 class Report(msgspec.Struct, frozen=True):
     """One run. Times in seconds; ``answered_per_s`` counts fixes and, with ``sent_per_s``, runs from the first
-    packet sent to the last answer.
+    packet sent to the last answer. ``memory_peak_mb`` is the whole process's, in millions of bytes.
     """
 
     ok: bool
@@ -68,6 +70,7 @@ class Report(msgspec.Struct, frozen=True):
     run_s: float
     cpu_s: float
     cpu_us_per_fix: float
+    memory_peak_mb: float
     prepared_in_run_s: float
     interrupted: bool
     errors: dict[str, int]
@@ -87,6 +90,7 @@ class ScenarioReport(msgspec.Struct, frozen=True):
     answered_per_s: float
     latency: Latency
     run_s: float
+    memory_peak_mb: float
     interrupted: bool
     families: list[Report]
 
@@ -109,6 +113,7 @@ def make_scenario_report(run: Run, scenario: str) -> ScenarioReport:
         answered_per_s=fixes.answered / run_s,
         latency=latency_of(whole),
         run_s=run_s,
+        memory_peak_mb=memory_peak_mb(),
         interrupted=any(one.interrupted for one in families),
         families=families,
     )
@@ -162,6 +167,7 @@ def make_report(fleet: Fleet) -> Report:
         run_s=fleet.run_s,
         cpu_s=fleet.cpu_s,
         cpu_us_per_fix=fleet.cpu_s / max(fixes.sent, 1) * 1e6,
+        memory_peak_mb=memory_peak_mb(),
         prepared_in_run_s=score.prepared_in_run_s,
         interrupted=score.interrupted,
         errors=dict(score.errors.most_common(ERRORS_MAX)),
@@ -169,6 +175,15 @@ def make_report(fleet: Fleet) -> Report:
         samples=score.samples,
         timeline=fleet.timeline.moments,
     )
+
+
+def memory_peak_mb() -> float:
+    """The most that this process ever held. Not getrusage's: that remembers, on Linux, who started us."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024 / 1e6
+    except (OSError, StopIteration):  # no Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def count_fixes(fleet: Fleet) -> Fixes:
@@ -229,6 +244,7 @@ def whole_table_of(report: ScenarioReport) -> Table:
     table.add_row("rate", f"{report.answered_per_s:,.0f} fixes/s in {report.run_s:.2f} s")
     if latency.answers:
         table.add_row("answer p50 / p90 / p99 / max", milliseconds(latency))
+    table.add_row("simulator's memory at most", f"{report.memory_peak_mb:,.0f} MB")
     return table
 
 
@@ -256,7 +272,9 @@ def table_of(report: Report) -> Table:
     if report.packets_resent:
         table.add_row("packets sent again", f"{report.packets_resent:,}")
     table.add_row("made ready, connected in", f"{report.prepare_s:.2f} s, {report.connect_s:.2f} s")
-    table.add_row("simulator's CPU", f"{report.cpu_us_per_fix:.1f} µs a fix")
+    table.add_row(
+        "simulator's CPU, memory", f"{report.cpu_us_per_fix:.1f} µs a fix, {report.memory_peak_mb:,.0f} MB"
+    )
     bad = [
         ("answers wrong", report.answers_wrong),
         ("answers nobody asked for", report.answers_unasked),
