@@ -32,6 +32,7 @@ FAMILIES = {
 DISK_MB = 800  # of the small disk on which the database lies, where we may mount one
 TOPIC = "out/{unique_id}/{kind}"  # what the server publishes
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+SHARED_MEMORY = Path("/dev/shm")
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 GIVE_UP_S = 86_400.0  # the fleet slows where the machine is slow; whoever gave up would send no more
 AGE_S_MAX = (
@@ -197,6 +198,7 @@ class Plant:
         if self.small_disk:
             subprocess.run(["umount", "--lazy", self.disk], check=False)
         shutil.rmtree(self.home, ignore_errors=True)
+        forget_clocks()
 
 
 class Chaotic(Running):
@@ -212,6 +214,13 @@ class Chaotic(Running):
     def environment(self) -> dict[str, str]:
         """With it."""
         return super().environment | self.more
+
+
+def forget_clocks() -> None:
+    """Remove what libfaketime keeps for processes that were killed: a later one with the same number could not start over it."""
+    for left in SHARED_MEMORY.glob("*faketime_s*_*"):
+        if not psutil.pid_exists(int(left.name.rpartition("_")[2])):
+            left.unlink(missing_ok=True)
 
 
 def _mount(folder: Path) -> bool:

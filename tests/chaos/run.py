@@ -144,8 +144,7 @@ async def _live_through(
         await _break(chance, verdict, course, told)
         if course.kills:
             plant.end_fleet()
-        assert plant.fleet is not None
-        await asyncio.wait_for(asyncio.to_thread(plant.fleet.wait), FINISH_S_MAX + course.seconds)
+        await _finished(plant)
     except TimeoutError:
         problems.append("the fleet was answered no more, or has not come to its end")
     finally:
@@ -186,6 +185,19 @@ async def _answered(plant: Plant, more_than: int) -> None:
     async with asyncio.timeout(FINISH_S_MAX):
         while plant.answered() <= more_than:  # noqa: ASYNC110  (another process writes it)
             await asyncio.sleep(0.05)
+
+
+async def _finished(plant: Plant) -> None:
+    """Until the fleet has told all it had; one that a slow machine has left far behind is told to end, as long as it is answered.
+    Raises TimeoutError.
+    """
+    assert plant.fleet is not None
+    finished = asyncio.create_task(asyncio.to_thread(plant.fleet.wait))
+    await asyncio.wait([finished], timeout=FINISH_S_MAX)
+    if not finished.done():
+        await _answered(plant, plant.answered())
+        plant.end_fleet()
+    await asyncio.wait_for(finished, FINISH_S_MAX)
 
 
 def _keep_logs(plant: Plant, seed: int) -> None:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import psycopg
+
 from tests.storage.rows import NOON, SECOND, batch, known, position, query, store_of
 from tracker_server.config import Settings, Storage
 from tracker_server.storage.database import Database, Role
-from tracker_server.storage.mqtt_outward import done, read_queue, read_visible, set_publishing
+from tracker_server.storage.mqtt_outward import (
+    FRESH,
+    POSITIONS,
+    done,
+    read_queue,
+    read_visible,
+    set_publishing,
+)
 
 TRIGGERS = "SELECT tgname FROM pg_trigger WHERE tgname = 'mqtt'"
 
@@ -34,3 +43,21 @@ async def test_queued_with_the_row(home_dsn: str) -> None:
         await owner.commit()
         assert query(home_dsn, TRIGGERS) == []
         assert query(home_dsn, "SELECT 1 FROM core.mqtt_queue") == [], "what waited is forgotten"
+
+
+async def test_reading_costs_what_is_read_and_not_what_is_stored(home_dsn: str) -> None:
+    """Devices are so few that PostgreSQL never counted them; it must not read all positions for each of them."""
+    trackers = known(home_dsn, *(f"T{number}" for number in range(20)))
+    async with store_of(home_dsn) as store:
+        for second in range(100):
+            rows = [position(tracker, NOON + second * SECOND) for tracker in trackers]
+            await store.commit(batch(*rows), "default")
+    with psycopg.connect(home_dsn, autocommit=True) as connection:
+        connection.execute("ANALYZE core.positions")
+    wanted = query(
+        home_dsn, "SELECT id, device_id, fixed_at FROM core.positions ORDER BY fixed_at DESC LIMIT 20"
+    )
+    columns = [[row[name] for row in wanted] for name in ("id", "device_id", "fixed_at", "id")]
+    for statement, values in ((FRESH, [100]), (POSITIONS, columns)):
+        plan = query(home_dsn, f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", values)
+        assert plan[0]["QUERY PLAN"][0]["Plan"]["Shared Hit Blocks"] < 2_000

@@ -46,8 +46,8 @@ async def latest_shown(connection: AsyncConnection[Any], device_id: int) -> dict
     """A tracker's latest fix as its customer may see it. The connection is ``Role.DISPLAY``'s."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
-            "SELECT p.* FROM display.devices d JOIN display.positions p ON p.device_id = d.id"
-            " AND p.fixed_at = d.latest_fixed_at WHERE d.id = %s ORDER BY p.id DESC LIMIT 1",
+            "SELECT p.* FROM display.devices d CROSS JOIN LATERAL (SELECT * FROM display.positions"
+            " WHERE device_id = d.id AND fixed_at = d.latest_fixed_at ORDER BY id DESC LIMIT 1) p WHERE d.id = %s",
             [device_id],
         )
         return await cursor.fetchone()

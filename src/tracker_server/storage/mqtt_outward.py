@@ -12,13 +12,17 @@ from psycopg.rows import dict_row
 
 LOCK = 0x6D717474  # "mqtt": of several servers on one database, one publishes
 
+# A row of a view is asked for by itself (LATERAL) and not joined (OFFSET 0): where PostgreSQL knows nothing of core.devices, which
+# it never analyses while there are few, it reads the whole view for each row of the other side.
 QUEUED = "SELECT id, kind, device_id, at, reference FROM core.mqtt_queue ORDER BY id LIMIT %s"
 POSITIONS = """
 SELECT q.id AS queued, p.id, p.device_id, p.unique_id, d.name, a.name AS account, p.fixed_at, p.received_at, p.latitude,
        p.longitude, p.altitude_m, p.speed_mps, p.course_deg, p.accuracy_m, p.valid, p.protocol, p.attributes,
        s.latest_fixed_at = p.fixed_at AND s.latest_digest = p.digest AS latest
 FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::bigint[]) AS q (id, device_id, at, reference)
-JOIN display.positions p ON p.device_id = q.device_id AND p.fixed_at = q.at AND p.id = q.reference
+CROSS JOIN LATERAL (
+    SELECT * FROM display.positions WHERE device_id = q.device_id AND fixed_at = q.at AND id = q.reference OFFSET 0
+) p
 JOIN core.devices d ON d.id = p.device_id JOIN core.accounts a ON a.id = p.account_id
 JOIN core.device_state s ON s.device_id = d.id
 """
@@ -26,7 +30,9 @@ EVENTS = """
 SELECT q.id AS queued, e.id, e.device_id, e.unique_id, d.name, a.name AS account, e.type, e.occurred_at, e.attributes,
        e.superseded, e.fence
 FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::bigint[]) AS q (id, device_id, at, reference)
-JOIN display.events e ON e.device_id = q.device_id AND e.occurred_at = q.at AND e.id = q.reference
+CROSS JOIN LATERAL (
+    SELECT * FROM display.events WHERE device_id = q.device_id AND occurred_at = q.at AND id = q.reference OFFSET 0
+) e
 JOIN core.devices d ON d.id = e.device_id JOIN core.accounts a ON a.id = e.account_id
 """
 # visible trackers of which the broker keeps nothing: new ones, and those that were hidden until now
@@ -35,7 +41,10 @@ SELECT p.id AS queued, p.id, p.device_id, p.unique_id, d.name, a.name AS account
        p.longitude, p.altitude_m, p.speed_mps, p.course_deg, p.accuracy_m, p.valid, p.protocol, p.attributes, true AS latest
 FROM display.devices v JOIN core.devices d ON d.id = v.id JOIN core.accounts a ON a.id = d.account_id
 JOIN core.device_state s ON s.device_id = d.id
-JOIN display.positions p ON p.device_id = d.id AND p.fixed_at = s.latest_fixed_at AND p.digest = s.latest_digest
+CROSS JOIN LATERAL (
+    SELECT * FROM display.positions
+    WHERE device_id = d.id AND fixed_at = s.latest_fixed_at AND digest = s.latest_digest OFFSET 0
+) p
 WHERE NOT EXISTS (SELECT FROM core.mqtt_retained r WHERE r.device_id = d.id)
 ORDER BY d.id LIMIT %s
 """
