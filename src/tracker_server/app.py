@@ -35,7 +35,7 @@ from tracker_server.notify.channels import channels_of
 from tracker_server.payments.gateways import gateways_of
 from tracker_server.pipeline.dispatcher import Dispatcher
 from tracker_server.pipeline.mqtt_book import Book
-from tracker_server.pipeline.post import Post
+from tracker_server.pipeline.post import Carrier, Post
 from tracker_server.pipeline.trackers import Trackers
 from tracker_server.station import Station, calm_collector
 from tracker_server.storage.addresses import Addresses
@@ -134,7 +134,8 @@ class Server:
             self.metrics,
         )
         desk = self.station.command_desk
-        desk.send_by(self._post(mqtt_book))
+        desk.send_by(self._post(self.mqtt), self._post(*self.brokers))
+        desk.ask_others, self.workers.answer = self.workers.ask, desk.heard_of
 
         def arrived(key: DeviceKey) -> None:
             """Over a connection of its own: the newest way to it."""
@@ -180,14 +181,13 @@ class Server:
         self.report_clock = ReportClock(self.database, lambda: datetime.now(UTC))
         self._stop = asyncio.Event()
 
-    def _post(self, book: Book) -> Post:
+    def _post(self, *carriers: Carrier) -> Post:
         """How devices are told things by MQTT."""
         mqtt = self.settings.mqtt
         routes = Routes(mqtt.routes)
         return Post(
             lambda key: (mqtt.commands_topic.replace("{device}", key), *routes.told_under(key)),
-            (self.mqtt, *self.brokers),
-            book.since,
+            carriers,
             routes.words,
         )
 

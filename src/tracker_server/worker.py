@@ -21,7 +21,7 @@ from tracker_server.pipeline.trackers import Trackers
 from tracker_server.spawned import LINE_BYTES_MAX
 from tracker_server.station import Station, calm_collector
 from tracker_server.storage.database import Database
-from tracker_server.workers import Counted, Named, Ready, Word, line_of, word_of
+from tracker_server.workers import Answered, Asked, Counted, Named, Questions, Ready, Word, line_of, word_of
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +63,8 @@ class Worker:
         self.metrics = Metrics()
         self.database = Database(settings)
         self.station = Station(settings, self.database, Trackers(), self.metrics, Relayed(), number=number)
+        self._questions = Questions(number, self._ask)
+        self.station.command_desk.ask_others = self._questions.ask
         self._stop = asyncio.Event()
 
     async def run(self, first: asyncio.StreamReader) -> None:
@@ -110,11 +112,22 @@ class Worker:
 
     async def _hear(self, first: asyncio.StreamReader) -> None:
         while line := await first.readline():
-            word = word_of(line)
-            if isinstance(word, Named):
-                self.station.ingest.called_another(word.protocol, word.device, word.named_at)
+            match word_of(line):
+                case Named() as named:
+                    self.station.ingest.called_another(named.protocol, named.device, named.named_at)
+                case Asked() as asked:
+                    knows = self.station.command_desk.heard_of(asked.devices)
+                    self._tell(Answered(asked.by, asked.serial, knows))
+                case Answered() as answered:
+                    self._questions.take(answered)
+                case Ready() | Counted():
+                    pass  # said by workers only
         log.info("the first process has ended the line")
         self._stop.set()
+
+    def _ask(self, asked: Asked) -> int:
+        self._tell(asked)
+        return self.station.settings.workers - 1
 
     async def _count(self) -> None:
         while True:

@@ -1,5 +1,5 @@
 """More processes on the same ports: the first one starts them, starts those again that die, adds up what they count, and
-carries word between them of which device is connected where.
+carries word between them of which device is connected where, and their questions to each other.
 
 A worker is told the settings in the first line of its standard input, and ends when that ends: so none outlives the first
 process, however that dies. What is written to a worker that does not read is lost; it is about old connections only.
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -19,6 +20,7 @@ from tracker_protocols.model import DeviceKey
 from tracker_server.config import Settings, as_line
 from tracker_server.metrics import Counts, Metrics
 from tracker_server.pipeline.ingest import Ingest
+from tracker_server.pipeline.newest import Heard
 from tracker_server.spawned import Spawned, spawn
 
 log = structlog.get_logger(__name__)
@@ -28,6 +30,7 @@ READY_S_MAX = 90.0
 AGAIN_S = 1.0  # after one died
 END_S_MAX = 45.0  # it drains for 20 s, twice
 UNREAD_BYTES_MAX = 1024 * 1024
+ANSWER_S_MAX = 3.0  # of a process that is busy; one that has died never answers
 
 
 class WorkerError(Exception):
@@ -52,7 +55,24 @@ class Named(Struct, frozen=True, tag="named"):
     named_at: float
 
 
-Word = Ready | Counted | Named
+class Asked(Struct, frozen=True, tag="asked"):
+    """One process wants to know what all others know of these devices."""
+
+    by: int
+    serial: int
+    devices: list[str]
+
+
+class Answered(Struct, frozen=True, tag="answered"):
+    """What one of them knows."""
+
+    by: int
+    serial: int
+    heard: dict[str, Heard]
+
+
+Answer = Callable[[Sequence[DeviceKey]], dict[DeviceKey, Heard]]
+Word = Ready | Counted | Named | Asked | Answered
 _decoder = msgspec.json.Decoder(Word)
 
 
@@ -64,6 +84,38 @@ def line_of(word: Word) -> bytes:
 def word_of(line: bytes) -> Word:
     """What a line says."""
     return _decoder.decode(line)
+
+
+class Questions:
+    """Those of one process. ``say`` passes one on to all others, and answers how many answers are due."""
+
+    def __init__(self, by: int, say: Callable[[Asked], int]) -> None:
+        self._by = by
+        self._say = say
+        self._serial = (
+            time.monotonic_ns()
+        )  # a worker that is started again takes no answer that its forerunner is due
+        self._open: dict[int, asyncio.Queue[dict[DeviceKey, Heard]]] = {}
+
+    async def ask(self, devices: Sequence[DeviceKey]) -> list[Mapping[DeviceKey, Heard]]:
+        """What the others know of these. Whoever does not answer in time is not waited for."""
+        self._serial += 1
+        answers = self._open[self._serial] = asyncio.Queue()
+        found: list[Mapping[DeviceKey, Heard]] = []
+        try:
+            async with asyncio.timeout(ANSWER_S_MAX):
+                for _ in range(self._say(Asked(self._by, self._serial, list(devices)))):
+                    found.append(await answers.get())  # noqa: PERF401  (what has come by the time limit counts)
+        except TimeoutError:
+            log.info("another process does not answer", devices=len(devices), answers=len(found))
+        finally:
+            del self._open[self._serial]
+        return found
+
+    def take(self, said: Answered) -> None:
+        """An answer has come."""
+        if (answers := self._open.get(said.serial)) is not None:
+            answers.put_nowait(said.heard)
 
 
 class Workers:
@@ -82,6 +134,12 @@ class Workers:
         self._processes: dict[int, Spawned] = {}
         self._keepers: list[asyncio.Task[None]] = []
         self._stopping = False
+        self.answer: Answer = lambda _: {}
+        self._questions = Questions(0, self._tell)
+
+    async def ask(self, devices: Sequence[DeviceKey]) -> list[Mapping[DeviceKey, Heard]]:
+        """What the workers know of these devices."""
+        return await self._questions.ask(devices) if self._numbers else []
 
     async def open(self, tasks: asyncio.TaskGroup) -> None:
         """Start all, and wait until all listen. Raises WorkerError."""
@@ -147,9 +205,21 @@ class Workers:
                     self._ingest.called_another(named.protocol, named.device, named.named_at)
                     self._named(named.device)
                     self._tell(named, besides=number)
+                case Asked() as asked:
+                    self._tell(asked, besides=number)
+                    process.tell(line_of(Answered(asked.by, asked.serial, self.answer(asked.devices))))
+                case Answered(by=0) as answered:
+                    self._questions.take(answered)
+                case Answered() as answered:
+                    if (asker := self._processes.get(answered.by)) is not None:
+                        asker.tell(line)
 
-    def _tell(self, named: Named, besides: int = 0) -> None:
-        line = line_of(named)
+    def _tell(self, word: Named | Asked, besides: int = 0) -> int:
+        """To all that read what they are told, but one; answers to how many."""
+        line = line_of(word)
+        told = 0
         for number, process in self._processes.items():
             if number != besides and process.stdin.get_write_buffer_size() < UNREAD_BYTES_MAX:
                 process.tell(line)
+                told += 1
+        return told

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
+from tests.e2e.talk import Talk, fixes
 from tests.e2e.talk import device as speaker
-from tests.e2e.talk import fixes, talking
+from tests.e2e.test_workers import talking_to
 from tests.mqtt.clients import NEW, OLD, Client, client
 from tests.mqtt.test_endpoint import location, somebody, stored
 from tests.servers.mosquitto import Mosquitto
@@ -163,22 +166,34 @@ def test_through_a_broker(server: Servers, postgres_dsn: str, broker: Mosquitto)
         wait_until("it to be told", lambda: states(running, phone) == ["sent"])
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 def test_the_newest_way_is_that_of_the_commands(
-    server: Servers, postgres_dsn: str, broker: Mosquitto
+    server: Servers, postgres_dsn: str, broker: Mosquitto, workers: int
 ) -> None:
-    """From the broker to a connection of its own, and back while that is half open; what speaks again is the newest."""
-    settings = {"devices.unknown": "register", "mqtt.broker.url": broker.url, "mqtt.broker.topics": "up/#"}
-    running = server(settings, dsn=postgres_dsn, protocols=["gt06"])
-    imei = "356938035643810"
-    box = speaker("gt06", imei)
-    login, beat = box.login(), box.heartbeat()
+    """From a broker to a connection of its own, back while that is half open, to our own endpoint, to HTTP; what speaks
+    again is the newest. With two processes the connection is in the one that has no MQTT.
+    """
+    settings = {
+        "devices.unknown": "register",
+        "mqtt.broker.url": broker.url,
+        "mqtt.broker.topics": "up/#",
+        "workers": workers,
+    }
+    running = server(settings, dsn=postgres_dsn, protocols=["gt06", "osmand", "mqtt"])
+    imei, other = "356938035643810", "356938035643811"
+    box, neighbour = speaker("gt06", imei), speaker("gt06", other)
+    login, beat, call = box.login(), box.heartbeat(), neighbour.login()
     assert login is not None
     assert beat is not None
+    assert call is not None
 
     def order_and_hear(hear: Callable[[], bool]) -> None:
         order(running, imei, "engineStop")
         wait_until("the command", hear)
         wait_until("it to be told", lambda: set(states(running, imei)) == {"sent"})
+
+    def told(talk: Talk) -> bool:
+        return b"Relay,1#" in talk.socket.recv(1_000)
 
     with client(broker.address, version=NEW) as gateway:
 
@@ -191,12 +206,38 @@ def test_the_newest_way_is_that_of_the_commands(
         gateway.subscribe(f"{imei}/cmd")
         report(1)
         order_and_hear(lambda: len(gateway.messages) == 1)
-        with talking(running.addresses["gt06"]) as talk:
+        with talking_to(running, "gt06", workers - 1) as talk:
             talk.ask(login)
-            order_and_hear(lambda: b"Relay,1#" in talk.socket.recv(1_000))
-            assert query(running.dsn, "SELECT 1 FROM core.mqtt_ways") == []
+            order_and_hear(lambda: told(talk))
+            wait_until(
+                "the way to be forgotten", lambda: query(running.dsn, "SELECT 1 FROM core.mqtt_ways") == []
+            )
             report(2)  # through the broker, and the connection is still open
             order_and_hear(lambda: len(gateway.messages) == 2)
             talk.ask(beat)
-            order_and_hear(lambda: b"Relay,1#" in talk.socket.recv(1_000))
+            order_and_hear(lambda: told(talk))
+            with client(running.addresses["mqtt"], version=NEW, client_id=imei) as phone:
+                phone.subscribe(f"{imei}/cmd")  # and has not published yet
+                order_and_hear(lambda: len(phone.messages) == 1)
+                talk.ask(beat)
+                order_and_hear(lambda: told(talk))
+            beaten_at = time.monotonic()
+            fix = f"http://{':'.join(map(str, running.addresses['osmand']))}/?id={imei}&lat=52&lon=21&timestamp="
+            wait_until(
+                "its report by HTTP while the connection is silent",
+                lambda: (
+                    httpx.post(f"{fix}{int(time.time())}").is_success and time.monotonic() > beaten_at + 1.5
+                ),
+            )
+            with talking_to(running, "gt06", workers - 1) as next_door:
+                next_door.ask(call)
+                next_door.ask(neighbour.report(fixes(1)))
+                order(running, imei, "engineStop")
+                order(running, other, "engineStop")
+                assert told(next_door)
+                assert states(running, imei)[-1] == "queued", (
+                    "it would be lost in a connection that is half open"
+                )
+            talk.ask(beat)
+            order_and_hear(lambda: told(talk))
         assert len(gateway.messages) == 2

@@ -263,19 +263,22 @@ class Broker:
 
     def _hear(self, messages: Iterable[Message], tells: str) -> None:
         ways = self._book.ways
+        now = time.monotonic()
         for message in messages:
             device = message.device
             if device is None:
                 continue
             way = ways.get(device)
             if way is None or way.topic != tells or way.broker != self.name:
-                self._book.heard(Way(device, self.name, tells, time.monotonic()))
+                self._book.heard(Way(device, self.name, tells, now))
                 self.on_arrival(device)
+            else:
+                way.heard_at = now
 
-    def takes(self, mail: Mail) -> bool:
-        """Whether its device has reported through this broker last, as far as brokers go."""
+    def since(self, mail: Mail) -> float | None:
+        """When its device has reported through this broker, which is the last one that it has reported through."""
         way = self._book.ways.get(mail.device)
-        return self._here and way is not None and way.broker == self.name
+        return way.heard_at if self._here and way is not None and way.broker == self.name else None
 
     def topic(self, mail: Mail) -> str:
         """That of the route by which its device has reported, else the mail's."""

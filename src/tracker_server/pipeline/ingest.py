@@ -42,13 +42,17 @@ class Ingest:
         self._register_unknown = register_unknown
         self._sessions: dict[tuple[str, DeviceKey], Session] = {}
         self._reachable: dict[DeviceKey, Session] = {}  # the last connection over which something may be sent
+        self._further: dict[DeviceKey, list[Session]] = {}  # of one that speaks two protocols, the others
         self.on_arrival: Callable[[DeviceKey], None] | None = None
-        self.tell_others: Callable[[str, DeviceKey, float], None] | None = None  # processes on the same ports
+        self.tell_others: Callable[[str, DeviceKey, float], object] | None = (
+            None  # processes on the same ports
+        )
         self.beside: Callable[[DeviceKey], bool] = lambda _: False  # who is told things in another way
 
     def session_of(self, key: DeviceKey) -> Session | None:
-        """The connection over which this device can be told something, if it has one."""
-        return self._reachable.get(key)
+        """The connection over which this device can be told something, if it has one; of several the one heard last."""
+        last = self._reachable.get(key)
+        return max((last, *self._further.get(key, ())), key=_heard_at) if last is not None else None
 
     def reaches(self, key: DeviceKey) -> bool:
         """Whether this device can be told something now, over whatever way."""
@@ -71,12 +75,43 @@ class Ingest:
             key = (session.protocol, session.device)
             if self._sessions.get(key) is session:
                 del self._sessions[key]
-            if self._reachable.get(session.device) is session:
-                del self._reachable[session.device]
+            if self._reachable.get(session.device) is session or session.device in self._further:
+                self._strike(session.device, session)
+
+    def _reach(self, key: DeviceKey, session: Session) -> None:
+        """The device can be told something over this connection, and over no older one of its kind."""
+        old = self._reachable.get(key)
+        self._reachable[key] = session
+        if old is None or old is session:
+            return
+        kind = (session.protocol, session.transport)
+        others = [one for one in (*self._further.get(key, ()), old) if (one.protocol, one.transport) != kind]
+        if others:
+            self._further[key] = others
+        else:
+            self._further.pop(key, None)
+
+    def _strike(self, key: DeviceKey, session: Session) -> None:
+        """It cannot any more."""
+        others = self._further.get(key, [])
+        if session in others:
+            others.remove(session)
+        elif self._reachable.get(key) is not session:
+            return
+        elif others:
+            self._reachable[key] = others.pop()
+        else:
+            del self._reachable[key]
+        if not others:
+            self._further.pop(key, None)
 
     def called_another(self, protocol: str, key: DeviceKey, named_at: float) -> None:
         """Since ``named_at`` the device talks to another process, as it would over a new connection to this one."""
-        for old in {self._sessions.get((protocol, key)), self._reachable.get(key)}:
+        for old in {
+            self._sessions.get((protocol, key)),
+            self._reachable.get(key),
+            *self._further.get(key, ()),
+        }:
             if old is None or old.protocol != protocol or old.named_at >= named_at:
                 continue
             self._leave(old)
@@ -169,7 +204,7 @@ class Ingest:
         if session.transport not in PUSHED:
             return  # and no line for it: behind a gateway or a broker every report is another device's
         log.debug("device identified", device=key, protocol=session.protocol, remote=session.remote)
-        self._reachable[key] = session
+        self._reach(key, session)
         if self.on_arrival is not None:
             self.on_arrival(key)
         if self.tell_others is not None:
@@ -190,3 +225,7 @@ class Ingest:
         tracker.contact_us = received_us
         if received_us - tracker.contact_stored_us >= CONTACT_EVERY_US and tracker.id is not None:
             self._batcher.touch(tracker)
+
+
+def _heard_at(session: Session) -> float:
+    return session.wire.heard_at

@@ -62,15 +62,15 @@ class Mail(Struct, frozen=True):
     ordered: bool = False
 
 
-class Way(Struct, frozen=True):
+class Way(Struct):
     """How a device behind a broker is told something: through which, and under which topic, ``{device}`` in it; an empty
-    one is that of the settings. ``since``: when it was first heard there, on the monotonic clock; 0: before we started.
+    one is that of the settings. ``heard_at``: when it was last heard there, on the monotonic clock.
     """
 
     device: DeviceKey
     broker: str
     topic: str
-    since: float = 0.0
+    heard_at: float
 
 
 class Flight(Struct):
@@ -210,9 +210,9 @@ class Book:
 
     # ------------------------------------------------------------------ devices behind brokers
 
-    def put_ways(self, ways: Iterable[Way]) -> None:
-        """All that were known when the server started."""
-        self.ways = {one.device: one for one in ways}
+    def put_ways(self, ways: Iterable[tuple[DeviceKey, str, str]], begun_at: float) -> None:
+        """All that were known when the server started: device, broker, topic. Whoever has come since is newer."""
+        self.ways = {row[0]: Way(*row, begun_at) for row in ways}
 
     def heard(self, way: Way) -> None:
         """A device has reported through a broker, for the first time or otherwise than until now."""
@@ -225,11 +225,6 @@ class Book:
         """It speaks to us itself, over whatever transport: a way that it came before is the newest no longer."""
         if self.ways.pop(device, None) is not None:
             self._note(Moved(device))
-
-    def since(self, device: DeviceKey) -> float:
-        """When it came to the broker that it is behind, on the monotonic clock; 0: to none, or before we started."""
-        way = self.ways.get(device)
-        return 0.0 if way is None else way.since
 
     # ------------------------------------------------------------------ what is to be written down
 

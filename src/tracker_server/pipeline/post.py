@@ -18,8 +18,8 @@ NEVER: Final = datetime.max.replace(tzinfo=UTC)
 class Carrier(Protocol):
     """Our own endpoint, or a broker that we subscribe to."""
 
-    def takes(self, mail: Mail) -> bool:
-        """Whether whoever fetches this is there now, as far as is known."""
+    def since(self, mail: Mail) -> float | None:
+        """Since when whoever fetches this is there, as far as is known, on the monotonic clock; None: it is not."""
         ...
 
     def topic(self, mail: Mail) -> str:
@@ -41,26 +41,28 @@ class Order(Struct, frozen=True):
 
 
 class Post:
-    """``topics``: where a device may look for what it is told, the likeliest first; ``carriers``: likewise. ``since``: when
-    a device came to a broker, on the monotonic clock; 0: it is behind none. ``words``: what is told under a topic is told in
-    these, where there are any, whatever the device's protocol.
+    """Our own endpoint, or all brokers. ``topics``: where a device may look for what it is told, the likeliest first; ``carriers``: of equally new ones
+    likewise. ``words``: what is told under a topic is told in these, where there are any, whatever the device's protocol.
     """
 
     def __init__(
         self,
         topics: Callable[[DeviceKey], Sequence[str]],
         carriers: Sequence[Carrier],
-        since: Callable[[DeviceKey], float] = lambda _: 0.0,
         words: Callable[[str, DeviceKey], Commands | None] = lambda _topic, _device: None,
     ) -> None:
         self._topics = topics
         self._carriers = carriers
         self._words = words
-        self.since = since
+
+    def since(self, device: DeviceKey) -> float | None:
+        """Since when it can be told something by the newest of these ways; None: it cannot."""
+        way = self._way(device, Order(0, device, b"", NEVER))
+        return None if way is None else way[0].since(way[1])
 
     def reaches(self, device: DeviceKey) -> bool:
         """Whether it can be told something now."""
-        return self._way(device, Order(0, device, b"", NEVER)) is not None
+        return self.since(device) is not None
 
     def words(self, device: DeviceKey) -> Commands | None:
         """The operator's own, where it is told things by a way that has some."""
@@ -77,8 +79,11 @@ class Post:
             Mail(order.number, device, topic, order.data, order.expires_at, ordered=True)
             for topic in self._topics(device)
         ]
+        newest: tuple[Carrier, Mail] | None = None
+        newest_at = -1.0
         for carrier in self._carriers:
             for mail in mails:
-                if carrier.takes(mail):
-                    return carrier, mail
-        return None
+                since = carrier.since(mail)
+                if since is not None and since > newest_at:
+                    newest, newest_at = (carrier, mail), since
+        return newest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import structlog
@@ -35,6 +36,7 @@ class MqttFeed:
         self._book = book
         self._noted = asyncio.Event()
         self._kept_read = False
+        self._begun_at = time.monotonic()
         self.ready = asyncio.Event()
         book.on_change = self._noted.set
 
@@ -56,7 +58,7 @@ class MqttFeed:
                 self._book.put_kept(
                     await read_kept(connection)
                 )  # of those who are here when we come, none is connected
-                self._book.put_ways(await read_ways(connection))
+                self._book.put_ways(await read_ways(connection), self._begun_at)
                 self._kept_read = True  # afterwards memory is ahead of the table
             async with await self._database.connect(Role.CORE) as reading:
                 while True:

@@ -55,10 +55,10 @@ async def read_kept(connection: AsyncConnection[Any]) -> list[Kept]:
     return [Kept(*row) for row in await rows.fetchall()]
 
 
-async def read_ways(connection: AsyncConnection[Any]) -> list[Way]:
+async def read_ways(connection: AsyncConnection[Any]) -> list[tuple[str, str, str]]:
     """All devices that were heard of through brokers, those of the longest ago first."""
     rows = await connection.execute("SELECT unique_id, broker, topic FROM core.mqtt_ways ORDER BY heard_at")
-    return [Way(*row) for row in await rows.fetchall()]
+    return [(device, broker, topic) for device, broker, topic in await rows.fetchall()]
 
 
 async def forget_old(connection: AsyncConnection[Any]) -> None:

@@ -77,6 +77,7 @@ class MqttConnection(Connection):
         self.who = Identity()
         self.client_id = ""
         self.filters: dict[str, int] = {}
+        self.subscribed_at = 0.0
         self._said = Connect(0, "", clean=True, keep_alive_s=0)
         self._silence_s_max = 0.0
         self._will: Will | None = None

@@ -106,6 +106,7 @@ class MqttShared(Shared):
 
     def subscribed(self, client: MqttConnection) -> None:
         """It has filters, perhaps new ones: commands may wait for it."""
+        client.subscribed_at = client.heard_at
         for name in _names(client.filters):
             self._subscribers.setdefault(name, {})[client] = None
         self.on_ready()
@@ -223,9 +224,10 @@ class MqttEndpoint:
             self._servers.append(server)
             self.open_addresses += [Listening(name, "tcp", host, port, tls) for host in hosts]
 
-    def takes(self, mail: Mail) -> bool:
-        """Whether a client is here that may have it."""
-        return self._shared is not None and self._shared.subscriber(mail) is not None
+    def since(self, mail: Mail) -> float | None:
+        """When the client that may have it has subscribed, or come back to a session in which it had."""
+        client = self._shared.subscriber(mail) if self._shared is not None else None
+        return None if client is None else client.subscribed_at
 
     def topic(self, mail: Mail) -> str:
         """As the mail says."""
