@@ -1,4 +1,4 @@
-"""Thousands of positions are written by column; the text is that of the same positions one by one."""
+"""Thousands of positions are written in parts; the text is that of the same positions one by one."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def some(dice: random.Random, count: int) -> Fixes:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("full", [True, False])
 @pytest.mark.parametrize("count", [0, 1, 4 * FEW])
-def test_by_column_is_as_one_by_one(seed: int, full: bool, count: int) -> None:  # noqa: FBT001
+def test_parts_are_as_one_by_one(seed: int, full: bool, count: int) -> None:  # noqa: FBT001
     dice = random.Random(seed)
     fixes = some(dice, count)
     marks = Marks(

@@ -216,8 +216,9 @@ def tagged(response: Response, request: Request, principal: Principal | None) ->
     if response.media_type != JSON or "set-cookie" in response.headers:
         return response
     reader = b"" if principal is None else f"{principal.user_id} {principal.role}".encode()
-    digest = hashlib.blake2b(reader + b"\0" + bytes(response.body), key=TAG_KEY, digest_size=16).hexdigest()
-    tag = f'"{digest}"'
+    digest = hashlib.blake2b(reader + b"\0", key=TAG_KEY, digest_size=16)
+    digest.update(response.body)
+    tag = f'"{digest.hexdigest()}"'
     known = {one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")}
     if tag in known:
         return Response(status_code=304, headers={"ETag": tag})

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from functools import cache
-from itertools import chain, repeat
+from itertools import repeat
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -18,6 +17,9 @@ from tracker_server.track.marking import Floats, Integers, Marks
 
 KNOTS_PER_MPS: Final = 3600 / 1852
 FEW: Final = 50  # so many are made one by one
+PART_ROWS: Final = (
+    150  # of some 500 bytes: below the 128 KiB from which memory is asked of the system for each
+)
 
 
 class Position(Struct, gc=False, rename="camel"):
@@ -97,9 +99,10 @@ def positions_of(
 
 
 DAY_MS: Final = 86_400_000
-MINUTES: Final = [f"T{at // 60:02}:{at % 60:02}:" for at in range(1440)]
-SECONDS: Final = [f"{at:02}" for at in range(60)]
-MILLISECONDS: Final = [f".{at:03}Z" for at in range(1000)]
+MINUTES: Final = np.array([f"T{at // 60:02}:{at % 60:02}:" for at in range(1440)])
+SECONDS: Final = np.array([f"{at:02}" for at in range(60)])
+MILLISECONDS: Final = np.array([f".{at:03}Z" for at in range(1000)])
+PARTS: Final = np.dtype([("day", "U10"), ("minute", "U7"), ("second", "U2"), ("rest", "U5")])
 
 
 def moments_ms(micros: Integers) -> list[str]:
@@ -110,13 +113,13 @@ def moments_ms(micros: Integers) -> list[str]:
         ]
     days, within = np.divmod(micros // 1000, DAY_MS)
     found, at = np.unique(days, return_inverse=True)
-    dates: list[str] = np.datetime_as_string(found.astype("datetime64[D]")).tolist()
-    columns = at, within // 60_000, within // 1000 % 60, within % 1000
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    return [
-        dates[day] + MINUTES[minute] + SECONDS[second] + MILLISECONDS[rest]
-        for day, minute, second, rest in rows
-    ]
+    parts = np.empty(len(micros), PARTS)
+    parts["day"] = np.datetime_as_string(found.astype("datetime64[D]"))[at]
+    parts["minute"] = MINUTES[within // 60_000]
+    parts["second"] = SECONDS[within // 1000 % 60]
+    parts["rest"] = MILLISECONDS[within % 1000]
+    together: list[str] = parts.view("U24").tolist()
+    return together
 
 
 def numbers(values: Floats, factor: float = 1.0) -> list[float]:
@@ -138,19 +141,21 @@ def _attributes(said: Sequence[str], marks: Marks | None) -> list[str]:
         said = [_with_hours(*one) for one in zip(said, hours, strict=True)]
     together = "".join(said)
     if any(name in together for name in OURS):
-        begun = [_begun(one) for one in said]
-    else:
-        begun = ["{" if one == "{}" else f"{one[:-1]}," for one in said]
-    moving = ["true" if one else "false" for one in marks.moving]
-    totals = _written(_hundredths(marks.totals_m))
-    if marks.distances_m is None:
-        rows = zip(begun, totals, moving, strict=True)
-        return [f'{text}"totalDistance":{total},"motion":{moves}}}' for text, total, moves in rows]
-    steps = zip(begun, _written(_hundredths(marks.distances_m)), totals, moving, strict=True)
+        said = [_without_ours(one) for one in said]
+    ways = repeat(msgspec.UNSET) if marks.distances_m is None else _hundredths(marks.distances_m)
+    added = list(map(Added, ways, _hundredths(marks.totals_m), marks.moving))
+    ours = _encode(added)[2:-1].decode().split(",{") if added else ()
     return [
-        f'{text}"distance":{step},"totalDistance":{total},"motion":{moves}}}'
-        for text, step, total, moves in steps
+        f"{{{more}" if one == "{}" else f"{one[:-1]},{more}" for one, more in zip(said, ours, strict=True)
     ]
+
+
+class Added(Struct, gc=False, rename="camel"):
+    """What the history says of a fix, beside what its tracker said."""
+
+    distance: float | msgspec.UnsetType
+    total_distance: float
+    motion: bool
 
 
 def _hundredths(values: Sequence[float]) -> list[float]:
@@ -166,11 +171,10 @@ def _with_hours(said: str, hours_ms: int | None) -> str:
     return _encode({**told, "hours": hours_ms}).decode()
 
 
-def _begun(said: str) -> str:
-    """An object to which more is to be added. Where a tracker and its history say the same, the history's word stands."""
+def _without_ours(said: str) -> str:
+    """Where a tracker and its history say the same, the history's word stands."""
     told: dict[str, Any] = msgspec.json.decode(said)
-    kept = {name: value for name, value in told.items() if f'"{name}":' not in OURS}
-    return f"{_encode(kept).decode()[:-1]}," if kept else "{"
+    return _encode({name: value for name, value in told.items() if f'"{name}":' not in OURS}).decode()
 
 
 def _network(stored: str | None) -> msgspec.Raw | None:
@@ -216,61 +220,19 @@ def positions_json(
     addresses: Sequence[str | None] | None = None,
 ) -> bytes:
     """A JSON array of them, without its brackets, so that chunks can follow each other."""
-    if len(fixes) < FEW or (formulas is not None and any(map(formulas.has, set(fixes.device_ids)))):
-        return _encode(positions_of(fixes, marks, formulas, addresses))[1:-1]
-    return _by_column(fixes, marks, addresses)
+    return b",".join(positions_parts(fixes, marks, formulas, addresses))
 
 
-TEXTS: Final = frozenset({"serverTime", "deviceTime", "fixTime"})
-"""Of a ``Position``'s fields those that are written as they are, between quotes."""
-
-
-@cache
-def _between() -> list[str]:
-    """What stands before each field of a ``Position`` in a row of many, and what ends it."""
-    found, before = list[str](), "{"
-    for field in msgspec.structs.fields(Position):
-        quote = '"' if field.encode_name in TEXTS else ""
-        found.append(f'{before}"{field.encode_name}":{quote}')
-        before = f"{quote},"
-    return [*found, "},"]
-
-
-def _by_column(fixes: Fixes, marks: Marks, addresses: Sequence[str | None] | None) -> bytes:
-    """The same text as that of ``positions_of``: each column is written as one array, and the rows are put together."""
-    fixed = moments_ms(fixes.fixed_us)
-    protocols = {name: _encode(name).decode() for name in set(fixes.protocols)}
-    known = set(marks.fence_ids)
-    inside = {ids: _encode(ids or None).decode() for ids in known}
-    networks = fixes.networks
-    columns: tuple[Iterable[str], ...] = (
-        _written(fixes.ids),
-        _written(fixes.device_ids),
-        map(protocols.__getitem__, fixes.protocols),
-        moments_ms(fixes.received_us),
-        fixed,
-        fixed,
-        _written(fixes.valid),
-        repeat("false"),
-        _written(fixes.latitudes),
-        _written(fixes.longitudes),
-        _written(numbers(fixes.altitudes_m)),
-        _written(numbers(fixes.speeds_mps, KNOTS_PER_MPS)),
-        _written(numbers(fixes.courses_deg)),
-        repeat("null") if addresses is None else [_encode(one).decode() for one in addresses],
-        _written(numbers(fixes.accuracies_m)),
-        [_encode(_network(one)).decode() for one in networks] if any(networks) else repeat("null"),
-        map(inside.__getitem__, marks.fence_ids),
-        _attributes(fixes.attributes, marks),
-    )
-    *before, end = map(repeat, _between())
-    pieces = (part for pair in zip(before, columns, strict=True) for part in pair)
-    return "".join(chain.from_iterable(zip(*pieces, end, strict=False))).removesuffix(",").encode()
-
-
-def _written(values: Sequence[float | bool]) -> list[str]:
-    """Each as JSON has it."""
-    return _encode(values)[1:-1].decode().split(",") if values else []
+def positions_parts(
+    fixes: Fixes,
+    marks: Marks,
+    formulas: Formulas | None = None,
+    addresses: Sequence[str | None] | None = None,
+) -> Iterator[bytes]:
+    """The same in parts, between which commas belong; the allocator has such small ones at hand."""
+    positions = positions_of(fixes, marks, formulas, addresses)
+    for begin in range(0, len(positions), PART_ROWS):
+        yield _encode(positions[begin : begin + PART_ROWS])[1:-1]
 
 
 _encode: Final = msgspec.json.Encoder().encode

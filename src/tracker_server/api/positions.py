@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from starlette.responses import Response
 from tracker_server.api.authorise import Kind, Routes
 from tracker_server.api.call import Call
 from tracker_server.api.errors import JSON, Refusal, bad, not_found
-from tracker_server.api.position_shape import Position, positions_json, positions_of
+from tracker_server.api.position_shape import Position, positions_json, positions_of, positions_parts
 from tracker_server.api.streaming import HiddenMeanwhileError, attachment, streamed
 from tracker_server.api.values import Number
 from tracker_server.exports import tracks
@@ -108,7 +108,7 @@ async def _numbered(call: Call[PositionsQuery, None], ids: Sequence[int]) -> Res
                 marker = await marker_of(connection, one.device_ids[0], moment, moment)
                 addresses = await call.services.addresses(one)
                 parts.append(positions_json(one, mark_all(marker, one), call.services.computed, addresses))
-    return _json(b",".join(parts))
+    return _json(parts)
 
 
 async def _latest(call: Call[PositionsQuery, None], query: PositionsQuery) -> Response:
@@ -123,11 +123,13 @@ async def _latest(call: Call[PositionsQuery, None], query: PositionsQuery) -> Re
         ]
         fixes, marks = fixes.taken(kept), marks.taken(kept)
     addresses = await call.services.addresses(fixes)
-    return _json(positions_json(fixes, marks, call.services.computed, addresses))
+    return _json(positions_parts(fixes, marks, call.services.computed, addresses))
 
 
-def _json(array: bytes) -> Response:
-    return Response(b"[" + array + b"]", media_type=JSON)
+def _json(parts: Iterable[bytes]) -> Response:
+    """An array of these parts, put together once: a copy of a megabyte is a thousand pages asked of the system."""
+    told = [piece for part in parts for piece in (b",", part)] or [b""]
+    return Response(b"".join((b"[", *told[1:], b"]")), media_type=JSON)
 
 
 def no_guest(call: Call[Any, Any]) -> None:
@@ -200,9 +202,9 @@ async def position_array(wanted: Histories) -> AsyncGenerator[bytes]:
     chunks = wanted.chunks()
     try:
         async for _, fixes, marks in chunks:
-            if len(fixes):
-                addresses = await wanted.call.services.addresses(fixes)
-                yield before + positions_json(fixes, marks, wanted.call.services.computed, addresses)
+            addresses = await wanted.call.services.addresses(fixes)
+            for part in positions_parts(fixes, marks, wanted.call.services.computed, addresses):
+                yield before + part
                 before = b","
     finally:
         await chunks.aclose()

@@ -155,6 +155,9 @@ async def gathered(parts: AsyncIterable[bytes], piece_bytes: int = PIECE_BYTES) 
     """The same bytes in pieces of some size: a write for each fix would cost more than the fix."""
     piece = bytearray()
     async for part in parts:
+        if not piece and len(part) >= piece_bytes:
+            yield part
+            continue
         piece += part
         if len(piece) >= piece_bytes:
             yield bytes(piece)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -13,6 +14,16 @@ from tracker_server.storage.database import Database, Role
 
 CONNECTIONS_MAX = 8  # of each role: on a few cores more only queue inside PostgreSQL
 WAIT_S_MAX = 10.0
+
+
+async def _check(connection: AsyncConnection[Any]) -> None:
+    """Raises psycopg.OperationalError where it has ended since its last use. An idle connection is silent: only where
+    there is something to hear must the database be asked, which costs each request a round trip.
+    """
+    heard = select.poll()
+    heard.register(connection.fileno(), select.POLLIN)
+    if heard.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
 
 
 class Pools:
@@ -31,7 +42,7 @@ class Pools:
                 min_size=0,
                 max_size=CONNECTIONS_MAX,
                 timeout=WAIT_S_MAX,
-                check=AsyncConnectionPool.check_connection,
+                check=_check,
                 name=f"requests {role.name.lower()}",
                 open=False,
             )

@@ -20,7 +20,7 @@ from psycopg import AsyncConnection
 from tracker_server.model.people import IN_SCOPE, Scope
 from tracker_server.track.marking import Floats, Integers, Marks
 
-CHUNK_ROWS = 2_000  # what is made into JSON at once: some milliseconds, then the loop turns
+CHUNK_ROWS = 1_000  # what is made into JSON at once: some milliseconds, then the loop turns
 IDS_MAX = 500  # positions asked for by their numbers in one request
 POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01, from where the database counts
 
@@ -156,12 +156,14 @@ async def positions_between(
         await cursor.execute(RANGE, parameters, binary=True)
         following = asyncio.create_task(cursor.fetchmany(CHUNK_ROWS))
         try:
-            while rows := await following:
+            while len(rows := await following) == CHUNK_ROWS:
                 following = asyncio.create_task(cursor.fetchmany(CHUNK_ROWS))
                 await asyncio.sleep(0)  # it is asked for
                 yield fixes_of(rows)
         finally:
             await _settled(following)
+    if rows:
+        yield fixes_of(rows)
 
 
 async def _settled(task: asyncio.Task[Any]) -> None:
