@@ -12,6 +12,7 @@ from tracker_server.config_keys import SECRET
 
 SMPP_PASSWORD_CHARACTERS_MAX: Final = 8  # SMPP 3.4 §4.1.1
 SMPP_ID_CHARACTERS_MAX: Final = 15
+AGE_S_MAX: Final = 7 * 86_400  # as long as it is remembered when a tracker was hidden (core.lifted)
 TO: Final = "{to}"
 TEXT: Final = "{text}"
 
@@ -25,7 +26,11 @@ class Alerts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     age_max_s: Annotated[
         int,
-        Meta(ge=1, description="seconds; an older event is kept and told to nobody: late news is noise"),
+        Meta(
+            ge=1,
+            le=AGE_S_MAX,
+            description="seconds, at most a week; an older event is kept and told to nobody: late news is noise",
+        ),
     ] = 900
     sms_per_day_max: Annotated[
         int, Meta(ge=0, description="SMS of one account in a day of its zone; what is above is logged only")
@@ -155,6 +160,13 @@ class Sms(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         bool,
         Meta(description="whether a receipt that says undelivered gives the money back and sends an e-mail"),
     ] = True
+    receipt_hours: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="hours in which a receipt may come, where the provider gives any; then `alert list` says unconfirmed",
+        ),
+    ] = 72
     apprise_url: Annotated[
         str, Meta(description="apprise URL with {to}, for its SMS services", extra={SECRET: True})
     ] = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -12,13 +13,16 @@ from msgspec.structs import replace
 from psycopg import AsyncConnection
 
 from tests.alerts.world import MAIL, NOON, Recipient, Rule
+from tests.servers.waiting import wait_until
 from tests.storage.rows import query
-from tracker_server.alerts.rules import AlertEvent
+from tracker_server.alerts.rules import AlertEvent, Household
+from tracker_server.aside import let_go
 from tracker_server.config import Alerts, Settings, Storage
 from tracker_server.gate import Block
 from tracker_server.metrics import Metrics
 from tracker_server.pipeline.alert_book import AlertBook
 from tracker_server.pipeline.trackers import Tracker, Trackers
+from tracker_server.storage.alert_feed import AlertFeed
 from tracker_server.storage.alert_log import alert_log
 from tracker_server.storage.alert_outbox import AlertWriter
 from tracker_server.storage.alert_rules import add_rule, read_households
@@ -192,7 +196,7 @@ async def test_an_event_about_a_hidden_neighbour_is_not_told(postgres_dsn: str) 
             )
             assert [message.hidden for message in await desk.due("email", NOON, (), 9)] == [True]
         async with await at.database.connect(Role.DISPLAY) as display:
-            assert [row async for row in alert_log(display, gated=True)] == []
+            assert [row async for row in alert_log(display, gated=True, receipt_hours=72)] == []
         neighbour.blocks = (Block("hold", NOON - MINUTE),)
         await at.write(at.happened("proximityExit", attributes=near))
         await at.write(
@@ -379,3 +383,64 @@ async def test_what_is_linked_to_a_rule_and_who_made_it(postgres_dsn: str) -> No
             "UPDATE core.users SET disabled = false, role = 'admin', account_id = NULL, restricted = false",
         )
         assert await told("T1"), "the operator's people see all"
+
+
+class Noted(AlertBook):
+    """Notes which accounts were read again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: list[int] = []
+
+    def put(self, account_id: int, household: Household | None) -> None:
+        self.read.append(account_id)
+        super().put(account_id, household)
+
+
+async def test_only_the_rules_that_a_change_concerns_are_read_again(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as at:
+        north = at.account
+        south: int = query(
+            at.dsn,
+            "INSERT INTO core.accounts (name, zone, currency, tariff_id) SELECT 'Sur', 'UTC', 'EUR', id FROM core.tariffs RETURNING id",
+        )[0]["id"]
+        rule = await at.rule()
+        await add_rule(at.connection, south, MAIL)
+        user, chief = (
+            query(
+                at.dsn,
+                "INSERT INTO core.users (email, name, role, account_id) VALUES (%s, 'U', %s, %s) RETURNING id",
+                [email, role, account],
+            )[0]["id"]
+            for email, role, account in (("u@example.com", "viewer", north), ("o@example.com", "admin", None))
+        )
+        book = Noted()
+        feed = AlertFeed(at.database, book)
+        feeding = asyncio.create_task(feed.run())
+        await feed.ready.wait()
+        assert book.read == []
+
+        async def concerns(statement: str, *accounts: int) -> None:
+            """What is told of nobody's rules is not waited for: it would be read with what comes after."""
+            query(at.dsn, statement)
+            await asyncio.to_thread(wait_until, statement, lambda: len(book.read) >= len(accounts), 60)
+            assert sorted(book.read) == sorted(accounts), statement
+            book.read.clear()
+
+        device = at.devices["T1"]
+        await concerns(f"INSERT INTO core.links VALUES ('device', {device}, 'notification', {rule})", north)
+        linked = book.household(north)
+        assert linked is not None
+        assert linked.rules[0].rule.device_ids == (device,)
+        await concerns("DELETE FROM core.links", north)
+        await concerns(f"INSERT INTO core.links VALUES ('device', {device}, 'calendar', 1)")
+        await concerns(f"INSERT INTO core.links VALUES ('user', {user}, 'device', {device})", north)
+        await concerns(f"UPDATE core.users SET account_id = {south} WHERE id = {user}", north, south)
+        assert (book.accounts_with({user}), book.accounts_with({chief})) == ({south}, set())
+        await concerns(f"UPDATE core.users SET name = 'V' WHERE id = {user}", south)
+        await concerns(f"UPDATE core.users SET name = 'V' WHERE id = {chief}")
+        await concerns(f"UPDATE core.alert_rules SET user_id = {chief} WHERE id = {rule}", north)
+        await concerns(f"UPDATE core.users SET disabled = true WHERE id = {chief}", north)
+        await concerns(f"INSERT INTO core.groups (account_id, name) VALUES ({south}, 'G')", south)
+        await concerns(f"DELETE FROM core.users WHERE id = {user}", south)
+        await let_go([feeding])

@@ -26,6 +26,7 @@ from tracker_server.notify.sms import SmsChannel
 from tracker_server.pipeline.alert_book import AlertBook
 from tracker_server.pipeline.dispatcher import Channel, Dispatcher, PermanentError, TemporaryError
 from tracker_server.pipeline.trackers import Trackers
+from tracker_server.storage.alert_log import alert_log
 from tracker_server.storage.alert_outbox import AlertWriter
 from tracker_server.storage.alert_rules import add_rule, read_households
 from tracker_server.storage.alert_sms import SmsDesk
@@ -35,6 +36,9 @@ from tracker_server.storage.outbox import Outbox, OutboxDesk
 
 TO = "+34600111222"
 MINUTE = timedelta(minutes=1)
+PRICE = (
+    "INSERT INTO core.tariff_prices SELECT id, '2027-02-01', 31000, {} FROM core.tariffs WHERE name = 'Std'"
+)
 
 
 class Provider:
@@ -278,6 +282,51 @@ async def test_what_the_provider_says_afterwards(postgres_dsn: str, state: str, 
         assert at.rows() == [("sms", "delivered"), *([("email", "delivered")] if back else [])]
         (row,) = query(at.dsn, "SELECT receipt FROM core.outbox WHERE channel = 'sms'")
         assert row["receipt"] == state
+
+
+async def test_a_receipt_that_never_comes(postgres_dsn: str) -> None:
+    """After a time the log says so; nothing is sent again or paid back, and a late receipt still counts."""
+    async with norte(postgres_dsn) as at:
+
+        async def log(*, gated: bool) -> list[tuple[str, bool]]:
+            found = alert_log(at.connection, gated=gated, receipt_hours=72)
+            return [(row["state"], "nobody knows" in (row["error"] or "")) async for row in found]
+
+        await at.has(500)
+        await at.happens()
+        await at.delivers()
+        for hours, said in ((71, ("sent", False)), (73, ("unconfirmed", True))):
+            query(at.dsn, "UPDATE core.outbox SET delivered_at = now() - make_interval(hours => %s)", [hours])
+            assert [await log(gated=gated) for gated in (False, True)] == [[said]] * 2
+        await at.desk.receipt(["id-1"], "ACCEPTD", NOON)
+        assert await log(gated=False) == [("unconfirmed", True)], "it is on its way, and that was all"
+        await at.delivers()
+        assert at.ledger() == [("sms", -500, 0)]
+        assert at.rows() == [("sms", "delivered")]
+        await at.desk.receipt(["id-1"], "DELIVRD", NOON)
+        assert await log(gated=True) == [("delivered", False)]
+        query(at.dsn, "UPDATE core.outbox SET receipt = NULL, receipts = NULL")
+        assert await log(gated=False) == [("sent", False)], "this provider gives none"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("UPDATE core.tariffs SET mode = 'free'", "the tariff 'Std' is free and so sends no SMS"),
+        (PRICE.format("NULL"), "the tariff 'Std' has no price for SMS"),
+        (PRICE.format("50000"), "the balance does not suffice"),
+    ],
+)
+async def test_the_log_says_why_no_sms_went(postgres_dsn: str, change: str, reason: str) -> None:
+    async with norte(postgres_dsn) as at:
+        await at.has(500)
+        query(at.dsn, change)
+        await at.happens()
+        await at.delivers()
+        assert at.provider.taken == []
+        assert at.rows() == [("sms", "replaced"), ("email", "delivered")]
+        (row,) = query(at.dsn, "SELECT error FROM core.outbox WHERE channel = 'sms'")
+        assert row["error"].startswith(reason)
 
 
 async def test_r72_what_is_no_alert_is_never_debited(postgres_dsn: str) -> None:

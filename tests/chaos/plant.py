@@ -36,7 +36,7 @@ SHARED_MEMORY = Path("/dev/shm")
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 GIVE_UP_S = 86_400.0  # the fleet slows where the machine is slow; whoever gave up would send no more
 AGE_S_MAX = (
-    10**9
+    7 * 86_400
 )  # alerts of events that are older than this are told to nobody; the fleet tells of yesterday
 
 

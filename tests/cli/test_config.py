@@ -184,6 +184,7 @@ def test_every_command_tells_a_wrong_setting_before_it_does_anything(bare: Termi
         ("LOG__LEVEL", "loud", 'write "debug" or "info" or "warning" or "error"'),
         ("LIMITS__IDLE_S", "0", "limits.idle_s (from environment): '0' does not fit; write a number above 0"),
         ("LIMITS__CONNECTIONS_MAX", "0", "'0' does not fit; write a whole number from 1"),
+        ("ALERTS__AGE_MAX_S", "604801", "alerts.age_max_s (from environment): '604801' does not fit; write a whole number from 1 to 604,800"),
         ("BILLING__CURRENCY", "eur", "billing.currency: 'eur' is not an ISO 4217 currency"),
         ("BILLING__ZONE", "Mars", "billing.zone: 'Mars' is no IANA time zone"),
     ],

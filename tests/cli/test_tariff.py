@@ -85,6 +85,7 @@ def test_free_is_free(terminal: Terminal) -> None:
         "tariff", "add", "T", "--mode", "free", "--monthly", "1"
     )
     terminal.ok("tariff", "add", "T", "--mode", "free")
+    assert "it sends no SMS" in terminal.ok("tariff", "add", "U", "--mode", "free", "--sms", "5")
     assert "NAME: tariff 'T' is free and stays so" in terminal.refused(
         "tariff", "price", "T", "--monthly", "1", "--from", "2099-01-01"
     )

@@ -87,6 +87,7 @@ async def get_alert_log(call: Call[LogQuery, None]) -> list[LoggedAlert]:
             async for row in alert_log(
                 connection,
                 gated=True,
+                receipt_hours=call.services.settings.sms.receipt_hours,
                 scope=call.principal.scope,
                 device_ids=query.device_id or None,
                 since=query.since,

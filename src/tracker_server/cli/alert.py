@@ -53,7 +53,8 @@ def list_(  # noqa: PLR0913  (each is a flag)
 
     Example: tracker-server alert list --device 123456789012345 --format json
 
-    States: waiting; sent (an SMS that the provider has), delivered, failed; and withheld for ever: suppressed (the
+    States: waiting; sent (an SMS that the provider has), unconfirmed (and no receipt came in sms.receipt_hours),
+    delivered, failed; and withheld for ever: suppressed (the
     tracker was hidden), throttled (by its rule), budget (the account had too many), repeated (told before),
     replaced (an e-mail went instead), undelivered (no way to send it).
 
@@ -97,6 +98,7 @@ def list_(  # noqa: PLR0913  (each is a flag)
             found = alert_log(
                 connection,
                 gated=gated,
+                receipt_hours=loaded.settings.sms.receipt_hours,
                 device=unique_id,
                 account=account,
                 state=state,

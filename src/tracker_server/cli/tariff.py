@@ -122,6 +122,8 @@ def add(  # noqa: PLR0913 - a flag for each property
                     "new price from a date on"
                 )
         tell(f"tariff {name!r} added (id {tariff_id}): {_price_words(tariff.prices[0], code, mode)}")
+        if mode == "free" and sms is not None:
+            tell("a free tariff charges nothing, so it sends no SMS whatever they cost: alerts go by e-mail")
 
     run(main)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, Final
 
@@ -38,6 +39,10 @@ class AlertBook:
             self._households.pop(account_id, None)
         else:
             self._households[account_id] = household
+
+    def accounts_with(self, users: AbstractSet[int]) -> set[int]:
+        """Those whose rules may reach one of these people."""
+        return {number for number, one in self._households.items() if not users.isdisjoint(one.people)}
 
     def __contains__(self, account_id: object) -> bool:
         return account_id in self._households

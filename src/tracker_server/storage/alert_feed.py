@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from typing import Any
 
 import structlog
+from psycopg import AsyncConnection
 
 from tracker_server.pipeline.alert_book import AlertBook
 from tracker_server.storage.alert_rules import CHANNEL, read_households
@@ -14,7 +17,11 @@ log = structlog.get_logger(__name__)
 
 RETRY_S = 0.5
 GATHER_S = 0.005  # rules that are written together are read together
-PEOPLE = "tracker_people"  # users, groups and links changed, no matter whose
+PEOPLE = "tracker_people"  # users, groups and trackers changed: a3, an account's; u7, a user; more is no matter of rules
+ACCOUNTS_OF = """
+SELECT account_id FROM core.users WHERE id = ANY(%(users)s) AND account_id IS NOT NULL
+UNION SELECT account_id FROM core.alert_rules WHERE user_id = ANY(%(users)s)
+"""
 
 
 class AlertFeed:
@@ -47,10 +54,19 @@ class AlertFeed:
                 told = [notify async for notify in listening.notifies(stop_after=1)]
                 await asyncio.sleep(GATHER_S)
                 told += [notify async for notify in listening.notifies(timeout=0)]
-                if any(notify.channel == PEOPLE for notify in told):
-                    self._book.put_all(await read_households(reading))
-                    continue
-                changed = {int(notify.payload) for notify in told}
-                fresh = await read_households(reading, changed)
-                for account_id in changed:
-                    self._book.put(account_id, fresh.get(account_id))
+                rules = {int(one.payload) for one in told if one.channel == CHANNEL}
+                people = {one.payload for one in told if one.channel == PEOPLE}
+                changed = rules | await self._concerned(reading, people)
+                if changed:
+                    fresh = await read_households(reading, changed)
+                    for account_id in changed:
+                        self._book.put(account_id, fresh.get(account_id))
+
+    async def _concerned(self, connection: AsyncConnection[Any], words: Iterable[str]) -> set[int]:
+        """The accounts whose rules may reach others now: those that these people are in, or were."""
+        accounts = {int(word[1:]) for word in words if word.startswith("a")}
+        users = {int(word[1:]) for word in words if word.startswith("u")}
+        if users:
+            rows = await connection.execute(ACCOUNTS_OF, {"users": list(users)})
+            accounts |= {row[0] for row in await rows.fetchall()} | self._book.accounts_with(users)
+        return accounts

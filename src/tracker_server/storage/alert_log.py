@@ -18,17 +18,24 @@ COLUMNS: Final = (
     "id", "at", "type", "account", "unique_id", "channel", "recipient", "state", "attempts", "error", "text",
     "created_at", "delivered_at", "receipt",
 )  # fmt: skip
-STATES: Final = ("waiting", "sent", "delivered", "failed", "suppressed", "throttled", "budget", "repeated", "replaced", "undelivered")  # fmt: skip
+STATES: Final = ("waiting", "sent", "unconfirmed", "delivered", "failed", "suppressed", "throttled", "budget", "repeated", "replaced", "undelivered")  # fmt: skip
 
-# An SMS is sent when the provider took it over, and delivered when he says so.
-_STATE: LiteralString = """
+# An SMS is sent when the provider took it over, and delivered when he says so. One who says such things and has not said
+# it in time has lost the receipt, or the SMS: nobody knows.
+_UNCONFIRMED: LiteralString = """l.channel = 'sms' AND l.receipt_due AND l.receipt IS DISTINCT FROM %(good)s
+    AND NOT coalesce(l.receipt = ANY(%(bad)s), false) AND l.withheld IS NULL AND l.failed_at IS NULL
+    AND l.delivered_at < now() - make_interval(hours => %(receipt_hours)s)"""
+_STATE: LiteralString = f"""
 CASE WHEN l.withheld IS NOT NULL THEN l.withheld WHEN l.failed_at IS NOT NULL OR l.receipt = ANY(%(bad)s) THEN 'failed'
      WHEN l.delivered_at IS NULL THEN 'waiting' WHEN l.channel <> 'sms' OR l.receipt = %(good)s THEN 'delivered'
-     ELSE 'sent' END"""
+     WHEN {_UNCONFIRMED} THEN 'unconfirmed' ELSE 'sent' END"""
+_ERROR: LiteralString = f"""
+CASE WHEN {_UNCONFIRMED} THEN format('no receipt came in %%s hours: nobody knows whether it arrived', %(receipt_hours)s::int)
+     ELSE l.error END"""
 _SELECT: LiteralString = f"""
 SELECT * FROM (
     SELECT l.id, l.event_at AS at, l.event_type AS type, {{account}} AS account, l.account_id, l.device_id, l.unique_id,
-           l.channel, l.recipient, {_STATE} AS state, l.attempts, l.error, l.body, l.payload, l.created_at,
+           l.channel, l.recipient, {_STATE} AS state, l.attempts, {_ERROR} AS error, l.body, l.payload, l.created_at,
            l.delivered_at, l.receipt, l.rule_id, l.event_id, l.other_ids
     FROM {{log}} l
 ) found
@@ -38,7 +45,7 @@ WHERE (%(device)s::text IS NULL OR unique_id = %(device)s) AND (%(device_ids)s::
   AND (%(before)s::bigint IS NULL OR id < %(before)s) AND {IN_SCOPE} AND {{others}}
 ORDER BY id DESC LIMIT %(limit)s
 """  # noqa: S608  (our own words)
-_EVERYTHING: LiteralString = """(SELECT o.*, d.unique_id FROM core.outbox o JOIN core.devices d ON d.id = o.device_id
+_EVERYTHING: LiteralString = """(SELECT o.*, o.receipts IS NOT NULL AS receipt_due, d.unique_id FROM core.outbox o JOIN core.devices d ON d.id = o.device_id
                                 WHERE o.event_id IS NOT NULL)"""
 _NAME: LiteralString = "(SELECT name FROM core.accounts a WHERE a.id = l.account_id)"
 
@@ -47,6 +54,7 @@ async def alert_log(  # noqa: PLR0913  (each narrows the list)
     connection: AsyncConnection[Any],
     *,
     gated: bool,
+    receipt_hours: int,
     scope: Scope | None = None,
     device: str | None = None,
     device_ids: list[int] | None = None,
@@ -71,6 +79,7 @@ async def alert_log(  # noqa: PLR0913  (each narrows the list)
         "until": until,
         "limit": limit,
         "before": before,
+        "receipt_hours": receipt_hours,
         "bad": list(FAILED),
         "good": DELIVERED,
     }

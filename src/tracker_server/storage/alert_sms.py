@@ -20,6 +20,7 @@ from tracker_server.billing.commands import Delivery, Done, Sms, SmsFailed
 from tracker_server.billing.reasons import Reason
 from tracker_server.billing.sms import used_up
 from tracker_server.billing.state import State
+from tracker_server.billing.tariffs import Mode
 from tracker_server.pipeline.dispatcher import (
     EMAIL,
     REPLACED,
@@ -35,7 +36,7 @@ from tracker_server.storage.database import AWAY, Database, Role
 
 log = structlog.get_logger(__name__)
 
-NO_MONEY = "the balance does not suffice for an SMS, or the tariff has none"
+NO_MONEY = "the balance does not suffice for an SMS"
 NO_ADDRESS = "and the account has no e-mail address: it is shown on the page only"
 
 REACH = """
@@ -64,10 +65,15 @@ WHERE receipts && %(names)s AND channel = 'sms' RETURNING id, account_id, key, e
 
 
 def why_none(state: State) -> str:
-    """Why an alert went by no SMS: the limit and its cure where it was that."""
+    """Why an alert went by no SMS, and the cure."""
+    tariff = state.tariff
+    if tariff.mode is Mode.FREE:
+        return f"the tariff {tariff.name!r} is free and so sends no SMS; change to one with a price for them"
+    if state.price_on(state.date_at(state.settled_to)).sms_minor is None:
+        return f"the tariff {tariff.name!r} has no price for SMS and so sends none; change to one that has"
     if used_up(state, state.settled_to):
         return (
-            f"the tariff {state.tariff.name!r} allows {state.tariff.sms_max} SMS a month, and they are sent; "
+            f"the tariff {tariff.name!r} allows {tariff.sms_max} SMS a month, and they are sent; "
             "change to a tariff with more"
         )
     return NO_MONEY

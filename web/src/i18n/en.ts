@@ -536,6 +536,7 @@ export const en = {
   "state.test": "test",
   "state.test_expired": "test over",
   "state.undelivered": "not delivered",
+  "state.unconfirmed": "no confirmation",
   "state.visible": "shown",
   "state.waiting": "waiting",
   "state.waived": "free of charge",

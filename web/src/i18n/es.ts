@@ -538,6 +538,7 @@ export const es: Messages = {
   "state.test": "prueba",
   "state.test_expired": "prueba terminada",
   "state.undelivered": "no entregado",
+  "state.unconfirmed": "sin confirmación",
   "state.visible": "visible",
   "state.waiting": "en espera",
   "state.waived": "sin cargo",

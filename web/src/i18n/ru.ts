@@ -538,6 +538,7 @@ export const ru: Messages = {
   "state.test": "тест",
   "state.test_expired": "тест окончен",
   "state.undelivered": "не доставлено",
+  "state.unconfirmed": "без подтверждения",
   "state.visible": "виден",
   "state.waiting": "ожидает",
   "state.waived": "без платы",
