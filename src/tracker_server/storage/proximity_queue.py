@@ -7,7 +7,6 @@ told as every event is.
 
 from __future__ import annotations
 
-import asyncio
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -24,11 +23,10 @@ from tracker_server.alerts.rules import AlertEvent
 from tracker_server.model.event import SECOND_US, Event, EventType, Place, moment
 from tracker_server.pipeline.batch import micros
 from tracker_server.pipeline.track_book import Ground, Held
-from tracker_server.storage.copy_rows import register
-from tracker_server.storage.database import AWAY, Database, Role
-from tracker_server.storage.embedded import EmbeddedError
+from tracker_server.storage.database import Database
 from tracker_server.storage.maintenance import ensure_days
 from tracker_server.storage.proximities import ProximityKind, ProximityRow, paired, proximities
+from tracker_server.storage.queue_worker import work_off
 from tracker_server.storage.track_grounds import read_ground
 from tracker_server.storage.track_mend import HISTORY_END_US, before, reports_after
 from tracker_server.storage.track_rows import Rows, Told, days_of, event_of, learn
@@ -45,8 +43,6 @@ log = structlog.get_logger(__name__)
 
 CHANNEL: Final = "tracker_proximity"
 SLICE_REPORTS: Final = 2_000  # of each tracker in one transaction: some 50 ms; the rest is queued again
-RETRY_S: Final = 0.5
-LOOK_EVERY_S: Final = 30.0
 FAILED_S: Final = 600.0  # a pair that failed is tried again after this long
 DAY_US: Final = 86_400_000_000
 ZONE_EVENTS: Final = [EventType.PROXIMITY_ENTER.value, EventType.PROXIMITY_EXIT.value]
@@ -118,25 +114,17 @@ class ProximityQueue:
 
     async def run(self) -> None:
         """Pair after pair, for as long as the server runs."""
-        while True:
-            try:
-                async with (
-                    await self._database.connect(Role.CORE) as listening,
-                    await self._database.connect(Role.CORE) as working,
-                ):
-                    await listening.execute(f"LISTEN {CHANNEL}")
-                    register(working.adapters)
-                    while True:
-                        self._stage.paired = await paired(working)
-                        while await self.work(working):
-                            pass
-                        async for _ in listening.notifies(timeout=LOOK_EVERY_S, stop_after=1):
-                            pass
-            except (*AWAY, EmbeddedError) as error:
-                log.debug("the work on pairs waits for the database", error=str(error).strip())
-            finally:
-                self._stage.paired = None  # not heard of any more: the batches ask the database
-            await asyncio.sleep(RETRY_S)
+
+        def deaf() -> None:
+            self._stage.paired = None  # not heard of any more: the batches ask the database
+
+        await work_off(self._database, CHANNEL, self._turn, deaf=deaf)
+
+    async def _turn(self, connection: AsyncConnection[Any]) -> bool:
+        self._stage.paired = await paired(connection)
+        while await self.work(connection):
+            pass
+        return False
 
     async def work(self, connection: AsyncConnection[Any]) -> bool:
         """Take one pair; False where nothing waits."""

@@ -4,7 +4,6 @@ was an engine. Worked off beside, a slice at a time; a slice is one transaction,
 
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,10 +15,9 @@ from tracker_server.model.event import moment
 from tracker_server.pipeline.batch import micros
 from tracker_server.pipeline.track_book import Ground, mended
 from tracker_server.pipeline.trackers import Tracker
-from tracker_server.storage.copy_rows import register
-from tracker_server.storage.database import AWAY, Database, Role
-from tracker_server.storage.embedded import EmbeddedError
+from tracker_server.storage.database import Database
 from tracker_server.storage.maintenance import ensure_days
+from tracker_server.storage.queue_worker import work_off
 from tracker_server.storage.track_grounds import read_ground
 from tracker_server.storage.track_mend import EARLIEST_US, HISTORY_END_US, load, mend
 from tracker_server.storage.track_rows import days_of
@@ -31,9 +29,7 @@ log = structlog.get_logger(__name__)
 CHANNEL: Final = "tracker_track_queue"
 DAY_US: Final = 86_400_000_000
 SLICE_REPORTS: Final = 2_000  # of one transaction, which holds its tracker's batches up: some 50 ms
-RETRY_S: Final = 0.5
-LOOK_EVERY_S: Final = 30.0  # a slice that failed is tried again
-FAILED_S: Final = 600.0  # … after this long
+FAILED_S: Final = 600.0  # a slice that failed is tried again after this long
 IDLE_SHARE: Final = 1.0  # time given back for each second of work: live reports come first
 
 NEXT = """
@@ -57,24 +53,7 @@ class TrackQueue:
 
     async def run(self) -> None:
         """Slice after slice, for as long as the server runs."""
-        while True:
-            try:
-                async with (
-                    await self._database.connect(Role.CORE) as listening,
-                    await self._database.connect(Role.CORE) as working,
-                ):
-                    await listening.execute(f"LISTEN {CHANNEL}")
-                    register(working.adapters)
-                    while True:
-                        begun = time.monotonic()
-                        if await self.work(working):
-                            await asyncio.sleep((time.monotonic() - begun) * IDLE_SHARE)
-                            continue
-                        async for _ in listening.notifies(timeout=LOOK_EVERY_S, stop_after=1):
-                            pass
-            except (*AWAY, EmbeddedError) as error:
-                log.debug("the queue of histories waits for the database", error=str(error).strip())
-            await asyncio.sleep(RETRY_S)
+        await work_off(self._database, CHANNEL, self.work, idle_share=IDLE_SHARE)
 
     async def work(self, connection: AsyncConnection[Any]) -> bool:
         """Run one slice; False where nothing waits."""
