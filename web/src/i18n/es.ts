@@ -439,7 +439,7 @@ export const es: Messages = {
   "reason.test_expired": "El tiempo de prueba terminó.",
 
   "reports.about": "Viajes, paradas y sumas de los días que quiera: aquí, en un archivo, o por correo cuando un calendario lo diga.",
-  "reports.allTrackers": "Todos los rastreadores",
+  "reports.allTrackers": "Todos",
   "reports.calendar": "Enviar según",
   "reports.calendarHint": "Cada vez que acaba un evento del calendario, se informa de su período y se le envía por correo.",
   "reports.column.average": "Media",
