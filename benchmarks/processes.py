@@ -36,7 +36,9 @@ def free_port() -> int:
 
 
 class Server:
-    """``tracker-server serve`` with an embedded database in a folder of its own."""
+    """``tracker-server serve`` with an embedded database in a folder of its own. ``workers``: in so many processes."""
+
+    workers = 1
 
     def __init__(self, home: Path, extra: Mapping[str, str] | None = None) -> None:
         self.home = home
@@ -59,6 +61,7 @@ class Server:
             "TRACKER_API__PORT": "0",
             "TRACKER_DEVICES__UNKNOWN": "register",
             "TRACKER_LOG__LEVEL": "warning",
+            "TRACKER_WORKERS": str(self.workers),
             "TRACKER_MQTT__HOST": "127.0.0.1",
             "TRACKER_MQTT__PORT": str(self.mqtt_port),
             **self._extra,
@@ -117,8 +120,13 @@ class Server:
         return int((Embedded(self.data_dir).cluster / "postmaster.pid").read_text().split()[0])
 
     def cpu_s(self) -> float:
-        """CPU seconds so far of the server and of all processes that its database has or had."""
-        return cpu_s_of(self.pid) + self.database_cpu_s()
+        """CPU seconds so far of the server, its workers, and of all processes that its database has or had."""
+        return cpu_s_of(self.pid) + sum(cpu_s_of(pid) for pid in self.further()) + self.database_cpu_s()
+
+    def further(self) -> list[int]:
+        """The process ids of its further processes."""
+        children = psutil.Process(self.pid).children()
+        return [child.pid for child in children if child.pid != self.postmaster]
 
     def database_cpu_s(self) -> float:
         """CPU seconds so far of the database: those of ended backends are with the postmaster that reaped them."""
@@ -126,8 +134,8 @@ class Server:
         return cpu_s_of(postmaster.pid) + sum(cpu_s_of(child.pid) for child in postmaster.children())
 
     def rss_mb(self) -> float:
-        """Resident memory of the server's process, in megabytes of 10^6 bytes."""
-        return psutil.Process(self.pid).memory_info().rss / 1e6
+        """Resident memory of the server's processes, in megabytes of 10^6 bytes."""
+        return sum(psutil.Process(pid).memory_info().rss for pid in (self.pid, *self.further())) / 1e6
 
 
 def cpu_s_of(pid: int) -> float:

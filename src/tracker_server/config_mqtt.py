@@ -66,7 +66,7 @@ class MqttBroker(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     group: Annotated[
         str,
         Meta(
-            description="several servers of one group share the work ($share/GROUP/…); empty: each gets all"
+            description="several servers of one group, and all their processes, share the work ($share/GROUP/…); empty: each server gets all"
         ),
     ] = ""
     client_id: Annotated[

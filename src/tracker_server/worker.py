@@ -1,6 +1,6 @@
 """The composition root of a worker: the listeners and the writer once more, beside the first process of the server.
 
-What there is one of (clocks, dispatcher, API, MQTT, migrations) the first process has. Standard input and output are the
+What there is one of (clocks, dispatcher, API, publishing by MQTT, migrations) the first process has. Standard input and output are the
 line to it; see ``workers``.
 """
 
@@ -16,12 +16,24 @@ import structlog
 from tracker_server.aside import let_go
 from tracker_server.config import Settings
 from tracker_server.metrics import Metrics
+from tracker_server.mqtt_station import MqttStation
 from tracker_server.pipeline.batch import Batch
+from tracker_server.pipeline.mqtt_book import SessionWord
 from tracker_server.pipeline.trackers import Trackers
 from tracker_server.spawned import LINE_BYTES_MAX
 from tracker_server.station import Station, calm_collector
 from tracker_server.storage.database import Database
-from tracker_server.workers import Answered, Asked, Counted, Named, Questions, Ready, Word, line_of, word_of
+from tracker_server.workers import (
+    Answered,
+    Asked,
+    Counted,
+    Named,
+    Questions,
+    Ready,
+    Word,
+    line_of,
+    word_of,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +75,7 @@ class Worker:
         self.metrics = Metrics()
         self.database = Database(settings)
         self.station = Station(settings, self.database, Trackers(), self.metrics, Relayed(), number=number)
+        self.mqtt = MqttStation(self.station, number=number)
         self._questions = Questions(number, self._ask)
         self.station.command_desk.ask_others = self._questions.ask
         self._stop = asyncio.Event()
@@ -74,6 +87,7 @@ class Worker:
             loop.add_signal_handler(number, self._stop.set)
         self._line, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, sys.stdout)
         self.station.ingest.tell_others = lambda protocol, key, at: self._tell(Named(protocol, key, at))
+        self.mqtt.book.on_session = self._tell
         await self.database.open()
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -83,7 +97,7 @@ class Worker:
                 self._tell(Ready())
                 calm_collector()
                 await self._stop.wait()
-                await self.station.drain(writing)
+                await self.station.drain(writing, self.mqtt.readers)
                 self._tell(Counted(self.metrics.counts()))
                 await self.station.end()
                 hearing.cancel()
@@ -96,7 +110,7 @@ class Worker:
 
     async def _begun(self, tasks: asyncio.TaskGroup) -> asyncio.Task[None]:
         """The writer's task; where the end comes first, as it may while the database is away, an end to all of them."""
-        beginning = tasks.create_task(self.station.begin(tasks))
+        beginning = tasks.create_task(self._begin(tasks))
         stopping = tasks.create_task(self._stop.wait())
         await asyncio.wait({beginning, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not beginning.done():
@@ -106,6 +120,11 @@ class Worker:
         stopping.cancel()
         return await beginning
 
+    async def _begin(self, tasks: asyncio.TaskGroup) -> asyncio.Task[None]:
+        writing = await self.station.begin(tasks)
+        await self.mqtt.begin(tasks)
+        return writing
+
     def _tell(self, word: Word) -> None:
         if not self._line.is_closing():
             self._line.write(line_of(word))
@@ -114,7 +133,9 @@ class Worker:
         while line := await first.readline():
             match word_of(line):
                 case Named() as named:
-                    self.station.ingest.called_another(named.protocol, named.device, named.named_at)
+                    self.mqtt.called_another(named.protocol, named.device, named.named_at)
+                case SessionWord() as session:
+                    self.mqtt.book.learn(session)
                 case Asked() as asked:
                     knows = self.station.command_desk.heard_of(asked.devices)
                     self._tell(Answered(asked.by, asked.serial, knows))

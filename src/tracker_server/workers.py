@@ -1,8 +1,8 @@
 """More processes on the same ports: the first one starts them, starts those again that die, adds up what they count, and
-carries word between them of which device is connected where, and their questions to each other.
+carries word between them of which device is connected where, of sessions that MQTT keeps, and their questions to each other.
 
 A worker is told the settings in the first line of its standard input, and ends when that ends: so none outlives the first
-process, however that dies. What is written to a worker that does not read is lost; it is about old connections only.
+process, however that dies. What is written to a worker that does not read is lost; it is about old connections, and sessions that a client then has to begin anew.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
 import msgspec
 import structlog
@@ -20,6 +21,7 @@ from tracker_protocols.model import DeviceKey
 from tracker_server.config import Settings, as_line
 from tracker_server.metrics import Counts, Metrics
 from tracker_server.pipeline.ingest import Ingest
+from tracker_server.pipeline.mqtt_book import Book, SessionWord
 from tracker_server.pipeline.newest import Heard
 from tracker_server.spawned import Spawned, spawn
 
@@ -48,7 +50,9 @@ class Counted(Struct, frozen=True, tag="counted"):
 
 
 class Named(Struct, frozen=True, tag="named"):
-    """A device has said who it is; ``named_at`` is on the monotonic clock, which all processes share."""
+    """A device has said who it is, or a client of the MQTT endpoint, whose protocol is the endpoint's; ``named_at`` is on
+    the monotonic clock, which all processes share.
+    """
 
     protocol: str
     device: str
@@ -72,7 +76,7 @@ class Answered(Struct, frozen=True, tag="answered"):
 
 
 Answer = Callable[[Sequence[DeviceKey]], dict[DeviceKey, Heard]]
-Word = Ready | Counted | Named | Asked | Answered
+Word = Ready | Counted | Named | Asked | Answered | SessionWord
 _decoder = msgspec.json.Decoder(Word)
 
 
@@ -122,10 +126,18 @@ class Workers:
     """Those of one server. Does nothing where ``workers`` is 1."""
 
     def __init__(
-        self, settings: Settings, ingest: Ingest, metrics: Metrics, named: Callable[[DeviceKey], None]
+        self,
+        settings: Settings,
+        ingest: Ingest,
+        metrics: Metrics,
+        book: Book,
+        called_another: Callable[[str, str, float], None],
     ) -> None:
-        """``named`` is told of each device that says to a worker who it is."""
-        self._named = named
+        """``ingest`` and ``book`` are those of the first process; ``called_another`` is told of protocol and name of whoever
+        says to a worker who it is, and when.
+        """
+        self._book = book
+        self._called_another = called_another
         self._settings = settings
         self._ingest = ingest
         self._metrics = metrics
@@ -146,6 +158,7 @@ class Workers:
         if not self._numbers:
             return
         self._ingest.tell_others = lambda protocol, key, at: self._tell(Named(protocol, key, at))
+        self._book.on_session = self._tell
         loop = asyncio.get_running_loop()
         for number in self._numbers:
             self._ready[number] = loop.create_future()
@@ -181,6 +194,7 @@ class Workers:
                 process.tell_no_more()
                 await asyncio.shield(process.wait())
                 self._metrics.gone(number)
+                self._book.left(number, datetime.now(UTC))
             if self._stopping:
                 return
             ready = self._ready[number]
@@ -202,9 +216,11 @@ class Workers:
                 case Counted(counts=counts):
                     self._metrics.take(number, counts)
                 case Named() as named:
-                    self._ingest.called_another(named.protocol, named.device, named.named_at)
-                    self._named(named.device)
+                    self._called_another(named.protocol, named.device, named.named_at)
                     self._tell(named, besides=number)
+                case SessionWord() as session:
+                    self._book.learn(session, number)
+                    self._tell(session, besides=number)
                 case Asked() as asked:
                     self._tell(asked, besides=number)
                     process.tell(line_of(Answered(asked.by, asked.serial, self.answer(asked.devices))))
@@ -214,7 +230,7 @@ class Workers:
                     if (asker := self._processes.get(answered.by)) is not None:
                         asker.tell(line)
 
-    def _tell(self, word: Named | Asked, besides: int = 0) -> int:
+    def _tell(self, word: Named | Asked | SessionWord, besides: int = 0) -> int:
         """To all that read what they are told, but one; answers to how many."""
         line = line_of(word)
         told = 0

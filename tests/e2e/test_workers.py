@@ -248,4 +248,4 @@ def test_a_port_of_another_server_is_not_shared(protocol: str, monkeypatch: pyte
         if kind is socket.SOCK_STREAM:
             taken.listen()
         with pytest.raises(OSError, match="in use"):
-            asyncio.run(listening._free("127.0.0.1", taken.getsockname()[1], kind))
+            asyncio.run(listening.free("127.0.0.1", taken.getsockname()[1], kind))

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import structlog
+from msgspec import structs
 
 from tracker_protocols.model import DeviceKey, Frame, Message
 from tracker_server.config_mqtt import MqttBroker
@@ -339,11 +340,17 @@ def brokers_of(
     book: Book,
     routes: Routes,
     metrics: Metrics,
+    number: int,
 ) -> list[Broker]:
-    """All that have an address."""
+    """All that have an address; in the worker of this number those of a group, which share the work."""
     named = {"broker": first, **others}
     return [
-        Broker(name, settings, ingest, book, routes, metrics)
+        Broker(name, of_worker(settings, number), ingest, book, routes, metrics)
         for name, settings in named.items()
-        if settings.url
+        if settings.url and (settings.group or not number)
     ]
+
+
+def of_worker(settings: MqttBroker, number: int) -> MqttBroker:
+    """A process's own session at the broker: what is handed to it comes again to it, and to nobody else."""
+    return structs.replace(settings, client_id=f"{settings.client_id}-{number}") if number else settings

@@ -147,7 +147,7 @@ class Listeners:
         if several and self._first:
             kind = socket.SOCK_DGRAM if transport is Transport.UDP else socket.SOCK_STREAM
             for host in hosts:
-                await _free(host, listener.port, kind)
+                await free(host, listener.port, kind)
         if transport is Transport.UDP:
             for host in hosts:
                 listening = udp_socket(host, listener.port, shared_port=several)
@@ -203,7 +203,7 @@ class Listeners:
             udp.close()
 
 
-async def _free(host: str, port: int, kind: socket.SocketKind) -> None:
+async def free(host: str, port: int, kind: socket.SocketKind) -> None:
     """Wait until nobody listens there. Where ports are shared, a second server would take half of the first one's
     devices without a word. Raises OSError.
     """

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from tracker_protocols.model import DeviceKey
 
@@ -101,6 +101,17 @@ class Moved(Struct, frozen=True):
     device: DeviceKey
 
 
+class SessionWord(Struct, frozen=True, tag="session"):
+    """What the process says to the others that has the client: its session is kept like this; None: it has ended. ``since``: when the client
+    came, on the monotonic clock; ``flight``: when its connection has ended.
+    """
+
+    client_id: str
+    kept: Kept | None
+    since: float
+    flight: Flight | None = None
+
+
 Change: TypeAlias = Kept | Forgotten | Fetched | Way | Moved
 
 
@@ -110,9 +121,15 @@ def digest_of(secret: str | bytes) -> bytes:
 
 
 class Book:
-    """Read and written on the server's loop only. ``told`` is called when there are changes to write, or new mail."""
+    """Read and written on the server's loop only. ``on_change`` is called when there are changes to write, ``on_mail`` when
+    there is new mail. Of several processes each has one, and the first writes all sessions down: ``on_session`` is told of
+    every session that changes here, and what it says is to be told to the other books (``learn``).
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, *, first: bool = True) -> None:
+        self._first = first
+        self._since: dict[str, float] = {}
+        self._places: dict[str, int] = {}
         self._logins: dict[str, Login] = {}
         self._protected: frozenset[DeviceKey] = frozenset()
         self._kept: dict[str, Kept] = {}
@@ -122,6 +139,7 @@ class Book:
         self.ways: dict[DeviceKey, Way] = {}
         self.changes: list[Change] = []
         self.on_change: Callable[[], None] = lambda: None
+        self.on_session: Callable[[SessionWord], object] | None = None
         self.on_mail: Callable[[Iterable[Mail]], None] = lambda _: None
 
     # ------------------------------------------------------------------ who may speak
@@ -151,8 +169,10 @@ class Book:
     # ------------------------------------------------------------------ kept sessions
 
     def put_kept(self, kept: Iterable[Kept]) -> None:
-        """All that were kept when the server started."""
-        self._kept = {one.client_id: one for one in kept}
+        """All that were kept when the process started; what others have told meanwhile is newer."""
+        for one in kept:
+            if one.client_id not in self._since:
+                self._kept[one.client_id] = one
 
     def kept(self, client_id: str, user: str, now: datetime) -> Kept | None:
         """The session that is kept under this name for this user."""
@@ -163,24 +183,76 @@ class Book:
         """What its last connection left unfinished."""
         return self._flights.pop(client_id, None) or Flight()
 
-    def keep(self, session: Kept, now: datetime, flight: Flight | None = None) -> None:
-        """From now on, or as it is now; ``flight`` when its connection ends."""
-        if session.client_id not in self._kept and len(self._kept) >= KEPT_MAX:
+    def keep(self, session: Kept, now: datetime, flight: Flight | None = None, since: float = 0.0) -> None:
+        """From now on, or as it is now; ``flight`` when its connection ends. ``since``: when its client came, on the monotonic
+        clock; one that has come to another process since then has the session there.
+        """
+        client_id = session.client_id
+        if self._since.get(client_id, 0.0) > since:
+            return
+        if client_id not in self._kept and len(self._kept) >= KEPT_MAX:
             for one in [one for one in self._kept.values() if over(one, now)]:
-                self.forget(one.client_id)
+                self.forget(one.client_id, since)
             if len(self._kept) >= KEPT_MAX:
                 return
         if flight is not None and (flight.recorded or flight.out):
-            self._flights[session.client_id] = flight
-        if self._kept.get(session.client_id) != session:
-            self._kept[session.client_id] = session
-            self._note(session)
+            self._flights[client_id] = flight
+        if self._kept.get(client_id) != session:
+            self._set(client_id, session)
+            self._tell_others(SessionWord(client_id, session, since, self._flights.get(client_id)))
 
-    def forget(self, client_id: str) -> None:
-        """It has ended."""
+    def forget(self, client_id: str, since: float = 0.0) -> None:
+        """It has ended; ``since`` as for ``keep``."""
         self._flights.pop(client_id, None)
-        if self._kept.pop(client_id, None) is not None:
-            self._note(Forgotten(client_id))
+        if self._since.get(client_id, 0.0) <= since and client_id in self._kept:
+            self._set(client_id, None)
+            self._tell_others(SessionWord(client_id, None, since))
+
+    def learn(self, word: SessionWord, place: int = 0) -> None:
+        """Another process, ``place``, has said it."""
+        client_id = word.client_id
+        if word.since < self._since.get(client_id, 0.0):
+            return
+        self._remember(client_id, word.since)
+        self._flights.pop(client_id, None)
+        self._places.pop(client_id, None)
+        if word.kept is not None:
+            if word.flight is not None:
+                self._flights[client_id] = word.flight
+            if place:
+                self._places[client_id] = place
+        if self._kept.get(client_id) != word.kept:
+            self._set(client_id, word.kept)
+
+    def left(self, place: int, now: datetime) -> None:
+        """That process has died: the clients that were connected to it are gone."""
+        for client_id in [one for one, where in self._places.items() if where == place]:
+            del self._places[client_id]
+            kept = self._kept.get(client_id)
+            if kept is not None and kept.expires_at is None:
+                until = now + timedelta(seconds=kept.expiry_s)
+                self.keep(structs.replace(kept, expires_at=until), now, since=self._since.get(client_id, 0.0))
+
+    def _set(self, client_id: str, kept: Kept | None) -> None:
+        if kept is None:
+            self._kept.pop(client_id, None)
+        else:
+            self._kept[client_id] = kept
+        if self._first:
+            self._note(kept or Forgotten(client_id))
+
+    def _tell_others(self, word: SessionWord) -> None:
+        if self.on_session is not None:
+            self._places.pop(word.client_id, None)
+            self._remember(word.client_id, word.since)
+            self.on_session(word)
+
+    def _remember(self, client_id: str, since: float) -> None:
+        """When its client came; of those who came longest ago nobody says anything old any more."""
+        self._since.pop(client_id, None)
+        self._since[client_id] = since
+        if len(self._since) > KEPT_MAX:
+            del self._since[next(iter(self._since))]
 
     # ------------------------------------------------------------------ commands that wait
 

@@ -14,6 +14,7 @@ from tracker_server.storage.database import AWAY, Database, Role
 from tracker_server.storage.embedded import EmbeddedError
 from tracker_server.storage.mqtt_rows import (
     CHANNEL,
+    begin_expiry,
     forget_old,
     read_kept,
     read_logins,
@@ -31,7 +32,9 @@ READ_AGAIN_S = 600.0  # commands become void by time
 class MqttFeed:
     """Runs for as long as the server does. ``ready``: the book has been read once."""
 
-    def __init__(self, database: Database, book: Book) -> None:
+    def __init__(self, database: Database, book: Book, *, first: bool = True) -> None:
+        """``first``: no client is connected to any process yet."""
+        self._first = first
         self._database = database
         self._book = book
         self._noted = asyncio.Event()
@@ -55,9 +58,9 @@ class MqttFeed:
         async with await self._database.connect(Role.CORE) as connection:
             await connection.execute(f"LISTEN {CHANNEL}")
             if not self._kept_read:
-                self._book.put_kept(
-                    await read_kept(connection)
-                )  # of those who are here when we come, none is connected
+                if self._first:  # of those who were here when the server ended, none is connected
+                    await begin_expiry(connection)
+                self._book.put_kept(await read_kept(connection))
                 self._book.put_ways(await read_ways(connection), self._begun_at)
                 self._kept_read = True  # afterwards memory is ahead of the table
             async with await self._database.connect(Role.CORE) as reading:

@@ -41,13 +41,15 @@ async def read_logins(connection: AsyncConnection[Any]) -> list[Login]:
     return [Login(name, digest, frozenset(devices)) for name, digest, devices in await rows.fetchall()]
 
 
-async def read_kept(connection: AsyncConnection[Any]) -> list[Kept]:
-    """All sessions that are kept, when the server starts: the time of those whose clients were here begins now, and
-    those whose time is over are deleted.
-    """
+async def begin_expiry(connection: AsyncConnection[Any]) -> None:
+    """When the server starts: the time of the sessions whose clients were here begins now."""
     await connection.execute(
         "UPDATE core.mqtt_sessions SET expires_at = now() + make_interval(secs => expiry_s) WHERE expires_at IS NULL"
     )
+
+
+async def read_kept(connection: AsyncConnection[Any]) -> list[Kept]:
+    """All sessions that are kept; those whose time is over are deleted."""
     await forget_old(connection)
     rows = await connection.execute(
         "SELECT client_id, user_name, filters, expiry_s, expires_at FROM core.mqtt_sessions"

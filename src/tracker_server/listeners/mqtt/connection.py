@@ -6,6 +6,7 @@ The order of PUBACKs and PUBRECs is that of the publishes, for all sessions of a
 from __future__ import annotations
 
 import secrets
+import time
 from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -78,6 +79,7 @@ class MqttConnection(Connection):
         self.client_id = ""
         self.filters: dict[str, int] = {}
         self.subscribed_at = 0.0
+        self.came_at = 0.0
         self._said = Connect(0, "", clean=True, keep_alive_s=0)
         self._silence_s_max = 0.0
         self._will: Will | None = None
@@ -205,6 +207,7 @@ class MqttConnection(Connection):
             self._farewell(connack(said.version, code), "refused")
             return
         self.client_id = said.client_id or f"auto-{secrets.token_hex(8)}"
+        self.came_at = time.monotonic()
         self._will = said.will
         self._talk = Talk(shared.routes, self.who, fallback_of(self.who))
         limit_s = int(shared.limits.idle_s / GRACE)
@@ -222,7 +225,7 @@ class MqttConnection(Connection):
             self.dialogue.go_on(flight.recorded)
             self._out, self._last_id = flight.out, flight.last_id
         else:
-            shared.book.forget(self.client_id)
+            shared.book.forget(self.client_id, self.came_at)
         self._remember(received_at)
         properties: dict[str, object] = {}
         if said.version == MQTT_5:
@@ -325,14 +328,14 @@ class MqttConnection(Connection):
         if self._expiry_s:
             until = datetime.now(UTC) + timedelta(seconds=self._expiry_s)
             flight = Flight(self.dialogue.recorded, self._out, self._last_id)
-            self.shared.book.keep(self._kept(until), datetime.now(UTC), flight)
+            self.shared.book.keep(self._kept(until), datetime.now(UTC), flight, self.came_at)
         else:
-            self.shared.book.forget(self.client_id)
+            self.shared.book.forget(self.client_id, self.came_at)
 
     def _remember(self, now: datetime) -> None:
         """A kept session is written down while its client is here, so that a crash of ours does not end it."""
         if self._expiry_s:
-            self.shared.book.keep(self._kept(None), now)
+            self.shared.book.keep(self._kept(None), now, since=self.came_at)
 
     def _kept(self, until: datetime | None) -> Kept:
         return Kept(self.client_id, self.who.user, dict(self.filters), self._expiry_s, until)

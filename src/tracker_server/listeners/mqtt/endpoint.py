@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from tracker_server.listeners.server import (
     ListenError,
     Listening,
     Shared,
+    free,
     tls_context,
 )
 from tracker_server.mqtt.packets import Will
@@ -60,7 +62,17 @@ class LastWords(NobodyListens):
 class MqttShared(Shared):
     """What all clients of the endpoint share."""
 
-    __slots__ = ("_subscribers", "book", "clients", "lost", "on_ready", "refused", "routes", "settings")
+    __slots__ = (
+        "_subscribers",
+        "_wills",
+        "book",
+        "clients",
+        "lost",
+        "on_ready",
+        "refused",
+        "routes",
+        "settings",
+    )
 
     def __init__(
         self,
@@ -80,6 +92,7 @@ class MqttShared(Shared):
         self.routes = Routes(settings.routes)
         self.clients: dict[str, MqttConnection] = {}
         self.refused = common.metrics.mqtt_refused
+        self._wills: dict[MqttConnection, asyncio.TimerHandle] = {}
 
     def replace(self, client: MqttConnection) -> None:
         """It has come; who came under the same name before is half-open, and its session goes on here."""
@@ -90,9 +103,22 @@ class MqttShared(Shared):
             self._strike(old, _names(old.filters))
             old.take_over()
 
+    def came_elsewhere(self, client_id: str, at: float) -> None:
+        """Another process has let in a client of this name: who came before under it is half-open, or comes back there."""
+        old = self.clients.get(client_id)
+        if old is not None and old.came_at < at:
+            log.info("MQTT client reconnected to another process", client=client_id)
+            del self.clients[client_id]
+            self._strike(old, _names(old.filters))
+            old.take_over()
+        for gone in [one for one in self._wills if one.client_id == client_id and one.came_at < at]:
+            self._wills.pop(gone).cancel()
+
     def enter(self, client: MqttConnection) -> None:
         """It is let in."""
         self.clients[client.client_id] = client
+        if self.ingest.tell_others is not None:
+            self.ingest.tell_others(ENDPOINT.name, client.client_id, client.came_at)
         if client.filters:
             self.subscribed(client)
 
@@ -135,11 +161,12 @@ class MqttShared(Shared):
         """A client was lost: say what it wished to be said, unless it comes back before that is due."""
         delay_s = min(will.delay_s, WILL_DELAY_S_MAX)
         if delay_s:
-            self.loop.call_later(delay_s, self._say, client, will)
+            self._wills[client] = self.loop.call_later(delay_s, self._say, client, will)
         else:
             self._say(client, will)
 
     def _say(self, client: MqttConnection, will: Will) -> None:
+        self._wills.pop(client, None)
         if self.stopping or client.client_id in self.clients:
             return
         assert client.session is not None
@@ -176,7 +203,12 @@ class MqttEndpoint:
         common: Common,
         book: Book,
         lost: Callable[[Iterable[DeviceKey]], None] = lambda _: None,
+        *,
+        first: bool = True,
     ) -> None:
+        """``first``: see ``Listeners``."""
+        self._first = first
+        self._several = settings.workers > 1
         self._lost = lost
         self.on_ready: Callable[[], None] = lambda: None
         self._mqtt = settings.mqtt
@@ -207,6 +239,9 @@ class MqttEndpoint:
             if not port:
                 continue
             try:
+                if self._several and self._first:
+                    for host in hosts:
+                        await free(host, port, socket.SOCK_STREAM)
                 context = mqtt_context(mqtt) if tls else None
                 server = await asyncio.get_running_loop().create_server(
                     cast("Callable[[], asyncio.Protocol]", make),
@@ -215,6 +250,7 @@ class MqttEndpoint:
                     ssl=context,
                     backlog=BACKLOG,
                     reuse_address=True,
+                    reuse_port=self._several,
                 )
             except (OSError, ssl.SSLError) as error:
                 raise ListenError(
@@ -228,6 +264,11 @@ class MqttEndpoint:
         """When the client that may have it has subscribed, or come back to a session in which it had."""
         client = self._shared.subscriber(mail) if self._shared is not None else None
         return None if client is None else client.subscribed_at
+
+    def came_elsewhere(self, client_id: str, at: float) -> None:
+        """A client has come to another process of the server, at this moment on the monotonic clock."""
+        if self._shared is not None:
+            self._shared.came_elsewhere(client_id, at)
 
     def topic(self, mail: Mail) -> str:
         """As the mail says."""
