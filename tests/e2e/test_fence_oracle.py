@@ -160,6 +160,11 @@ def edge_near(rng: random.Random, shape: Shape, latitude: float, longitude: floa
         low, high = (middle, high) if far_m > 0 else (low, middle)
 
 
+def square(half_deg: float) -> list[tuple[float, float]]:
+    corners = ((-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1))
+    return [(180.0 + half_deg * x, -16.0 + half_deg * y) for x, y in corners]
+
+
 @pytest.mark.timeout(300 + 300 * ROUNDS)
 def test_a_parked_day_with_noise_at_an_edge(server: Servers, postgres_dsn: str, terminal: Terminal) -> None:
     """24 hours, shuffled, with 10 m of noise: nothing is entered from outside, nothing is left from inside."""
@@ -170,8 +175,16 @@ def test_a_parked_day_with_noise_at_an_edge(server: Servers, postgres_dsn: str, 
         "disc": circle(50.0, 20.0, 500.0),
         "road": corridor([[(22.0, 60.0), (22.05, 60.01)]], 300.0),
         "yard": area([[star(rng, -17.0, 180.0, 800.0, 9)]]),
+        "ring": area(
+            [[square(0.006), square(0.002)]]
+        ),  # with a hole of 440 m, across the meridian where days begin
     }
-    inside = {"disc": (50.0, 20.0), "road": (60.005, 22.025), "yard": (-17.0, 180.0)}
+    inside = {
+        "disc": (50.0, 20.0),
+        "road": (60.005, 22.025),
+        "yard": (-17.0, 180.0),
+        "ring": (-16.0 + 0.004 * rng.choice([-1, 1]), 180.0),
+    }
     features = [feature(name, shape) for name, shape in shapes.items()]
     file = terminal.folder / "fences.geojson"
     file.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
