@@ -161,3 +161,8 @@ def test_a_rough_day_loses_nothing(server: Servers, postgres_dsn: str, tmp_path:
     assert page.count("<svg") == 3
     assert "Every answer was right." in page
     assert "made: half-open" in page
+    assert "<td>setting: newest_first<td class=n>yes" in page
+    assert "<td>setting: storms_s<td class=n>0.2, 0.5" in page
+    assert page.count("simulator&#x27;s CPU, memory") == done.stdout.count("simulator's CPU, memory") == 1, (
+        "they share it"
+    )

@@ -183,7 +183,7 @@ def _tell(run: Run, scenario: Path | None, files: dict[str, Path | None]) -> boo
         tables = [table_of(report)]
     else:
         report = make_scenario_report(run, str(scenario))
-        tables = [*map(table_of, report.families), whole_table_of(report)]
+        tables = [*(table_of(one, alone=False) for one in report.families), whole_table_of(report)]
     if file := files["--report"]:
         file.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     if file := files["--html"]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import html
 import io
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tracker_server.simulator.report import Report, ScenarioReport, milliseconds
+from tracker_server.simulator.report import Report, ScenarioReport, effort, milliseconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +38,7 @@ def page_of(report: Report | ScenarioReport) -> str:
         "<!doctype html><html lang=en><meta charset=utf-8>",
         f"<title>{html.escape(title)}</title><style>{STYLE}</style>",
         f"<h1>{html.escape(title)}</h1>{verdict}",
-        _table(_summary(report)),
+        _table([*_summary(report), ("simulator's CPU, memory", effort(report))]),
         *(f"<figure>{drawing}</figure>" for drawing in plots(families)),
     ]
     for family in families:
@@ -59,7 +60,6 @@ def _summary(report: Report | ScenarioReport) -> list[tuple[str, Any]]:
         ("fixes answered a second", f"{report.answered_per_s:,.0f}"),
         ("length", f"{report.run_s:,.1f} s"),
         ("answer p50 / p90 / p99 / max", milliseconds(report.latency)),
-        ("simulator's memory at most", f"{report.memory_peak_mb:,.0f} MB"),
     ]
 
 
@@ -71,8 +71,26 @@ def _details(report: Report) -> list[tuple[str, Any]]:
         *((f"made: {what}", f"{count:,}") for what, count in report.troubles.items()),
         *((f"error: {what}", f"{count:,}") for what, count in report.errors.items()),
         *(("for example", sample) for sample in report.samples),
-        *((f"setting: {key}", value) for key, value in report.settings.items() if value is not None),
+        *((f"setting: {key}", said(value)) for key, value in report.settings.items() if value is not None),
     ]  # fmt: skip
+
+
+def said(value: Any) -> str:
+    """A setting's value as a scenario's reader would say it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def names(families: Sequence[Report]) -> list[str]:
+    """What each is called in a plot: its language, and its transport where the language alone is not one family's."""
+    spoken = Counter(family.settings["protocol"] for family in families)
+    return [
+        f"{family.settings['protocol']} {family.settings['transport']}"
+        if spoken[family.settings["protocol"]] > 1
+        else family.settings["protocol"]
+        for family in families
+    ]
 
 
 def _table(rows: Sequence[tuple[str, Any]]) -> str:
@@ -93,29 +111,28 @@ def plots(families: Sequence[Report]) -> list[str]:
     ]
 
 
-def _rates(axes: Axes, family: Report, colour: str) -> None:
+def _rates(axes: Axes, family: Report, name: str, colour: str) -> None:
     axes.plot(
         [moment.at_s for moment in family.timeline],
         [moment.answered_per_s for moment in family.timeline],
         color=colour,
-        label=family.settings["protocol"],
+        label=name,
     )
 
 
-def _latencies(axes: Axes, family: Report, colour: str) -> None:
+def _latencies(axes: Axes, family: Report, name: str, colour: str) -> None:
     shown = [moment for moment in family.timeline if moment.p99_s]
     at_s = [moment.at_s for moment in shown]
     axes.plot(at_s, [moment.p50_s * 1e3 for moment in shown], color=colour, linewidth=0.8)
-    name = family.settings["protocol"]
     axes.plot(at_s, [moment.p99_s * 1e3 for moment in shown], color=colour, linewidth=1.8, label=name)
 
 
-def _connections(axes: Axes, family: Report, colour: str) -> None:
+def _connections(axes: Axes, family: Report, name: str, colour: str) -> None:
     axes.plot(
         [moment.at_s for moment in family.timeline],
         [moment.connected for moment in family.timeline],
         color=colour,
-        label=family.settings["protocol"],
+        label=name,
     )
 
 
@@ -126,8 +143,8 @@ def _plot(families: Sequence[Report], title: str, draw: Any, *, log: bool = Fals
     with rc_context({"svg.hashsalt": "tracker-server", "svg.fonttype": "none", "font.family": "sans-serif"}):
         figure = Figure(figsize=(9, 2.6), layout="constrained")
         axes = figure.add_subplot()
-        for number, family in enumerate(families):
-            draw(axes, family, COLOURS[number % len(COLOURS)])
+        for number, (family, name) in enumerate(zip(families, names(families), strict=True)):
+            draw(axes, family, name, COLOURS[number % len(COLOURS)])
         axes.set_title(title, loc="left", fontsize=10)
         axes.set_xlabel("seconds", fontsize=8)
         axes.grid(visible=True, linewidth=0.3)

@@ -80,7 +80,9 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class ScenarioReport(msgspec.Struct, frozen=True):
-    """Several families that reported at the same time: sums, answers' latencies over all, and each by itself."""
+    """Several families that reported at the same time: sums, answers' latencies over all, and each by itself. They share one
+    process, so what that costs in CPU is told here; of a family it says how much was used meanwhile by all.
+    """
 
     ok: bool
     scenario: str
@@ -90,6 +92,7 @@ class ScenarioReport(msgspec.Struct, frozen=True):
     answered_per_s: float
     latency: Latency
     run_s: float
+    cpu_us_per_fix: float
     memory_peak_mb: float
     interrupted: bool
     families: list[Report]
@@ -113,6 +116,7 @@ def make_scenario_report(run: Run, scenario: str) -> ScenarioReport:
         answered_per_s=fixes.answered / run_s,
         latency=latency_of(whole),
         run_s=run_s,
+        cpu_us_per_fix=max(fleet.cpu_s for fleet in run.fleets) / max(fixes.sent, 1) * 1e6,
         memory_peak_mb=memory_peak_mb(),
         interrupted=any(one.interrupted for one in families),
         families=families,
@@ -244,8 +248,13 @@ def whole_table_of(report: ScenarioReport) -> Table:
     table.add_row("rate", f"{report.answered_per_s:,.0f} fixes/s in {report.run_s:.2f} s")
     if latency.answers:
         table.add_row("answer p50 / p90 / p99 / max", milliseconds(latency))
-    table.add_row("simulator's memory at most", f"{report.memory_peak_mb:,.0f} MB")
+    table.add_row("simulator's CPU, memory", effort(report))
     return table
+
+
+def effort(report: Report | ScenarioReport) -> str:
+    """What the simulator's process needed for it."""
+    return f"{report.cpu_us_per_fix:.1f} µs a fix, {report.memory_peak_mb:,.0f} MB"
 
 
 def milliseconds(latency: Latency) -> str:
@@ -254,8 +263,8 @@ def milliseconds(latency: Latency) -> str:
     return " / ".join(f"{value * 1000:,.1f}" for value in values) + " ms"
 
 
-def table_of(report: Report) -> Table:
-    """The summary for people."""
+def table_of(report: Report, *, alone: bool = True) -> Table:
+    """The summary for people. Not ``alone``: of one family of several."""
     table = Table(title=f"{report.settings['protocol']} → {report.settings['target']}", show_header=False)
     table.add_column(style="bold")
     table.add_column(justify="right")
@@ -272,9 +281,8 @@ def table_of(report: Report) -> Table:
     if report.packets_resent:
         table.add_row("packets sent again", f"{report.packets_resent:,}")
     table.add_row("made ready, connected in", f"{report.prepare_s:.2f} s, {report.connect_s:.2f} s")
-    table.add_row(
-        "simulator's CPU, memory", f"{report.cpu_us_per_fix:.1f} µs a fix, {report.memory_peak_mb:,.0f} MB"
-    )
+    if alone:
+        table.add_row("simulator's CPU, memory", effort(report))
     bad = [
         ("answers wrong", report.answers_wrong),
         ("answers nobody asked for", report.answers_unasked),
