@@ -13,6 +13,7 @@ import structlog
 
 from tracker_server.aside import let_go
 from tracker_server.config import Settings, install_payloads
+from tracker_server.heap import give_back
 from tracker_server.listeners.server import Listeners
 from tracker_server.metrics import Metrics
 from tracker_server.pipeline.alert_book import AlertBook, link_of
@@ -144,6 +145,7 @@ class Station:
         self.beside(tasks, self.command_desk.run())
         await self.listeners.open()
         self.beside(tasks, self.listeners.sweep())
+        self.beside(tasks, give_back())
         return writing
 
     def beside(self, tasks: asyncio.TaskGroup, work: Coroutine[Any, Any, None]) -> None:

@@ -31,6 +31,7 @@ def serve(*, config: Path | None = None, data_dir: Path | None = None) -> None:
         Embedded database, media and keys; overrides the setting of that name.
     """
     from tracker_server import logs
+    from tracker_server.heap import share_one_heap
 
     loaded = settings(config, {"data_dir": str(data_dir) if data_dir else None})
     logs.set_up(loaded.settings.log)
@@ -114,20 +115,3 @@ def raise_file_limit() -> None:
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-M_ARENA_MAX, M_TRIM_THRESHOLD = -8, -1  # of glibc's mallopt(3)
-TRIM_BYTES = 128 * 1024
-
-
-def share_one_heap() -> None:
-    """Glibc gives each thread a heap of its own and returns little of it, which costs a process with a few
-    threads a quarter of its memory; the interpreter's lock lets only one of them allocate at a time anyway. Elsewhere
-    (musl, macOS) nothing is done.
-    """
-    import ctypes
-
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_ARENA_MAX, 1)
-        mallopt(M_TRIM_THRESHOLD, TRIM_BYTES)

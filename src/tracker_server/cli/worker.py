@@ -11,8 +11,9 @@ import uvloop
 
 from tracker_server import logs
 from tracker_server.cli.common import refused, told
-from tracker_server.cli.serve import raise_file_limit, share_one_heap
+from tracker_server.cli.serve import raise_file_limit
 from tracker_server.config import of_line
+from tracker_server.heap import share_one_heap
 from tracker_server.listeners.server import ListenError
 from tracker_server.worker import Worker, from_stdin
 
