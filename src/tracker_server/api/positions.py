@@ -19,7 +19,7 @@ from tracker_server.api.position_shape import Position, positions_json, position
 from tracker_server.api.streaming import HiddenMeanwhileError, attachment, streamed
 from tracker_server.api.values import Number
 from tracker_server.exports import tracks
-from tracker_server.exports.cells import csv_cell, csv_lines
+from tracker_server.exports.cells import csv_lines, safe_text
 from tracker_server.model.people import Right, Role
 from tracker_server.storage.audit import note
 from tracker_server.storage.history import COLUMNS, displayed_positions
@@ -245,23 +245,22 @@ async def get_csv(call: Call[ExportQuery, None]) -> Response:
         chunks = wanted.chunks()
         try:
             async for device_id, fixes, marks in chunks:
-                unique_id, name = names[device_id]
+                called = [safe_text(text) for text in names[device_id]]
                 addresses = await call.services.addresses(fixes)
-                yield b"".join(
-                    line([csv_cell(cell) for cell in _csv_row(one, unique_id, name)])
-                    for one in positions_of(fixes, marks, formulas, addresses)
-                )
+                found = positions_of(fixes, marks, formulas, addresses)
+                yield b"".join([line(_csv_row(one, called)) for one in found])
         finally:
             await chunks.aclose()
 
     return await streamed(lines(), "text/csv; charset=utf-8", _file_name(wanted, "csv"))
 
 
-def _csv_row(one: Position, unique_id: str, name: str) -> list[Any]:
+def _csv_row(one: Position, called: Sequence[str]) -> list[Any]:
+    """The cells as they are written; what can be no formula is not looked at."""
     return [
-        one.device_id, unique_id, name, one.fix_time, one.server_time, one.valid, one.latitude, one.longitude,
-        one.altitude, one.speed, one.course, one.accuracy, " ".join(map(str, one.geofence_ids or ())), one.protocol,
-        bytes(one.attributes).decode(), one.address or "",
+        one.device_id, *called, one.fix_time, one.server_time, "true" if one.valid else "false", one.latitude, one.longitude,
+        one.altitude, one.speed, one.course, one.accuracy, " ".join(map(str, one.geofence_ids or ())),
+        safe_text(one.protocol), bytes(one.attributes).decode(), safe_text(one.address or ""),
     ]  # fmt: skip
 
 
