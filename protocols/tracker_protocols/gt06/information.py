@@ -17,7 +17,7 @@ from tracker_protocols.model import (
     Reply,
     Report,
 )
-from tracker_protocols.wire.fields import MPS_PER_KNOT, finite, moment
+from tracker_protocols.wire.fields import MPS_PER_KNOT, check_place, finite, moment
 
 POSITION: Final = "Current position!"
 
@@ -55,10 +55,13 @@ def position_in(text: str) -> Fix | None:
         latitude, longitude = fields["Lat"], fields["Lon"]
         date, time = fields["DateTime"].split()
         at = moment(*map(int, date.split("-")), *map(int, time.split(":")))
+        north = finite(latitude[1:]) * (-1 if latitude[0] == "S" else 1)
+        east = finite(longitude[1:]) * (-1 if longitude[0] == "W" else 1)
+        check_place(north, east)
         return Fix(
             at,
-            finite(latitude[1:]) * (-1 if latitude[0] == "S" else 1),
-            finite(longitude[1:]) * (-1 if longitude[0] == "W" else 1),
+            north,
+            east,
             True,
             None,
             finite(fields["Speed"]) * MPS_PER_KNOT,

@@ -61,16 +61,17 @@ class Lines(Struct, frozen=True):
     def cut(self, buffer: bytes, start: int) -> Cut:
         begin = start
         size = len(buffer)
-        while begin < size and buffer[begin] in self.ends:
-            begin += 1
-        if begin == size:
-            return Cut(size - start, 0)
-        found = [at for end in self.ends if (at := buffer.find(end, begin, begin + self.size_max)) >= 0]
-        if found:
-            return Cut(begin - start, min(found) - begin)
-        if size - begin >= self.size_max:
-            return Cut(size - start, 0)
-        return Cut(begin - start, 0)
+        while True:
+            while begin < size and buffer[begin] in self.ends:
+                begin += 1
+            if begin == size:
+                return Cut(size - start, 0)
+            found = [at for end in self.ends if (at := buffer.find(end, begin, begin + self.size_max)) >= 0]
+            if found:
+                return Cut(begin - start, min(found) - begin)
+            if size - begin < self.size_max:
+                return Cut(begin - start, 0)
+            begin += self.size_max  # and no further, whatever came with it: pieces would be cut here, too
 
 
 class Measured(Struct, frozen=True):
