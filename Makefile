@@ -100,7 +100,7 @@ tables: $(VENV)/.dev ## write what is generated from the code: reference pages, 
 
 .PHONY: pictures
 pictures: $(VENV)/.dev ## take the tutorial's pictures anew (needs Chromium)
-	TRACKER_TEST_SCREENSHOTS=1 $(BIN)/pytest tests/page -k "pictures or printed or block or fence"
+	TRACKER_TEST_SCREENSHOTS=1 $(BIN)/pytest tests/page -k "pictures or printed or block or fence or report"
 
 .PHONY: mutants
 mutants: $(VENV)/.dev ## break each promise of billing on purpose; the tests must notice

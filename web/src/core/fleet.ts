@@ -50,7 +50,10 @@ function announce() {
   announcing = window.setTimeout(
     () => {
       announcing = 0;
-      moved.value++;
+      batch(() => {
+        if (waiting.size) replace([]);
+        moved.value++;
+      });
     },
     positions.size > FEW ? ANNOUNCE_MANY_MS : ANNOUNCE_MS,
   );
@@ -64,14 +67,28 @@ function takePositions(list: readonly Position[]) {
   if (list.length) announce();
 }
 
-function takeDevices(list: readonly Device[]) {
-  if (!list.length) return;
-  const next = new Map(devices.value);
-  for (const device of list) {
+/** Of these only the last contact or the like is new: lists of thousands hear of it together, a few times a second. */
+const waiting = new Map<number, Device>();
+
+function replace(list: readonly Device[]) {
+  const next = new Map(devices.peek());
+  for (const device of [...waiting.values(), ...list]) {
     next.set(device.id, device);
     if (isBlocked(device)) positions.delete(device.id);
   }
+  waiting.clear();
   devices.value = next;
+}
+
+function takeDevices(list: readonly Device[]) {
+  if (!list.length) return;
+  const now = devices.peek();
+  const known = list.every((device) => {
+    const before = now.get(device.id);
+    return before && isBlocked(before) === isBlocked(device);
+  });
+  if (!known) replace(list); // somebody comes or goes: at once
+  else for (const device of list) waiting.set(device.id, device);
   announce();
 }
 
@@ -84,6 +101,7 @@ export async function refresh(): Promise<void> {
   ]);
   batch(() => {
     positions.clear();
+    waiting.clear();
     devices.value = new Map(list.map((device) => [device.id, device]));
     groups.value = folders;
     geofences.value = fences;
@@ -95,6 +113,7 @@ export async function refresh(): Promise<void> {
 
 export const refreshDevices = async (): Promise<void> => {
   const list = await api.get<Device[]>("/devices");
+  waiting.clear();
   devices.value = new Map(list.map((device) => [device.id, device]));
   for (const id of [...positions.keys()]) {
     const device = devices.value.get(id);
@@ -130,6 +149,7 @@ export function disconnect(): void {
   connected.value = false;
   loaded.value = false;
   devices.value = new Map();
+  waiting.clear();
   positions.clear();
 }
 

@@ -10,11 +10,15 @@ import { type Glide, isDone, next, shownAt } from "./glide.ts";
 const REACH_PX = 18; // how near a click must be
 const LABELS_FROM_ZOOM = 9;
 const LABELS_MAX = 300; // more would be read by nobody, and cost frames
+const NAMES_MAX = 4 * LABELS_MAX;
+const LABEL_PX = 22;
+const LABEL_FONT = "600 12px system-ui, 'Segoe UI', Roboto, 'Noto Sans', sans-serif";
 const ARROWS_FROM_ZOOM = 6;
 
 const FRAME_MS = 16;
 const PAUSE_MS_MAX = 500;
 const MARK_PX = 32;
+const SHEET_COLUMNS = 9;
 const TURNS = 72; // directions of an arrow: a copy that is turned as it is drawn costs several times one that is not
 const STEP_PX = 0.4; // a mark that has moved less since it was drawn need not be drawn again
 const TILE_PX = 512;
@@ -49,7 +53,8 @@ export function addFleet(
   let shown: ReadonlySet<number> | null = null;
   let frame = 0;
   let later = 0;
-  const marks = new Map<string, HTMLCanvasElement>();
+  const sheets = new Map<string, ImageBitmap>();
+  const names = new Map<string, ImageBitmap>();
 
   const take = (position: Position) => {
     const to = { longitude: position.longitude, latitude: position.latitude, course: position.course };
@@ -130,26 +135,33 @@ export function addFleet(
 
   const rim = () => (dark.peek() ? "#0c1517" : "#ffffff");
 
-  /** A mark, drawn once for its colour and size, and copied from then on. */
-  function mark(key: string, paintOnce: (pen: CanvasRenderingContext2D) => void): HTMLCanvasElement {
-    let found = marks.get(key);
+  /** A sheet of marks, drawn once for their colour and size, and copied from then on: copies of one image are drawn together. */
+  function sheet(key: string, count: number, paintOnce: (pen: OffscreenCanvasRenderingContext2D, which: number) => void): ImageBitmap {
+    let found = sheets.get(key);
     if (!found) {
-      found = document.createElement("canvas");
-      found.width = found.height = MARK_PX * devicePixelRatio;
-      const pen = found.getContext("2d")!;
-      pen.scale(devicePixelRatio, devicePixelRatio);
-      pen.translate(MARK_PX / 2, MARK_PX / 2);
-      paintOnce(pen);
-      marks.set(key, found);
+      const rows = Math.ceil(count / SHEET_COLUMNS);
+      const drawn = new OffscreenCanvas(MARK_PX * SHEET_COLUMNS * devicePixelRatio, MARK_PX * rows * devicePixelRatio);
+      const pen = drawn.getContext("2d")!;
+      for (let which = 0; which < count; which++) {
+        pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+        pen.translate(((which % SHEET_COLUMNS) + 0.5) * MARK_PX, (Math.floor(which / SHEET_COLUMNS) + 0.5) * MARK_PX);
+        paintOnce(pen, which);
+      }
+      found = drawn.transferToImageBitmap();
+      sheets.set(key, found);
     }
     return found;
   }
 
-  const copy = (from: HTMLCanvasElement, x: number, y: number) =>
-    context.drawImage(from, x - MARK_PX / 2, y - MARK_PX / 2, MARK_PX, MARK_PX);
+  function copy(from: ImageBitmap, which: number, x: number, y: number) {
+    const size = MARK_PX * devicePixelRatio;
+    const left = (which % SHEET_COLUMNS) * size;
+    const top = Math.floor(which / SHEET_COLUMNS) * size;
+    context.drawImage(from, left, top, size, size, x - MARK_PX / 2, y - MARK_PX / 2, MARK_PX, MARK_PX);
+  }
 
   function disc(x: number, y: number, radius: number, colour: string) {
-    const drawn = mark(`disc ${radius} ${colour} ${devicePixelRatio}`, (pen) => {
+    const drawn = sheet(`disc ${radius} ${colour} ${devicePixelRatio}`, 1, (pen) => {
       pen.beginPath();
       pen.arc(0, 0, radius, 0, 7);
       pen.fillStyle = colour;
@@ -158,12 +170,11 @@ export function addFleet(
       pen.strokeStyle = rim();
       pen.stroke();
     });
-    copy(drawn, x, y);
+    copy(drawn, 0, x, y);
   }
 
   function arrow(x: number, y: number, degrees: number, colour: string) {
-    const turn = Math.round((degrees / 360) * TURNS);
-    const drawn = mark(`arrow ${colour} ${((turn % TURNS) + TURNS) % TURNS} ${devicePixelRatio}`, (pen) => {
+    const drawn = sheet(`arrow ${colour} ${devicePixelRatio}`, TURNS, (pen, turn) => {
       pen.rotate((turn * 2 * Math.PI) / TURNS);
       pen.beginPath();
       pen.moveTo(0, -12);
@@ -178,7 +189,8 @@ export function addFleet(
       pen.stroke();
       pen.fill();
     });
-    copy(drawn, x, y);
+    const turn = Math.round((degrees / 360) * TURNS);
+    copy(drawn, ((turn % TURNS) + TURNS) % TURNS, x, y);
   }
 
   function halo(x: number, y: number, colour: string) {
@@ -190,25 +202,44 @@ export function addFleet(
     context.globalAlpha = 1;
   }
 
+  /** A name with its rim, written once: letters with rims cost more than all marks together. */
+  function written(text: string): ImageBitmap {
+    const key = `${text} ${dark.peek()} ${devicePixelRatio}`;
+    let found = names.get(key);
+    if (!found) {
+      if (names.size >= NAMES_MAX) names.clear();
+      context.font = LABEL_FONT;
+      const width = Math.ceil(context.measureText(text).width) + 6;
+      const drawn = new OffscreenCanvas(Math.ceil(width * devicePixelRatio), LABEL_PX * devicePixelRatio);
+      const pen = drawn.getContext("2d")!;
+      pen.scale(devicePixelRatio, devicePixelRatio);
+      pen.font = LABEL_FONT;
+      pen.textAlign = "center";
+      pen.lineWidth = 3.5;
+      pen.lineJoin = "round";
+      pen.strokeStyle = dark.peek() ? "rgb(12 21 23 / 85%)" : "rgb(255 255 255 / 90%)";
+      pen.strokeText(text, width / 2, LABEL_PX - 6);
+      pen.fillStyle = dark.peek() ? "#e6eff0" : "#14252b";
+      pen.fillText(text, width / 2, LABEL_PX - 6);
+      found = drawn.transferToImageBitmap();
+      names.set(key, found);
+    }
+    return found;
+  }
+
   /** Names under the marks, each only where no other stands already. */
   function labels(list: { x: number; y: number; text: string }[]) {
-    context.font = "600 12px system-ui, 'Segoe UI', Roboto, 'Noto Sans', sans-serif";
-    context.textAlign = "center";
-    context.lineWidth = 3.5;
-    context.lineJoin = "round";
     const taken: { left: number; right: number; top: number; bottom: number }[] = [];
     for (const { x, y, text } of list) {
-      const half = context.measureText(text).width / 2 + 3;
-      const box = { left: x - half, right: x + half, top: y + 13, bottom: y + 29 };
+      const drawn = written(text);
+      const width = drawn.width / devicePixelRatio;
+      const box = { left: x - width / 2, right: x + width / 2, top: y + 13, bottom: y + 29 };
       const crowded = taken.some(
         (other) => box.left < other.right && box.right > other.left && box.top < other.bottom && box.bottom > other.top,
       );
       if (crowded) continue;
       taken.push(box);
-      context.strokeStyle = dark.peek() ? "rgb(12 21 23 / 85%)" : "rgb(255 255 255 / 90%)";
-      context.strokeText(text, x, y + 25);
-      context.fillStyle = dark.peek() ? "#e6eff0" : "#14252b";
-      context.fillText(text, x, y + 25);
+      context.drawImage(drawn, box.left, y + 31 - LABEL_PX, width, LABEL_PX);
     }
   }
 

@@ -82,7 +82,9 @@ export default function Live() {
         if (group.value && device.groupId !== group.value) return false;
         return !words || `${device.name} ${device.uniqueId}`.toLocaleLowerCase().includes(words);
       })
-      .sort((a, b) => ORDER[motionOf(a)] - ORDER[motionOf(b)] || byName.compare(a.name, b.name));
+      .map((device) => ({ device, order: ORDER[motionOf(device)] })) // once for each, and not for each comparison
+      .sort((a, b) => a.order - b.order || byName.compare(a.device.name, b.device.name))
+      .map(({ device }) => device);
   });
   const narrowed = query.value.trim() !== "" || filter.value !== "all" || group.value !== 0;
 
