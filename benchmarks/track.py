@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tracker_server.station import calm_collector
 from tracker_server.track.engine import Job, step_many
 from tracker_server.track.fences.index import FenceIndex
 from tracker_server.track.fences.shapes import Fence, Shape, area, circle, corridor
@@ -194,4 +195,5 @@ def measure(*, quick: bool = False) -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    calm_collector()  # as in a server that has started
     print(json.dumps(measure(quick="--quick" in sys.argv), indent=2))

@@ -19,12 +19,16 @@ from collections.abc import Generator
 
 import pytest
 import structlog
+from hypothesis import settings
 
 from tests.servers.memory import fresh_folder
 from tests.servers.postgres import PlainPostgres, SharedPostgres, TimescaleDB
 from tests.servers.serve import Servers
 from tracker_server.config import Settings
 from tracker_server.storage.embedded import Embedded
+
+settings.register_profile("untimed", deadline=None)  # how long an example takes is the machine's business
+settings.load_profile("untimed")
 
 DATABASES = ("postgres_dsn", "timescaledb_dsn", "home_dsn", "empty_dsn")
 

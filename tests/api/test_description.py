@@ -35,7 +35,6 @@ def test_requests_made_from_the_description(world: World) -> None:
                 max_examples=EXAMPLES,
                 database=None,
                 derandomize=True,
-                deadline=None,
                 phases=[Phase.generate],
                 suppress_health_check=[
                     HealthCheck.too_slow,

@@ -69,7 +69,6 @@ def histories(draw: st.DrawFn) -> dict[str, Any]:
 
 @settings(
     max_examples=150,
-    deadline=None,
     phases=PHASES,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

@@ -373,7 +373,6 @@ class Billing(RuleBasedStateMachine):
 Billing.TestCase.settings = settings(
     max_examples=70,
     stateful_step_count=40,
-    deadline=None,
     phases=PHASES,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     print_blob=True,

@@ -79,7 +79,7 @@ def test_a_date_that_a_country_skipped_is_not_charged() -> None:
     assert days == ["2011-12-29", "2011-12-31", "2012-01-01", "2012-01-02"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(amount=st.integers(1, 500000), with_tracker=st.booleans())
 def test_19_top_up_and_refund_of_the_same_leaves_nothing(amount: int, *, with_tracker: bool) -> None:
     story = Story("2025-01-01 10:00 look")
@@ -92,7 +92,7 @@ def test_19_top_up_and_refund_of_the_same_leaves_nothing(amount: int, *, with_tr
     assert story.state.book.balance_minor == before.book.balance_minor
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 5000), st.integers(0, 5000), st.integers(1, 4))
 def test_20_more_money_never_hurts_within_one_sweep(first: int, second: int, fleet: int) -> None:
     shown: list[set[str]] = []
@@ -161,7 +161,7 @@ def test_ids_of_an_older_version_do_not_see_newer_ones() -> None:
 
 
 @given(st.sampled_from(ZONES), st.sampled_from(AROUND), st.integers(-3000, 3000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_next_due_is_exact_and_always_ahead(zone: str, anchor: datetime, minutes: int) -> None:
     start = anchor + timedelta(minutes=minutes)
     story = Story(zone=zone, start=f"{start.astimezone(ZoneInfo(zone)).replace(tzinfo=None):%Y-%m-%d %H:%M}")

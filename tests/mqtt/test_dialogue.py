@@ -60,7 +60,7 @@ def test_however_the_network_cuts_it(version: int) -> None:
 
 
 @pytest.mark.parametrize("version", [4, 5])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_nothing_raises(version: int, data: st.DataObject) -> None:
     """Whatever comes, and wherever it is broken; after the first fault nothing more is read."""
@@ -79,7 +79,7 @@ def test_nothing_raises(version: int, data: st.DataObject) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_garbage_after_a_good_beginning(tail: bytes) -> None:
     for version in (4, 5):
         begun(version).receive_data(tail)

@@ -224,7 +224,6 @@ async def run(dsn: str, history: Sequence[Step]) -> None:
 
 @settings(
     max_examples=HISTORIES,
-    deadline=None,
     phases=(Phase.generate,),  # the smallest of such histories would take longer to find than to read
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
     print_blob=True,

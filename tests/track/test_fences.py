@@ -288,7 +288,7 @@ def test_an_index_is_changed_without_touching_the_one_in_use() -> None:
     assert sides(FenceIndex().judge(*asked), 1) == [OUTSIDE]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 1000))
 def test_a_batch_says_what_each_fix_alone_says(seed: int) -> None:
     rng = random.Random(seed)

@@ -56,7 +56,7 @@ def test_the_days_are_not_empty() -> None:
     }  # fmt: skip
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(days, st.randoms(use_true_random=False))
 def test_shuffled_and_doubled_days_are_the_same_day(day: list[Observation], rng: random.Random) -> None:
     mixed = day + rng.sample(day, len(day) // 3)
@@ -67,7 +67,7 @@ def test_shuffled_and_doubled_days_are_the_same_day(day: list[Observation], rng:
     assert mixed_day.state == sorted_day.state
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(days, st.lists(st.integers(1, 60), min_size=1))
 def test_where_the_day_is_split_does_not_matter(day: list[Observation], sizes: list[int]) -> None:
     day = arranged(day)
@@ -171,7 +171,7 @@ class Told:
 
 
 @pytest.mark.parametrize("how", [SETTINGS, MAINTAINED], ids=["plain", "maintained"])
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     day=days,
     rng=st.randoms(use_true_random=False),

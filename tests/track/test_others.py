@@ -250,7 +250,7 @@ def test_the_table_of_sides_is_whole() -> None:
     assert set(sides.NEXT) == {(position, word) for position in sides.Position for word in sides.Word}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_motion_moves_only_as_the_table_says(seed: int) -> None:
     state = State()

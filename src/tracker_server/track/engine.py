@@ -161,9 +161,9 @@ def _fill(
     """Ask the fences, and put in what they say of the fixes that are near any."""
     places = fences.fences
     if len(asked) <= ONE_BY_ONE_MAX:
-        for n, one in enumerate(asked):
-            latitude, longitude, margin, before_latitude, before_longitude = rows[5 * n : 5 * n + 5]
-            before = None if math.isnan(before_latitude) else (before_latitude, before_longitude)
+        row = iter(rows)
+        for one, latitude, longitude, margin, *way in zip(asked, row, row, row, row, row, strict=True):
+            before = None if math.isnan(way[0]) else (way[0], way[1])
             near, passed = fences.judge_one(latitude, longitude, margin, before)
             if near or passed:
                 _put(one, [(places[n].id, side) for n, side in near], [places[n].id for n in passed])
@@ -328,8 +328,7 @@ def _accept(  # noqa: PLR0913  (the one place where a fix meets everything)
         state.last_near = tuple([fence_id for fence_id, _ in hits])
     limit = fence_limit(state.sides, fences) if state.sides else None
     if limit is not None or state.speeding.since_us is not None or _has_limit(settings):
-        state.speeding = clone(state.speeding)
-        advance_speed(state.speeding, one, limit)
+        state.speeding = advance_speed(state.speeding, one, limit)
     if before is not None and not jumped and fix.speed_mps is not None:
         advance_harsh(one)
     state.last = fix

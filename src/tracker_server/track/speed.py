@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
 from tracker_server.model.event import SECOND_US, Event, EventType
@@ -14,7 +16,7 @@ COMPUTED_MIN_US = 5 * SECOND_US  # nearer, the receiver's noise is a speed
 CORNERING_MIN_MPS = 5.0  # slower, the course is noise
 
 
-class Speeding(Struct, gc=False):
+class Speeding(Struct, frozen=True, gc=False):
     """A run of fixes above the limit: its first fix, and whether it was told."""
 
     since_us: int | None = None
@@ -35,9 +37,12 @@ def speed_of(step: Step) -> float | None:
     return step.way_m * SECOND_US / past_us
 
 
-def advance_speed(speeding: Speeding, step: Step, fence_limit: tuple[float, int] | None) -> None:
-    """``fence_limit``: the lowest limit (m/s) of the fences that the fix is in, and that fence's id. The fence's
-    limit goes before the tracker's, the tracker's before the account's.
+NOT_SPEEDING: Final = Speeding()
+
+
+def advance_speed(speeding: Speeding, step: Step, fence_limit: tuple[float, int] | None) -> Speeding:
+    """The run of fixes above the limit as it is after this fix. ``fence_limit``: the lowest limit (m/s) of the fences that the
+    fix is in, and that fence's id. The fence's limit goes before the tracker's, the tracker's before the account's.
     """
     settings = step.settings
     limit_mps, fence_id = fence_limit or (None, None)
@@ -47,25 +52,18 @@ def advance_speed(speeding: Speeding, step: Step, fence_limit: tuple[float, int]
         limit_mps = settings.account_speed_limit_mps
     speed_mps = speed_of(step) if limit_mps is not None else None
     if limit_mps is None or speed_mps is None or speed_mps <= limit_mps * settings.overspeed_multiplier:
-        if speeding.since_us is not None and (limit_mps is None or speed_mps is not None):
-            speeding.since_us, speeding.digest, speeding.told = None, 0, False
-        return
+        over = speeding.since_us is not None and (limit_mps is None or speed_mps is not None)
+        return NOT_SPEEDING if over else speeding
     fix = step.fix
     if speeding.since_us is None:
-        speeding.since_us, speeding.digest = fix.at_us, fix.digest
-    if speeding.told or fix.at_us - speeding.since_us < settings.overspeed_duration_s * SECOND_US:
-        return
-    speeding.told = True
-    step.found.append(
-        Event(
-            EventType.DEVICE_OVERSPEED,
-            speeding.since_us,
-            fix.at_us,
-            fence_id,
-            speeding.digest,
-            {"speed_mps": speed_mps, "limit_mps": limit_mps},
-        )
-    )
+        speeding = Speeding(fix.at_us, fix.digest)
+    since_us, digest = speeding.since_us, speeding.digest
+    assert since_us is not None
+    if speeding.told or fix.at_us - since_us < settings.overspeed_duration_s * SECOND_US:
+        return speeding
+    told = {"speed_mps": speed_mps, "limit_mps": limit_mps}
+    step.found.append(Event(EventType.DEVICE_OVERSPEED, since_us, fix.at_us, fence_id, digest, told))
+    return Speeding(since_us, digest, told=True)
 
 
 def advance_harsh(step: Step) -> None:
