@@ -102,6 +102,11 @@ tables: $(VENV)/.dev ## write what is generated from the code: reference pages, 
 pictures: $(VENV)/.dev ## take the tutorial's pictures anew (needs Chromium)
 	TRACKER_TEST_SCREENSHOTS=1 $(BIN)/pytest tests/page -k "pictures or printed or block or fence or report"
 
+WALK ?= .cache/walk
+.PHONY: walk
+walk: $(VENV)/.dev ## the page's every view and dialog in every language and dress; pictures go to WALK (needs Chromium)
+	TRACKER_TEST_WALK=$(WALK) $(BIN)/pytest -q tests/page/test_walk.py $(ARGS)
+
 .PHONY: mutants
 mutants: $(VENV)/.dev ## break each promise of billing on purpose; the tests must notice
 	$(BIN)/python tests/billing/run_mutants.py $(ARGS)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cli.terminal import Terminal
+from tracker_protocols.json.decoder import JsonDecoder
 
 LOGIN = "78780d01086471700328358100093f040d0a"
 MONTH_11 = "*HQ,1234567890,V1,081532,A,5213.1200,N,02100.4500,E,012.40,090,141125,FFFFFBFF#"
@@ -181,7 +182,8 @@ def test_wrong_use(bare: Terminal, arguments: list[str], sentence: str) -> None:
     assert sentence in bare.wrong("decode", *arguments)
 
 
-def test_a_mapping_is_tried_by_command(bare: Terminal) -> None:
+def test_a_mapping_is_tried_by_command(bare: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(JsonDecoder, "mappings", {})  # whose program this is ends with the test
     good = bare.folder / "good.toml"
     good.write_text('[mappings.m]\nlatitude = "p[0]"\nlongitude = "p[1]"\ndevice = "n"\nothers = "@"\n')
     text = '{"n":"7","p":[1,2],"bat":5}'
@@ -193,8 +195,23 @@ def test_a_mapping_is_tried_by_command(bare: Terminal) -> None:
         2.0,
     )
     unreadable = '{"p":[1,"x"],"bat":5}'  # and no device: the topic or the connection names it
-    (frame,) = bare.json("decode", "json", "--mapping", str(good), "--text", unreadable)
-    assert frame["messages"][0]["detail"] == "longitude (path 'p[1]'): 'x' is no number"
+    timed = bare.folder / "timed.toml"
+    timed.write_text('latitude = "a"\nlongitude = "o"\ntime = "t"\nrecords = "data"\n')
+    for file, text, said in (
+        (good, unreadable, "longitude (path 'p[1]'): 'x' is no number"),
+        (
+            timed,
+            '{"data":{"a":1,"o":2,"t":"soon"}}',
+            "time (path 't'): 'soon' is no moment in the time_format 'auto'",
+        ),
+        (timed, '{"data":7}', "records (path 'data'): '7' is no object, nor an array of them"),
+        (good, "7", "JSON: '7' is no object, nor an array of them"),
+    ):
+        (frame,) = bare.json("decode", "json", "--mapping", str(file), "--text", text)
+        assert frame["messages"][0]["detail"] == said
+    misplaced = bare("decode", "json", "--mapping", str(good), "--text", '{"n":"7","q":[1,2]}')
+    assert misplaced.code == 0
+    assert "records without a place: 1; nothing, or 0 and 0, is at latitude (path 'p[0]')" in misplaced.err
     bad = bare.folder / "bad.toml"
     bad.write_text('latitude = "p["\nlongitude = "x"\n')
     assert "latitude: 'p[' is no JMESPath" in bare.wrong("decode", "json", "--mapping", str(bad), "00")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Generator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -158,6 +159,15 @@ def test_a_report_is_read_kept_run_and_removed(
 
     visitor = Visitor(chromium, running)
     page = visitor.sign_in("/reports", ANA)
+    page.get_by_label("Period").select_option("Last month")
+    first, last = (page.get_by_label(label).input_value() for label in ("From day", "To day"))
+    assert (first[-2:], date.fromisoformat(last) + timedelta(days=1)) == (
+        "01",
+        now.astimezone(ZoneInfo("Europe/Madrid")).date().replace(day=1),
+    )
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_text("Nothing in these days")).to_be_visible()
+    page.get_by_label("Period").select_option("Last 7 days")
     page.get_by_role("button", name="Show").click()
     rows = page.get_by_role("region", name="Trips").get_by_role("row")
     expect(rows).to_have_count(2)

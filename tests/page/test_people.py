@@ -54,6 +54,19 @@ def test_what_people_do_seldom(server: Servers, postgres_dsn: str, chromium: Bro
     expect(page.get_by_text("2 fences imported")).to_be_visible()
     expect(page.get_by_text("Port", exact=True)).to_be_visible()
 
+    # another is dropped on the map
+    quay = json.dumps({"type": "FeatureCollection", "features": [square("Quay", 39.45, -0.33)]})
+    dragged = page.evaluate_handle(
+        "text => { const all = new DataTransfer(); all.items.add(new File([text], 'quay.geojson')); return all }",
+        quay,
+    )
+    page.dispatch_event("body", "dragover", {"dataTransfer": dragged})
+    expect(page.get_by_text("Let it go: its fences are imported.")).to_be_visible()
+    page.dispatch_event("body", "drop", {"dataTransfer": dragged})
+    expect(page.get_by_text("1 fence imported")).to_be_visible()
+    expect(page.get_by_text("Let it go: its fences are imported.")).to_have_count(0)
+    expect(page.get_by_text("Quay", exact=True)).to_be_visible()
+
     # a link for a guest, who sees one tracker and nothing else, until it is taken back
     page.goto("/live")
     page.get_by_role("button", name="Van 1").click()

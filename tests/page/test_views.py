@@ -1,22 +1,20 @@
-"""Every view, in every dress: nothing serious for axe, nothing in the console, nothing out of the window."""
+"""Every view: nothing serious for axe, nothing in the console, all of it by keyboard; and the tutorial's pictures."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.page.conftest import PHONE, Visitor, picture, report, set_up
+from tests.page.walk import serious
 from tests.servers.postgres import SharedPostgres
 from tests.servers.serve import Running, Servers
 
 pytestmark = pytest.mark.timeout(300)  # a browser draws maps without a graphics card
 
-AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 ANA = "ana@northern.example"
 VIEWS = (
     *("/live", "/live?device=1", "/history?device=1", "/trackers", "/trackers?add=1", "/fences"),
@@ -97,34 +95,14 @@ def settled(page: Page) -> None:
     expect(page.locator(".spinner")).to_have_count(0)
 
 
-def serious(page: Page) -> list[str]:
-    """What axe finds, by its rule and the elements."""
-    page.context.new_cdp_session(page).send("Runtime.evaluate", {"expression": AXE.read_text()})
-    found: list[dict[str, Any]] = page.evaluate("async () => (await axe.run(document)).violations")
-    return [
-        f"{one['id']}: {[node['target'] for node in one['nodes']]}"
-        for one in found
-        if one["impact"] in {"serious", "critical"}
-    ]
-
-
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_axe_finds_nothing_serious(visitor: Visitor, dark: bool) -> None:  # noqa: FBT001
-    page = visitor.open("/", dark=dark)
+def test_axe_finds_nothing_serious(visitor: Visitor) -> None:
+    page = visitor.open("/")
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     assert serious(page) == []
-    page = visitor.sign_in("/live", ANA, dark=dark)
+    page = visitor.sign_in("/live", ANA)
     for path in VIEWS:
         turn_to(page, path)
         assert serious(page) == [], path
-
-
-def test_nothing_is_wider_than_a_phone(visitor: Visitor) -> None:
-    page = visitor.sign_in("/live", ANA, PHONE)
-    for path in VIEWS:
-        turn_to(page, path)
-        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0], path
-        assert page.evaluate("document.querySelector('.page')?.scrollWidth ?? 0") <= PHONE[0], path
 
 
 def test_every_view_is_reached_by_keyboard(visitor: Visitor) -> None:

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { IntlMessageFormat } from "intl-messageformat";
 
-import { dateAt, interval, shift, startOf } from "../src/core/days.ts";
+import { dateAt, datesOf, interval, shift, startOf } from "../src/core/days.ts";
 import { added, countOf, linesOf, middlesOf, moved, removed } from "../src/core/points.ts";
 import { along, circleRing, format, metresBetween, parse } from "../src/core/wkt.ts";
 import { en } from "../src/i18n/en.ts";
@@ -42,6 +42,19 @@ test("dates go on across months and leap days", () => {
   assert.equal(shift("2024-02-28", 1), "2024-02-29");
   assert.equal(shift("2025-03-01", -1), "2025-02-28");
   assert.equal(shift("2026-12-31", 1), "2027-01-01");
+});
+
+test("a report's period is whole days, whatever the day is", () => {
+  const thursday = "2026-11-26";
+  assert.deepEqual(datesOf("last7", thursday), ["2026-11-20", thursday]);
+  assert.deepEqual(datesOf("today", thursday), [thursday, thursday]);
+  assert.deepEqual(datesOf("yesterday", "2026-03-01"), ["2026-02-28", "2026-02-28"]);
+  assert.deepEqual(datesOf("thisWeek", thursday), ["2026-11-23", thursday]);
+  assert.deepEqual(datesOf("thisWeek", "2026-11-29"), ["2026-11-23", "2026-11-29"]); // a Sunday ends its week
+  assert.deepEqual(datesOf("lastWeek", "2026-11-23"), ["2026-11-16", "2026-11-22"]);
+  assert.deepEqual(datesOf("thisMonth", thursday), ["2026-11-01", thursday]);
+  assert.deepEqual(datesOf("lastMonth", "2024-03-31"), ["2024-02-01", "2024-02-29"]);
+  assert.deepEqual(datesOf("lastMonth", "2027-01-01"), ["2026-12-01", "2026-12-31"]);
 });
 
 test("every shape is read as it was written, latitude first", () => {

@@ -195,6 +195,9 @@ class Compiled:
             return found
         if found is None:
             raise BadFrame(Reason.MALFORMED, f"records (path {self.mapping.records!r}): nothing is there")
+        if not isinstance(found, dict):
+            at = "JSON" if self._records is None else f"records (path {self.mapping.records!r})"
+            raise BadFrame(Reason.MALFORMED, f"{at}: {str(found)[:60]!r} is no object, nor an array of them")
         return [found]
 
     def _find(self, name: str, record: Any, root: Any) -> Any:
@@ -240,7 +243,8 @@ class Compiled:
         except (ValueError, OverflowError, TypeError):
             raise BadFrame(
                 Reason.NO_SUCH_MOMENT,
-                f"time (path {self.mapping.time!r}): {str(value)[:60]!r} is not {self.mapping.time_format}",
+                f"time (path {self.mapping.time!r}): {str(value)[:60]!r} is no moment in the time_format "
+                f"{self.mapping.time_format!r}",
             ) from None
 
     def _fix(self, record: Any, root: Any, fixed_at: datetime) -> Fix | None:

@@ -17,6 +17,7 @@ from tracker_server.cli.values import moment_of
 from tracker_server.exports.cells import iso, json_bytes
 
 if TYPE_CHECKING:
+    from tracker_protocols.json.mapping import Mapping
     from tracker_protocols.model import Frame, Message
     from tracker_protocols.protocol import Protocol
     from tracker_protocols.wire.decoder import Decoder
@@ -72,8 +73,9 @@ def decode(  # noqa: PLR0913  (each is a flag)
         hint = f"did you mean {near[0]!r}?" if near else "`tracker-server protocols` lists them"
         wrong(f"PROTOCOL: no protocol is named {protocol!r}; {hint}")
     moment = moment_of("--received-at", received_at) or datetime.now(UTC)
+    tried = None
     if mapping is not None:
-        _install(protocol, mapping)
+        tried = _install(protocol, mapping)
         topic = topic or "a/topic"
     if jsonl:
         if frames:
@@ -83,12 +85,31 @@ def decode(  # noqa: PLR0913  (each is a flag)
         pieces = [bytes_of(frame, text=text) for frame in frames]
         # where a payload that is tried names no device, the connection does
         device = "client-id" if mapping is not None else None
-        decode_frames(spoken, pieces, moment, udp=udp, topic=topic, form=form, device=device)
+        found = decode_frames(spoken, pieces, moment, udp=udp, topic=topic, form=form, device=device)
+        if tried is not None:
+            _tell_of_no_place(tried, found)
     else:
         wrong("HEX: nothing to decode; give frames in hexadecimal, or --jsonl and lines on standard input")
 
 
-def _install(protocol: str, file: Path) -> None:
+def _tell_of_no_place(mapping: Mapping, frames: list[Frame]) -> None:
+    """What has no place is stored as telemetry, which is seldom what whoever tries a mapping wants."""
+    from tracker_protocols.model import Heartbeat, Report
+
+    placeless = [
+        one
+        for frame in frames
+        for one in frame.messages
+        if (isinstance(one, Heartbeat) and not mapping.only) or (isinstance(one, Report) and one.fix is None)
+    ]
+    if placeless:
+        say(
+            f"tracker-server: records without a place: {len(placeless)}; nothing, or 0 and 0, is at latitude (path "
+            f"{mapping.latitude!r}) and longitude (path {mapping.longitude!r})"
+        )
+
+
+def _install(protocol: str, file: Path) -> Mapping:
     """Let the protocol json read by this mapping, or exit 2."""
     import tomllib
 
@@ -104,11 +125,13 @@ def _install(protocol: str, file: Path) -> None:
         for _ in range(2):  # the section's heading may stand in the file
             if set(tree) == {"mappings"} or (len(tree) == 1 and isinstance(next(iter(tree.values())), dict)):
                 tree = next(iter(tree.values()))
-        JsonDecoder.mappings = {"": Compiled(msgspec.convert(tree, Mapping), str(file))}
+        mapping = msgspec.convert(tree, Mapping)
+        JsonDecoder.mappings = {"": Compiled(mapping, str(file))}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         wrong(f"--mapping: {file}: cannot be read as TOML: {error}")
     except (msgspec.ValidationError, MappingError) as error:
         wrong(f"--mapping: {file}: {error}")
+    return mapping
 
 
 def bytes_of(frame: str, *, text: bool) -> bytes:
@@ -188,8 +211,10 @@ def decode_frames(
     topic: str | None,
     form: str,
     device: str | None = None,
-) -> None:
-    """Decode one connection's bytes, or some datagrams, and print them. ``device``: what the connection calls itself."""
+) -> list[Frame]:
+    """Decode one connection's bytes, or some datagrams, print them, and answer them. ``device``: what the connection calls
+    itself.
+    """
     from tracker_protocols.wire.decoder import StreamDecoder
 
     decoder = protocol.decoder(device)
@@ -212,6 +237,7 @@ def decode_frames(
         say(f"tracker-server: {decoder.noise_bytes} bytes belong to no frame of {protocol.name}")
     if isinstance(decoder, StreamDecoder) and decoder.waiting_bytes:
         say(f"tracker-server: {decoder.waiting_bytes} bytes are the beginning of a frame that is not whole")
+    return found
 
 
 def lines_of(number: int, frame: Frame) -> Iterator[str]:

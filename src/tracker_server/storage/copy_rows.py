@@ -55,10 +55,7 @@ def position_bytes(row: PositionRow) -> bytes:
     measured = fix.altitude_m, fix.speed_mps, fix.course_deg, fix.accuracy_m
     try:
         return _position_bytes(row, *measured)
-    except (
-        OverflowError,
-        struct.error,
-    ):  # beyond what four bytes hold, as float or int: nobody measured that
+    except (OverflowError, struct.error):  # more than four bytes hold: nobody measured that
         held = [value if value is not None and abs(value) <= FLOAT4_MAX else None for value in measured]
         return _position_bytes(row, *held)
 

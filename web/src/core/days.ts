@@ -42,3 +42,29 @@ export function interval(date: string, zone: string): { from: string; to: string
     to: new Date(startOf(shift(date, 1), zone) - 1).toISOString(),
   };
 }
+
+export const PERIODS = ["last7", "today", "yesterday", "thisWeek", "lastWeek", "thisMonth", "lastMonth"] as const;
+export type Period = (typeof PERIODS)[number];
+
+/** The first and the last date of a period, seen from a date. A week begins on Monday. */
+export function datesOf(period: Period, today: string): [from: string, to: string] {
+  const monday = shift(today, -((new Date(`${today}T00:00:00Z`).getUTCDay() + 6) % 7));
+  const first = `${today.slice(0, 8)}01`;
+  const lastOfBefore = shift(first, -1);
+  switch (period) {
+    case "last7":
+      return [shift(today, -6), today];
+    case "today":
+      return [today, today];
+    case "yesterday":
+      return [shift(today, -1), shift(today, -1)];
+    case "thisWeek":
+      return [monday, today];
+    case "lastWeek":
+      return [shift(monday, -7), shift(monday, -1)];
+    case "thisMonth":
+      return [first, today];
+    case "lastMonth":
+      return [`${lastOfBefore.slice(0, 8)}01`, lastOfBefore];
+  }
+}

@@ -355,8 +355,10 @@ export const Spinner = () => <div class="spinner" role="status" aria-label={t("s
 
 export function Tabs({ path, tabs }: { path: string; tabs: readonly (readonly [string, string])[] }) {
   const current = place.value.query.get("tab") ?? tabs[0]?.[0];
+  const row = useRef<HTMLElement>(null);
+  useEffect(() => row.current?.querySelector("[aria-current]")?.scrollIntoView({ inline: "nearest", block: "nearest" }), [current]);
   return (
-    <nav class="tabs" aria-label={t("nav.sections")}>
+    <nav class="tabs" aria-label={t("nav.sections")} ref={row}>
       {tabs.map(([key, text]) => (
         <a key={key} href={`${path}?tab=${key}`} aria-current={key === current ? "page" : undefined} onClick={follow}>
           {text}

@@ -128,7 +128,7 @@ function Rules() {
             <div class="card flush">
               <ul>
                 {list.map((rule) => (
-                  <li key={rule.id} class="row-item" style={{ height: "auto", minHeight: "64px", cursor: "default" }}>
+                  <li key={rule.id} class="row-item tall">
                     <span class="badge-icon">
                       <Icon name="bell" />
                     </span>
@@ -375,15 +375,21 @@ function Log() {
                     <tr key={one.id}>
                       <td class="nowrap">{dateTime(one.at)}</td>
                       <td class="full">
-                        <div class="strong">{one.text || typeName(one.type)}</div>
+                        <div class="strong" translate={!one.text}>
+                          {one.text || typeName(one.type)}
+                        </div>
                         <div class="small muted">{devices.value.get(one.deviceId)?.name ?? ""}</div>
                       </td>
                       <td>
-                        {channelName(one.channel)} <span class="muted small">{one.recipient}</span>
+                        {channelName(one.channel)} {one.recipient !== one.channel && <span class="muted small">{one.recipient}</span>}
                       </td>
-                      <td>
+                      <td class={one.error ? "full" : ""}>
                         <span class={`chip ${TONES[one.state] ?? ""}`}>{stateName(one.state)}</span>
-                        {one.error && <div class="small muted">{one.error}</div>}
+                        {one.error && (
+                          <div class="small muted" translate={false}>
+                            {one.error}
+                          </div>
+                        )}
                       </td>
                     </tr>
                   ))}

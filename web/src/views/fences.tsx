@@ -16,6 +16,7 @@ import { addFleet } from "../map/fleet-layer.ts";
 import { addLayers, boundsOf, colourOf, CORRIDOR_M, FENCE_LAYERS, featuresOf, widthOf } from "../map/layers.ts";
 import { reshape } from "../map/reshape.ts";
 import { map, MapButtons, padding, useMap } from "../map/stage.tsx";
+import { DropZone } from "../ui/drop.tsx";
 import { Icon, type IconName } from "../ui/icon.tsx";
 import { Button, Checks, complain, Confirm, Dialog, Empty, Field, Remote, say, Select, TextField, useRemote } from "../ui/parts.tsx";
 
@@ -127,9 +128,7 @@ export default function Fences() {
     const bounds = boundsOf(featuresOf(fence));
     if (bounds) map.value?.fitBounds(bounds, { padding: padding(), maxZoom: 16, duration: 500 });
   };
-  const bringIn = async (input: HTMLInputElement) => {
-    const given = input.files?.[0];
-    if (!given) return;
+  const bringIn = async (given: File) => {
     try {
       const found = await api.upload<Geofence[]>("/geofences/import", given);
       say(t("fences.imported", { count: found.length }));
@@ -138,8 +137,6 @@ export default function Fences() {
       if (bounds) map.value?.fitBounds(bounds, { padding: padding(), maxZoom: 14 });
     } catch (error) {
       complain(error);
-    } finally {
-      input.value = "";
     }
   };
   const words = query.value.trim().toLocaleLowerCase();
@@ -151,7 +148,7 @@ export default function Fences() {
       <section class="panel" aria-label={t("nav.fences")} id="content" tabIndex={-1}>
         <header>
           {writes && (
-            <div class="row" role="group" aria-label={t("fences.draw")}>
+            <div class="row wrap" role="group" aria-label={t("fences.draw")}>
               {DRAWINGS.map(([what, icon]) => (
                 <Button key={what} small icon={icon} aria-pressed={drawing.value === what} onClick={() => begin(what)}>
                   {t(`fences.${what}`)}
@@ -215,7 +212,11 @@ export default function Fences() {
                   hidden
                   aria-label={t("fences.import")}
                   accept=".geojson,.json,.kml,.wkt,.txt"
-                  onChange={(event) => void bringIn(event.currentTarget)}
+                  onChange={(event) => {
+                    const given = event.currentTarget.files?.[0];
+                    if (given) void bringIn(given);
+                    event.currentTarget.value = ""; // the same file may be chosen again
+                  }}
                 />
                 <Button small icon="edit" onClick={() => (editing.value = NEW)}>
                   {t("fences.type")}
@@ -250,6 +251,7 @@ export default function Fences() {
           </Button>
         </div>
       )}
+      {writes && <DropZone text={t("fences.drop")} onFile={bringIn} />}
       <MapButtons
         onFit={() => {
           const bounds = boundsOf(geofences.value.flatMap(featuresOf));

@@ -6,6 +6,7 @@ import type { ComponentChildren } from "preact";
 import { api } from "../core/api.ts";
 import { base64, DAYS, textOf, type Week, weekBase64, weekOf } from "../core/calendar.ts";
 import { devices, groups } from "../core/fleet.ts";
+import { distance, number } from "../core/format.ts";
 import { zone } from "../core/preferences.ts";
 import { place } from "../core/router.ts";
 import { may } from "../core/session.ts";
@@ -56,7 +57,7 @@ function List({ tab }: { tab: Tab }) {
     <Remote remote={rows}>
       {(list) => (
         <section class="card stack" aria-label={t(`lists.${tab}`)}>
-          <div class="row">
+          <div class="row wrap">
             <p class="grow muted">{t(`lists.${tab}About`)}</p>
             {may("write") && (
               <Button kind="primary" icon="plus" onClick={() => (editing.value = { id: 0, name: "" })}>
@@ -124,8 +125,11 @@ function detail(tab: Tab, row: Kept): string {
     case "drivers":
       return row.uniqueId ?? "";
     case "maintenance": {
-      const unit = row.type === "hours" ? "h" : row.type === "totalDistance" ? "km" : (row.type ?? "");
-      return t("lists.every", { period: (row.period ?? 0) / perUnit(row.type), unit });
+      const period = row.period ?? 0;
+      const unit = row.type === "hours" ? t("unit.hours") : (row.type ?? "");
+      return t("lists.every", {
+        period: row.type === "totalDistance" ? distance(period) : `${number(period / perUnit(row.type))} ${unit}`,
+      });
     }
     case "calendars":
       return "";

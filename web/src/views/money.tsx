@@ -214,7 +214,9 @@ function Outlook({ told }: { told: Forecast }) {
         <thead>
           <tr>
             <th scope="col">{t("trackers.tracker")}</th>
-            <th scope="col">{t("trackers.state")}</th>
+            <th scope="col" class="phone-hidden">
+              {t("trackers.state")}
+            </th>
             <th scope="col">{t("money.blockedFrom")}</th>
           </tr>
         </thead>
@@ -224,7 +226,7 @@ function Outlook({ told }: { told: Forecast }) {
               <td>
                 <strong>{byUniqueId(one.uniqueId)}</strong> <code class="small muted">{one.uniqueId}</code>
               </td>
-              <td>{stateName(one.state)}</td>
+              <td class="phone-hidden">{stateName(one.state)}</td>
               <td>{dateTime(one.blockedAt)}</td>
             </tr>
           ))}

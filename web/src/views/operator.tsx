@@ -434,7 +434,7 @@ function Quarantine() {
                     <td>
                       {row.uniqueId} <span class="muted small">{row.protocol}</span>
                     </td>
-                    <td>{[row.reason, row.detail].filter(Boolean).join(": ")}</td>
+                    <td>{[maybe(`quarantine.reason.${row.reason}`, row.reason), row.detail].filter(Boolean).join(": ")}</td>
                     <td class="full">
                       <code class="small" style={{ overflowWrap: "anywhere" }}>
                         {row.frame.slice(0, FRAME_CHARACTERS)}

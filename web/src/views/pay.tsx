@@ -37,6 +37,7 @@ export function PayDialog({
   const key = useSignal(newKey()); // one for the dialog: sent twice, it is one payment
   const gateways = useRemote(() => (byHand ? Promise.resolve([]) : api.get<Gateway[]>("/gateways")), []);
   const account = accountId ?? user.value?.accountId;
+  const fitting = (gateways.value.value ?? []).filter((one) => one.currencies.length === 0 || one.currencies.includes(currency));
   const submit = async () => {
     if (!account) throw new Error(t("pay.noAccount"));
     if (byHand) {
@@ -45,7 +46,6 @@ export function PayDialog({
       await onDone();
       return;
     }
-    const fitting = (gateways.value.value ?? []).filter((one) => one.currencies.length === 0 || one.currencies.includes(currency));
     const chosen = gateway.value || fitting[0]?.name;
     const told = await api.post<{ url: string }>(`/accounts/${account}/checkout`, {
       amount: amount.value,
@@ -54,10 +54,9 @@ export function PayDialog({
     location.assign(told.url);
   };
   return (
-    <Dialog title={title} onClose={onClose} onSubmit={submit} submit={byHand ? t("pay.byHand") : t("pay.go")} kind="pay">
+    <Dialog title={title} onClose={onClose} onSubmit={byHand || fitting.length > 0 ? submit : undefined} submit={byHand ? t("pay.byHand") : t("pay.go")} kind="pay">
       <Remote remote={gateways}>
-        {(list) => {
-          const fitting = list.filter((one) => one.currencies.length === 0 || one.currencies.includes(currency));
+        {() => {
           if (!byHand && fitting.length === 0) return <Empty icon="money" title={t("pay.noGateway")} />;
           return (
             <>

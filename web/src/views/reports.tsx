@@ -3,7 +3,7 @@
 import { useSignal } from "@preact/signals";
 
 import { address, api, type Query } from "../core/api.ts";
-import { dateAt, interval, shift } from "../core/days.ts";
+import { dateAt, datesOf, interval, type Period, PERIODS } from "../core/days.ts";
 import { devices, geofences, groups } from "../core/fleet.ts";
 import { dateTime, distance, duration, speed } from "../core/format.ts";
 import { zone } from "../core/preferences.ts";
@@ -52,7 +52,8 @@ export default function Reports() {
   const kind = useSignal<Kind>("trips");
   const whom = useSignal("");
   const today = dateAt(Date.now(), zone.value);
-  const from = useSignal(shift(today, -6));
+  const period = useSignal<Period | "other">("last7");
+  const from = useSignal(datesOf("last7", today)[0]);
   const to = useSignal(today);
   const daily = useSignal(false);
   const rows = useSignal<{ kind: Kind; list: readonly Row[] } | null>(null);
@@ -90,6 +91,15 @@ export default function Reports() {
     part.value = value;
     rows.value = null;
   };
+  const choose = (chosen: Period | "other") => {
+    change(period, chosen);
+    if (chosen !== "other") [from.value, to.value] = datesOf(chosen, today);
+  };
+  const setDay = (day: { value: string }, value: string) => {
+    if (!value) return;
+    change(day, value);
+    period.value = "other";
+  };
   const calendarName = (id: number) => calendars.value.value?.find((one) => one.id === id)?.name;
   return (
     <Page title={t("nav.reports")} about={t("reports.about")}>
@@ -97,8 +107,14 @@ export default function Reports() {
         <div class="fields">
           <Select label={t("reports.kind")} value={kind.value} options={KINDS.map((one) => [one, t(`reports.kind.${one}`)] as const)} onChange={(value) => change(kind, value)} />
           <Select label={t("history.tracker")} value={whom.value} options={trackers} onChange={(value) => change(whom, value)} />
-          <TextField label={t("reports.from")} type="date" required max={to.value} value={from.value} onInput={(value) => value && change(from, value)} />
-          <TextField label={t("reports.to")} type="date" required min={from.value} value={to.value} onInput={(value) => value && change(to, value)} />
+          <Select
+            label={t("reports.period")}
+            value={period.value}
+            options={([...PERIODS, "other"] as const).map((one) => [one, t(`reports.period.${one}`)] as const)}
+            onChange={choose}
+          />
+          <TextField label={t("reports.from")} type="date" required max={to.value} value={from.value} onInput={(value) => setDay(from, value)} />
+          <TextField label={t("reports.to")} type="date" required min={from.value} value={to.value} onInput={(value) => setDay(to, value)} />
         </div>
         {kind.value === "summary" && (
           <Check checked={daily.value} onChange={(on) => change(daily, on)}>

@@ -43,7 +43,7 @@ const known = () => !isGuest.value;
 const VIEWS: readonly View[] = [
   view("/live", "map", () => import("./live.tsx"), { onMap: true }),
   view("/history", "history", () => import("./history.tsx"), { onMap: true, show: known }),
-  view("/trackers", "trackers", () => import("./trackers.tsx"), { show: known }),
+  view("/trackers", "trackers", () => import("./trackers.tsx"), { show: () => known() && may("devices") }),
   view("/fences", "fence", () => import("./fences.tsx"), { onMap: true, show: known }),
   view("/alerts", "bell", () => import("./alerts.tsx"), { show: known }),
   view("/reports", "file", () => import("./reports.tsx"), { show: () => known() && may("reports") }),

@@ -112,7 +112,7 @@ export default function Trackers() {
               {blocked.length > 0 && <BlockedSummary rows={blocked} onDone={reload} />}
               <div class="card flush">
                 <header>
-                  <div class="search grow" style={{ maxWidth: "340px" }}>
+                  <div class="search grow" style={{ minWidth: "200px", maxWidth: "340px" }}>
                     <Icon name="search" />
                     <input
                       class="input"
@@ -235,7 +235,8 @@ function Row({
   onDone: () => Promise<unknown>;
 }) {
   const hidden = isHidden(row);
-  const why = [reasonName(row.reason), row.note].filter(Boolean).join(" ");
+  const reasons = row.reason?.split(", ") ?? []; // it may be hidden for several
+  const why = [...reasons.map(reasonName), row.note].filter(Boolean).join(" ");
   const fromBalance = async (what: "activate" | "back-pay", done: string, due: string | null) => {
     try {
       await api.post(`/devices/${row.deviceId}/${what}`);
@@ -249,9 +250,9 @@ function Row({
   const due = Number(row.due ?? 0) > 0;
   // of a hidden one the server tells the hour; of the others the page knows better
   const contact = hidden ? row.lastContact : (devices.value.get(row.deviceId)?.lastUpdate ?? row.lastContact);
-  const held = row.reason === HELD;
-  const paused = row.reason !== null && PAUSED.has(row.reason);
-  const billing = hidden && !held && !paused;
+  const held = reasons.includes(HELD);
+  const paused = reasons.some((one) => PAUSED.has(one));
+  const billing = reasons.some((one) => one !== HELD && !PAUSED.has(one));
   return (
     <tr class={hidden ? "blocked" : ""}>
       <td class="full">
