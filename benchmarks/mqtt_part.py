@@ -30,6 +30,8 @@ REPEATS = 5
 class Settled:
     """In place of ingest: everything is stored at once, and answered together, as after a commit."""
 
+    tell_others = None
+
     def receive(self, session: Session, frames: Sequence[Frame], received_at: datetime) -> None:
         """One read's frames."""
         replies = [m.reply.data for frame in frames for m in frame.messages if m.reply is not None]
