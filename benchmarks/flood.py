@@ -76,7 +76,7 @@ def payload(at: int, n: int, east: float) -> bytes:
 
 
 async def flood(given: argparse.Namespace) -> dict[str, float]:
-    """Rate, and what it cost to make it."""
+    """Rate, what it cost to make it, and when the first was published, on the clock that all processes share."""
     loop = asyncio.get_running_loop()
     start = START + given.start
     members = [
@@ -94,6 +94,7 @@ async def flood(given: argparse.Namespace) -> dict[str, float]:
     fixes = given.fixes * given.publishers
     return {
         "fixes": fixes,
+        "begun_at": begun,
         "answered_per_s": fixes / took_s,
         "cpu_us_per_fix": (time.process_time() - cpu_s) / fixes * 1e6,
     }

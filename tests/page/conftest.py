@@ -8,8 +8,6 @@ import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlencode
-from urllib.request import urlopen
 
 import httpx
 import pytest
@@ -121,8 +119,7 @@ def report(running: Running, unique_id: str, latitude: float, longitude: float, 
     """A tracker sends a place, as a phone does."""
     host, port = running.addresses["osmand"]
     query = {"id": unique_id, "lat": latitude, "lon": longitude, **more}
-    with urlopen(f"http://{host}:{port}/?{urlencode(query)}", data=b"", timeout=60):  # a refusal raises
-        pass
+    httpx.post(f"http://{host}:{port}/", params=query, timeout=60).raise_for_status()
 
 
 def picture(page: Page, name: str) -> None:
