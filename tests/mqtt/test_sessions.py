@@ -52,13 +52,17 @@ def raw(
 ) -> Generator[tuple[Raw, bool]]:
     """Connected; and whether the session was there."""
     with socket.create_connection(running.addresses["mqtt"], 30) as peer:
-        one = Raw(peer, version)
-        said = Connect(version, name, clean=clean, keep_alive_s=60, session_expiry_s=expiry_s)
-        one.send(packets.connect(said))
-        answer = one.read()
-        assert answer[0] >> 4 == Kind.CONNACK
-        assert answer[3] == Code.SUCCESS
-        yield one, bool(answer[2])
+        yield let_in(peer, Connect(version, name, clean=clean, keep_alive_s=60, session_expiry_s=expiry_s))
+
+
+def let_in(peer: socket.socket, said: Connect) -> tuple[Raw, bool]:
+    """The client that has said this; and whether the session was there."""
+    one = Raw(peer, said.version)
+    one.send(packets.connect(said))
+    answer = one.read()
+    assert answer[0] >> 4 == Kind.CONNACK
+    assert answer[3] == Code.SUCCESS
+    return one, bool(answer[2])
 
 
 @VERSIONS

@@ -12,7 +12,7 @@ from tests.e2e.test_workers import owner, processes
 from tests.mqtt.clients import client
 from tests.mqtt.test_commands import order, states
 from tests.mqtt.test_endpoint import location, somebody, stored
-from tests.mqtt.test_sessions import Raw
+from tests.mqtt.test_sessions import Raw, let_in
 from tests.servers.mosquitto import Mosquitto
 from tests.servers.postgres import SharedPostgres
 from tests.servers.serve import Running, Servers
@@ -61,15 +61,9 @@ def raw(
             if owner(running, peer.getsockname()[1]) == number:
                 break
             peer.close()
-        one = Raw(peer, VERSION)
-        one.send(
-            packets.connect(
-                Connect(VERSION, name, clean=False, keep_alive_s=60, session_expiry_s=3600, will=will)
-            )
-        )
-        answer = one.read()
-        assert (answer[0] >> 4, answer[3]) == (Kind.CONNACK, Code.SUCCESS)
-        if present is None or bool(answer[2]) == present:
+        said = Connect(VERSION, name, clean=False, keep_alive_s=60, session_expiry_s=3600, will=will)
+        one, was_there = let_in(peer, said)
+        if present is None or was_there == present:
             return one
         peer.close()
         return None

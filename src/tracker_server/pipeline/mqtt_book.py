@@ -102,8 +102,8 @@ class Moved(Struct, frozen=True):
 
 
 class SessionWord(Struct, frozen=True, tag="session"):
-    """What the process says to the others that has the client: its session is kept like this; None: it has ended. ``since``: when the client
-    came, on the monotonic clock; ``flight``: when its connection has ended.
+    """What the process that has the client says to the others: its session is kept like this; None: it has ended.
+    ``since``: when the client came, on the monotonic clock; ``flight``: when its connection has ended.
     """
 
     client_id: str

@@ -41,8 +41,9 @@ class Order(Struct, frozen=True):
 
 
 class Post:
-    """Our own endpoint, or all brokers. ``topics``: where a device may look for what it is told, the likeliest first; ``carriers``: of equally new ones
-    likewise. ``words``: what is told under a topic is told in these, where there are any, whatever the device's protocol.
+    """Our own endpoint, or all brokers. ``topics``: where a device may look for what it is told, the likeliest first;
+    ``carriers``: of equally new ones likewise. ``words``: what is told under a topic is told in these, where there are any,
+    whatever the device's protocol.
     """
 
     def __init__(

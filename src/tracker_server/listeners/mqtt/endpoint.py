@@ -92,27 +92,30 @@ class MqttShared(Shared):
         self.routes = Routes(settings.routes)
         self.clients: dict[str, MqttConnection] = {}
         self.refused = common.metrics.mqtt_refused
-        self._wills: dict[MqttConnection, asyncio.TimerHandle] = {}
+        self._wills: dict[str, tuple[float, asyncio.TimerHandle]] = {}  # not due: when their clients had come
 
     def replace(self, client: MqttConnection) -> None:
         """It has come; who came under the same name before is half-open, and its session goes on here."""
-        old = self.clients.pop(client.client_id, None)
+        old = self.clients.get(client.client_id)
         if old is not None:
             log.info("MQTT client reconnected", client=client.client_id)
             old.keep()
-            self._strike(old, _names(old.filters))
-            old.take_over()
+            self._displace(old)
 
     def came_elsewhere(self, client_id: str, at: float) -> None:
         """Another process has let in a client of this name: who came before under it is half-open, or comes back there."""
         old = self.clients.get(client_id)
         if old is not None and old.came_at < at:
             log.info("MQTT client reconnected to another process", client=client_id)
-            del self.clients[client_id]
-            self._strike(old, _names(old.filters))
-            old.take_over()
-        for gone in [one for one in self._wills if one.client_id == client_id and one.came_at < at]:
-            self._wills.pop(gone).cancel()
+            self._displace(old)
+        will = self._wills.get(client_id)
+        if will is not None and will[0] < at:
+            self._wills.pop(client_id)[1].cancel()
+
+    def _displace(self, old: MqttConnection) -> None:
+        del self.clients[old.client_id]
+        self._strike(old, _names(old.filters))
+        old.take_over()
 
     def enter(self, client: MqttConnection) -> None:
         """It is let in."""
@@ -160,13 +163,17 @@ class MqttShared(Shared):
     def will(self, client: MqttConnection, will: Will) -> None:
         """A client was lost: say what it wished to be said, unless it comes back before that is due."""
         delay_s = min(will.delay_s, WILL_DELAY_S_MAX)
+        earlier = self._wills.pop(client.client_id, None)
+        if earlier is not None:
+            earlier[1].cancel()  # it came back before that was due
         if delay_s:
-            self._wills[client] = self.loop.call_later(delay_s, self._say, client, will)
+            due = self.loop.call_later(delay_s, self._say, client, will)
+            self._wills[client.client_id] = client.came_at, due
         else:
             self._say(client, will)
 
     def _say(self, client: MqttConnection, will: Will) -> None:
-        self._wills.pop(client, None)
+        self._wills.pop(client.client_id, None)
         if self.stopping or client.client_id in self.clients:
             return
         assert client.session is not None
