@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import ClassVar
@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from tracker_protocols.gt06 import GT06
-from tracker_protocols.model import BadFrame, Heartbeat, Message, Reason, Reply
+from tracker_protocols.model import BadFrame, DeviceKey, Heartbeat, Message, Reason, Reply
 from tracker_protocols.protocol import Protocol, Transport
 from tracker_protocols.wire.decoder import StreamDecoder
 from tracker_protocols.wire.framing import Delimited, Framing
@@ -25,7 +25,7 @@ from tracker_server.pipeline.batch import Batch, Stored
 from tracker_server.pipeline.batcher import Batcher
 from tracker_server.pipeline.ingest import Ingest
 from tracker_server.pipeline.quarantine import Room
-from tracker_server.pipeline.trackers import Trackers
+from tracker_server.pipeline.trackers import Tracker, Trackers
 
 
 class Buggy(StreamDecoder):
@@ -50,6 +50,9 @@ class Kept:
 
     def __init__(self) -> None:
         self.frames: list[bytes] = []
+
+    async def known(self, names: Collection[DeviceKey]) -> dict[DeviceKey, Tracker]:
+        return {}
 
     async def commit(self, batch: Batch, account_for_new: str) -> Stored:
         self.frames += [row.ticket.frame for row in batch.quarantine]

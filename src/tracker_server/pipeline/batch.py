@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from msgspec import Struct, field
 
-from tracker_protocols.model import Attributes, DeviceKey, Fix, Network
+from tracker_protocols.model import Attributes, CommandResult, DeviceKey, Fix, Heartbeat, Network, Report
 from tracker_server.pipeline.session import Ticket
 from tracker_server.pipeline.trackers import Tracker
 
@@ -19,6 +20,10 @@ def micros(moment: datetime) -> int:
     """Microseconds since 2000-01-01 UTC."""
     delta = moment - EPOCH
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+Reported: TypeAlias = Report | Heartbeat | CommandResult
+"""A message that carries something to store."""
 
 
 class PositionRow(Struct, gc=False):
@@ -46,7 +51,9 @@ class TelemetryRow(Struct, gc=False):
 
 
 class QuarantineRow(Struct, gc=False):
-    """A frame kept whole: key (protocol, unique_id, reason, digest of the frame)."""
+    """A frame kept whole: key (protocol, unique_id, reason, digest of the frame). ``unclaimed``: its reports of devices
+    that we do not know, each under the device's name; somebody may add them before the commit.
+    """
 
     unique_id: DeviceKey
     tracker: Tracker | None
@@ -54,6 +61,7 @@ class QuarantineRow(Struct, gc=False):
     detail: str
     reports: int
     ticket: Ticket
+    unclaimed: list[tuple[DeviceKey, Reported]] = field(default_factory=list)
 
 
 class Batch(Struct):
@@ -92,6 +100,10 @@ class Store(Protocol):
     """Where batches go. ``commit`` may be called again with a batch whose fate is unknown: what it stored
     the first time is stored once. Only one commit runs at a time.
     """
+
+    async def known(self, names: Collection[DeviceKey]) -> dict[DeviceKey, Tracker]:
+        """The trackers of these names that exist by now. Raises StoreAwayError."""
+        ...
 
     async def commit(self, batch: Batch, account_for_new: str) -> Stored:
         """Store all of it in one transaction, or raise StoreAwayError. A tracker without an id is registered in

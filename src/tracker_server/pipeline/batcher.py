@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Mapping
 
 import structlog
 
+from tracker_protocols.model import DeviceKey
 from tracker_server.metrics import Metrics
 from tracker_server.pipeline.batch import Batch, Store, StoreAwayError, Stored
 from tracker_server.pipeline.live import Live
@@ -56,6 +58,7 @@ class Batcher:
         self._waiting_since: float | None = None
         self._stopping = False
         self._begun = 0.0  # the last commit, on the monotonic clock
+        self.welcome: Callable[[Batch, Mapping[DeviceKey, Tracker]], None] = lambda _batch, _known: None
         self.gathering = Batch()
         self.committing: Batch | None = None
         self.store_answers = True
@@ -143,6 +146,7 @@ class Batcher:
         while True:
             begun = time.perf_counter()
             try:
+                await self._look_again(batch)
                 stored = await self._store.commit(batch, self._account_for_new)
             except StoreAwayError as error:
                 self._metrics.commits_failed.labels("away").inc()
@@ -159,6 +163,14 @@ class Batcher:
                 await self._store.revive()
             except StoreAwayError as error:
                 log.debug("database is still away", error=str(error))
+
+    async def _look_again(self, batch: Batch) -> None:
+        """Somebody may just have added a tracker whose report is about to be kept aside; we are told of that a moment
+        later than the database. Raises StoreAwayError.
+        """
+        names = {key for row in batch.quarantine for key, _ in row.unclaimed}
+        if names and (known := await self._store.known(names)):
+            self.welcome(batch, known)
 
     def _tell_store(self, *, answers: bool) -> None:
         if answers and not self.store_answers:

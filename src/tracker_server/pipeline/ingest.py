@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import assert_never
 
 import structlog
 
 from tracker_protocols.model import DeviceKey, Frame, Heartbeat, Login, Message, Undecoded
-from tracker_server.pipeline.batch import PositionRow, QuarantineRow, TelemetryRow, micros
+from tracker_server.pipeline.batch import Batch, PositionRow, QuarantineRow, Reported, TelemetryRow, micros
 from tracker_server.pipeline.batcher import Batcher
 from tracker_server.pipeline.quarantine import QuarantineReason, Room
 from tracker_server.pipeline.rows import Misdated, carries_nothing, row_of, undecoded_detail
@@ -37,6 +37,7 @@ class Ingest:
     ) -> None:
         self._trackers = trackers
         self._batcher = batcher
+        batcher.welcome = self._welcome
         self._room = room
         self._future_max_us = future_max_s * 1_000_000
         self._register_unknown = register_unknown
@@ -151,21 +152,52 @@ class Ingest:
         assert not isinstance(message, Login)
         ticket.reports += 1
         tracker = self._tracker(key)
-        if tracker is None:
-            reason = QuarantineReason.UNKNOWN_DEVICE if key else QuarantineReason.NO_DEVICE
-            self._keep(reason, "", key or "", ticket)
-            return
+        if tracker is not None:
+            misdated = self._put(message, tracker, ticket, self._batcher.gathering)
+            if misdated is not None:
+                self._keep(misdated.reason, misdated.detail, tracker.unique_id, ticket, tracker)
+        elif key:
+            self._keep(QuarantineReason.UNKNOWN_DEVICE, "", key, ticket, unclaimed=message)
+        else:
+            self._keep(QuarantineReason.NO_DEVICE, "", "", ticket)
+
+    def _put(self, message: Reported, tracker: Tracker, ticket: Ticket, batch: Batch) -> Misdated | None:
+        """A tracker's report goes into the batch, unless its moment cannot be believed."""
         tracker.contact_us = received_us = ticket.received_us
         row = row_of(message, tracker, ticket, received_us + self._future_max_us)
         match row:
             case PositionRow():
-                self._batcher.gathering.positions.append(row)
+                batch.positions.append(row)
             case TelemetryRow():
-                self._batcher.gathering.telemetry.append(row)
+                batch.telemetry.append(row)
             case Misdated():
-                self._keep(row.reason, row.detail, tracker.unique_id, ticket, tracker)
+                return row
             case _:
                 assert_never(row)
+        return None
+
+    def _welcome(self, batch: Batch, known: Mapping[DeviceKey, Tracker]) -> None:
+        """These were added after their reports had come, or before that and we were not told yet: what they sent is
+        theirs. A frame that others speak in, too, is kept for those.
+        """
+        for tracker in known.values():
+            self._trackers.put(tracker)
+        rows, batch.quarantine = batch.quarantine, []
+        for row in rows:
+            unclaimed: list[tuple[DeviceKey, Reported]] = []
+            for key, message in row.unclaimed:
+                tracker = self._trackers.find(key)
+                if tracker is None:
+                    unclaimed.append((key, message))
+                elif (misdated := self._put(message, tracker, row.ticket, batch)) is not None:
+                    kept = QuarantineRow(
+                        key, tracker, misdated.reason, misdated.detail, row.reports, row.ticket
+                    )
+                    batch.quarantine.append(kept)
+            if unclaimed or not row.unclaimed:
+                batch.quarantine.append(row)
+            if unclaimed:
+                row.unique_id, row.unclaimed = unclaimed[0][0], unclaimed
 
     def _tracker(self, key: DeviceKey | None) -> Tracker | None:
         if key is None:
@@ -184,6 +216,8 @@ class Ingest:
         key: DeviceKey,
         ticket: Ticket,
         tracker: Tracker | None = None,
+        *,
+        unclaimed: Reported | None = None,
     ) -> None:
         """Keep the frame whole; where there is no room left for it, leave the device its copy."""
         rows = self._batcher.gathering.quarantine
@@ -193,6 +227,9 @@ class Ingest:
             rows.append(QuarantineRow(key, tracker, reason, detail, ticket.reports, ticket))
         else:
             ticket.refused = True
+            return
+        if unclaimed is not None:
+            rows[-1].unclaimed.append((key, unclaimed))
 
     def _identify(self, session: Session, key: DeviceKey) -> None:
         """The device says who it is. A new connection of the same device replaces the old one, which may be

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from tracker_protocols.model import CommandResult, Heartbeat, Login, Message, Report, Undecoded
 from tracker_protocols.wire.checksums import record_digest
-from tracker_server.pipeline.batch import PositionRow, TelemetryRow, micros
+from tracker_server.pipeline.batch import PositionRow, Reported, TelemetryRow, micros
 from tracker_server.pipeline.quarantine import QuarantineReason
 from tracker_server.pipeline.session import Ticket
 from tracker_server.pipeline.trackers import Tracker
@@ -25,7 +25,7 @@ class Misdated(Struct, frozen=True, gc=False):
 
 
 def row_of(
-    message: Report | Heartbeat | CommandResult, tracker: Tracker, ticket: Ticket, latest_us: int
+    message: Reported, tracker: Tracker, ticket: Ticket, latest_us: int
 ) -> PositionRow | TelemetryRow | Misdated:
     """The row that a message becomes; ``latest_us`` is the last moment that is believed.
 
@@ -57,7 +57,7 @@ def undecoded_detail(message: Undecoded) -> str:
     return f"{message.reason.value}: {message.detail}"
 
 
-def kind_of(message: Report | Heartbeat | CommandResult) -> str:
+def kind_of(message: Reported) -> str:
     """As ``core.telemetry.kind`` has it."""
     match message:
         case Report():

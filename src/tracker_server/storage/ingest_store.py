@@ -7,7 +7,7 @@ unique key decides, and where memory was wrong the batch is written again with e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import Any, LiteralString, assert_never
@@ -17,6 +17,7 @@ import structlog
 from msgspec import Struct, field
 from psycopg import AsyncConnection, errors
 
+from tracker_protocols.model import DeviceKey
 from tracker_protocols.wire.checksums import record_digest
 from tracker_server.model.event import Event, EventType
 from tracker_server.pipeline.batch import (
@@ -44,6 +45,7 @@ from tracker_server.storage.database import AWAY, Database, Role
 from tracker_server.storage.embedded import EmbeddedError
 from tracker_server.storage.track_rows import Told, days_of
 from tracker_server.storage.track_store import NO_MARK, Taking, TrackStage, fences_of, mark_of
+from tracker_server.storage.tracker_rows import read_named
 from tracker_server.track.observation import Observation, observation
 from tracker_server.track.settings import TrackSettings
 
@@ -179,6 +181,14 @@ class IngestStore:
         self._days: set[int] = set()
 
     # ------------------------------------------------------------------ the port
+
+    async def known(self, names: Collection[DeviceKey]) -> dict[DeviceKey, Tracker]:
+        """See ``Store.known``."""
+        try:
+            return await read_named(await self._connected(), names)
+        except AWAY as error:
+            await self.close()
+            raise StoreAwayError(str(error).strip()) from error
 
     async def commit(self, batch: Batch, account_for_new: str) -> Stored:
         """See ``Store.commit``."""
