@@ -18,6 +18,8 @@ from prometheus_client import (
     generate_latest,
 )
 
+from tracker_server.counting import Durations, Tally
+
 disable_created_metrics()  # a time stamp beside each counter doubles what is scraped and nobody reads it
 
 LATENCY_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
@@ -56,12 +58,10 @@ class Metrics:
             ["broker"],
             registry=registry,
         )
-        self.received_bytes = Counter(
-            "tracker_received_bytes", "Bytes read from devices", ["protocol"], registry=registry
-        )
-        self.frames = Counter("tracker_frames", "Frames cut from streams", ["protocol"], registry=registry)
-        self.noise_bytes = Counter(
-            "tracker_noise_bytes", "Bytes that belonged to no frame", ["protocol"], registry=registry
+        self.received_bytes = Tally("tracker_received_bytes", "Bytes read from devices", "protocol", registry)
+        self.frames = Tally("tracker_frames", "Frames cut from streams", "protocol", registry)
+        self.noise_bytes = Tally(
+            "tracker_noise_bytes", "Bytes that belonged to no frame", "protocol", registry
         )
         self.datagrams_dropped = Counter(
             "tracker_datagrams_dropped",
@@ -90,11 +90,11 @@ class Metrics:
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
-        self.answer_seconds = Histogram(
+        self.answer_seconds = Durations(
             "tracker_answer_seconds",
             "From a report's last byte to its answer, commit included",
-            buckets=LATENCY_BUCKETS_S,
-            registry=registry,
+            LATENCY_BUCKETS_S,
+            registry,
         )
         self.commits_failed = Counter(
             "tracker_commits_failed", "Transactions that were tried again", ["reason"], registry=registry

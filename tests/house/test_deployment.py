@@ -21,6 +21,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from tracker_protocols import ALL
 from tracker_protocols.protocol import Transport
 from tracker_server.config import Api, Limits, Mqtt, load
+from tracker_server.counting import Durations, Tally
 from tracker_server.listeners.server import DRAIN_S_MAX as ANSWER_S_MAX
 from tracker_server.metrics import Metrics
 from tracker_server.station import DRAIN_S_MAX as COMMIT_S_MAX
@@ -251,13 +252,19 @@ def series() -> dict[str, set[str]]:
     """Every series that the server can show, with its labels."""
     found: dict[str, set[str]] = {}
     for metric in vars(Metrics()).values():
-        if not isinstance(metric, MetricWrapperBase):
-            continue
-        labels = set(metric._labelnames)
         match metric:
-            case Counter():
+            case MetricWrapperBase():
+                labels = set(metric._labelnames)
+            case Tally():
+                labels = {metric._label}
+            case Durations():
+                labels = set[str]()
+            case _:
+                continue
+        match metric:
+            case Counter() | Tally():
                 found[f"{metric._name}_total"] = labels
-            case Histogram():
+            case Histogram() | Durations():
                 found |= {f"{metric._name}_bucket": labels | {"le"}, f"{metric._name}_count": labels}
                 found[f"{metric._name}_sum"] = labels
             case _:

@@ -187,8 +187,7 @@ class Batcher:
             session = ticket.session
             session.settle(ticket)
             sessions[session] = None
-            if ticket.reply:
-                metrics.answer_seconds.observe(now - ticket.asked_at)
+        metrics.answer_seconds.observe_all([now - one.asked_at for one in batch.tickets if one.reply])
         for session in sessions:
             if session.owed:
                 session.release()

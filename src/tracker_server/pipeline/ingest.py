@@ -235,11 +235,12 @@ class Ingest:
         """The device says who it is. A new connection of the same device replaces the old one, which may be
         half-open for as long as a carrier's NAT forgets to tell.
         """
+        if session.transport not in PUSHED:
+            session.device = key  # and no line for it: behind a gateway or a broker each report is another's
+            return
         self._leave(session)
         session.device = key
         session.named_at = time.monotonic()
-        if session.transport not in PUSHED:
-            return  # and no line for it: behind a gateway or a broker every report is another device's
         log.debug("device identified", device=key, protocol=session.protocol, remote=session.remote)
         self._reach(key, session)
         if self.on_arrival is not None:
