@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pyotp import parse_uri
 from pyotp.totp import TOTP
 
 from tests.api.people import PASSWORD, World
@@ -128,6 +129,24 @@ def test_a_totp_key_is_made_set_and_asked_for(world: World) -> None:
         assert nobody.post("/api/session", data={**form, "code": TOTP(key).now()}).status_code == 200
         assert client.put(f"/api/users/{me['id']}", json={**told, "totpKey": None}).status_code == 200
         assert nobody.post("/api/session", data=form).status_code == 200
+
+
+def test_a_totp_key_is_handed_to_an_app_and_tried_before_it_counts(world: World) -> None:
+    email = world.user("viewer", world.account())
+    with world.client(email) as client, world.nobody() as nobody:
+        made = client.post("/api/users/totp/new").json()
+        assert made["picture"].startswith("<svg ")
+        taken = parse_uri(made["uri"])
+        assert isinstance(taken, TOTP)
+        assert (taken.secret, taken.name, taken.issuer) == (made["key"], email, "Tracker server")
+        tried = {"key": made["key"], "code": taken.now()}
+        assert client.post("/api/users/totp/check", json=tried).status_code == 204
+        wrong = client.post("/api/users/totp/check", json={**tried, "code": "12345"})
+        assert (wrong.status_code, wrong.text.partition(":")[0]) == (400, "code")
+        assert client.post("/api/users/totp/check", json={**tried, "key": "no key"}).text.startswith(
+            "totpKey: "
+        )
+        assert nobody.post("/api/session", data={"email": email, "password": PASSWORD}).status_code == 200
 
 
 def test_users_to_whom_something_is_linked(world: World) -> None:

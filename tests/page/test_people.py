@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from PIL.Image import open as open_image
 from playwright.sync_api import Browser, expect
 from pyotp.totp import TOTP
+from zxingcpp import read_barcodes
 
 from tests.page.conftest import PASSWORD, Visitor, report, set_up
 from tests.servers.serve import Servers
@@ -25,6 +28,12 @@ def square(name: str, latitude: float, longitude: float) -> dict[str, object]:
         "properties": {"name": name},
         "geometry": {"type": "Polygon", "coordinates": [ring]},
     }
+
+
+def read_code(screenshot: bytes) -> str:
+    """What a camera reads in a picture."""
+    (found,) = read_barcodes(open_image(BytesIO(screenshot)))
+    return found.text
 
 
 def test_what_people_do_seldom(server: Servers, postgres_dsn: str, chromium: Browser, tmp_path: Path) -> None:
@@ -88,9 +97,18 @@ def test_what_people_do_seldom(server: Servers, postgres_dsn: str, chromium: Bro
     # a second factor
     factor = page.get_by_role("region", name="Second factor")
     factor.get_by_role("button", name="Turn on").click()
-    turning = page.get_by_role("dialog", name="Turn on")
+    turning = page.get_by_role("dialog", name="Second factor")
     secret = turning.get_by_label("Key").input_value()
-    turning.get_by_role("button", name="It is in the app: turn on").click()
+    assert read_code(turning.get_by_alt_text("QR code").screenshot()) == turning.get_by_role(
+        "link", name="Open in the app"
+    ).get_attribute("href")
+    turning.get_by_label("Code").fill("000000")
+    turning.get_by_role("button", name="Turn on").click()
+    expect(turning.get_by_text("code: does not fit")).to_be_visible()
+    turning.get_by_label("Code").fill(
+        TOTP(secret).at(time.time() - 30)
+    )  # each counts once, and one is needed below
+    turning.get_by_role("button", name="Turn on").click()
     expect(factor.get_by_role("button", name="Turn off")).to_be_visible()
     again = visitor.open("/")
     again.get_by_label("E-mail").fill(owner["email"])

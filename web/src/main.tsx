@@ -40,7 +40,8 @@ async function begin(): Promise<void> {
     const [found] = await Promise.all([fetch("/page/config.json"), speak(preferred())]);
     config.value = (await found.json()) as PageConfig;
     document.title = config.value.title;
-    await resume();
+    // a guest's link makes a session of its own: what we were before is not to overtake it
+    if (place.value.path !== "/share") await resume();
   } catch {
     away.value = true;
   }

@@ -8,6 +8,8 @@ from msgspec import UNSET, Meta, Struct
 from msgspec.structs import replace
 from starlette.responses import PlainTextResponse, Response
 
+from tracker_server.api.access import code_step
+from tracker_server.api.authenticator import AuthenticatorKey, authenticator_key
 from tracker_server.api.authorise import Kind, Routes
 from tracker_server.api.call import Call
 from tracker_server.api.errors import Refusal, bad, not_found
@@ -49,6 +51,13 @@ class UsersQuery(Struct, rename="camel"):
     keyword: Annotated[str, Meta(max_length=200)] = ""
     limit: Annotated[int, Meta(ge=0, le=100_000)] = 0
     offset: Annotated[int, Meta(ge=0, le=2**31)] = 0
+
+
+class KeyAndCode(Struct, rename="camel"):
+    """A key that is to be used, and what an authenticator shows for it."""
+
+    key: Annotated[str, Meta(max_length=200)]
+    code: Annotated[str, Meta(max_length=20)]
 
 
 @routes.get(
@@ -204,6 +213,25 @@ async def post_totp(call: Call[None, None]) -> Response:
 
     del call
     return PlainTextResponse(random_base32())
+
+
+@routes.post("/users/totp/new", needs=Right.SELF, answers=AuthenticatorKey)
+async def post_totp_new(call: Call[None, None]) -> AuthenticatorKey:
+    """As /users/totp, with the link and the QR code that an authenticator app takes it from."""
+    from pyotp import random_base32
+
+    return authenticator_key(call.services.settings.page.title, call.principal.email, random_base32())
+
+
+@routes.post("/users/totp/check", needs=Right.SELF, body=KeyAndCode)
+async def post_totp_check(call: Call[None, KeyAndCode]) -> None:
+    """Whether an authenticator has taken a key: its six digits of now fit. Nothing is changed by it."""
+    key = _totp_key(call.body.key)
+    if key is None or code_step(key, call.body.code, call.now) is None:
+        raise bad(
+            "code",
+            "does not fit; write the six digits that the app shows now, and see that its clock is right",
+        )
 
 
 async def _read(call: Call[Any, Any]) -> UserRow:

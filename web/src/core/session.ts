@@ -58,11 +58,13 @@ async function greet(who: User) {
   user.value = who;
 }
 
+const UNKNOWN: ReadonlySet<number> = new Set([401, 404]); // else the server is ill, and we may well be signed in
+
 export async function resume(): Promise<void> {
   try {
     await greet(await api.get<User>("/session"));
   } catch (error) {
-    if (error instanceof ApiError && error.status === 0) throw error;
+    if (!(error instanceof ApiError && UNKNOWN.has(error.status))) throw error;
     user.value = null;
   }
 }

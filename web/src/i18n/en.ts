@@ -594,14 +594,15 @@ export const en = {
   "tokens.user": "Token",
 
   "totp.about": "A code from your phone beside the password.",
-  "totp.finish": "It is in the app: turn on",
+  "totp.codeHint": "The six digits that the app shows now: so nobody locks himself out.",
   "totp.key": "Key",
-  "totp.keyHint": "Type it in, or open it with the app on this device.",
+  "totp.keyHint": "Where there is no camera: type it in, or open it with the app on this device.",
   "totp.off": "Turn off",
   "totp.offText": "Signing in will need the password alone.",
   "totp.on": "Turn on",
   "totp.open": "Open in the app",
-  "totp.step1": "Open your authenticator app and add an account.",
+  "totp.picture": "QR code of the key; the same key stands below as text",
+  "totp.step1": "Open your authenticator app, add an account, and point its camera at this picture.",
   "totp.title": "Second factor",
 
   "trackers.about": "What each costs, why one is hidden, and what to do about it.",

@@ -596,14 +596,15 @@ export const es: Messages = {
   "tokens.user": "Token",
 
   "totp.about": "Un código del teléfono además de la contraseña.",
-  "totp.finish": "Ya está en la aplicación: activar",
+  "totp.codeHint": "Las seis cifras que muestra ahora la aplicación: así nadie se queda fuera.",
   "totp.key": "Clave",
-  "totp.keyHint": "Escríbala, o ábrala con la aplicación de este equipo.",
+  "totp.keyHint": "Si no hay cámara: escríbala, o ábrala con la aplicación de este equipo.",
   "totp.off": "Desactivar",
   "totp.offText": "Para entrar bastará la contraseña.",
   "totp.on": "Activar",
   "totp.open": "Abrir en la aplicación",
-  "totp.step1": "Abra su aplicación de códigos y añada una cuenta.",
+  "totp.picture": "Código QR de la clave; la misma clave está debajo como texto",
+  "totp.step1": "Abra su aplicación de códigos, añada una cuenta y apunte con la cámara a esta imagen.",
   "totp.title": "Segundo factor",
 
   "trackers.about": "Lo que cuesta cada uno, por qué está oculto y qué hacer.",

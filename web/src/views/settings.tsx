@@ -1,6 +1,7 @@
 /** What is one's own: name, language, units, zone, password, second factor, tokens, shared links. */
 
 import { useSignal } from "@preact/signals";
+import { useEffect, useMemo } from "preact/hooks";
 
 import { api } from "../core/api.ts";
 import { dateTime } from "../core/format.ts";
@@ -125,8 +126,14 @@ function Self() {
 
 // ------------------------------------------------------------------------------------------------- second factor
 
+interface AuthenticatorKey {
+  key: string;
+  uri: string;
+  picture: string;
+}
+
 function SecondFactor() {
-  const key = useSignal("");
+  const made = useSignal<AuthenticatorKey | null>(null);
   const removing = useSignal(false);
   const on = Boolean(user.value?.totpKey);
   return (
@@ -145,14 +152,14 @@ function SecondFactor() {
           <Button
             icon="lock"
             onClick={async () => {
-              key.value = (await api.formText("/users/totp", {})).trim().replaceAll('"', "");
+              made.value = await api.post<AuthenticatorKey>("/users/totp/new");
             }}
           >
             {t("totp.on")}
           </Button>
         )}
       </div>
-      {key.value && <TurnOn secret={key.value} onClose={() => (key.value = "")} />}
+      {made.value && <TurnOn made={made.value} onClose={() => (made.value = null)} />}
       {removing.value && (
         <Confirm
           title={t("totp.off")}
@@ -169,34 +176,44 @@ function SecondFactor() {
   );
 }
 
-function TurnOn({ secret, onClose }: { secret: string; onClose: () => void }) {
-  const account = encodeURIComponent(`${config.value.title}:${user.value?.email ?? ""}`);
-  const link = `otpauth://totp/${account}?secret=${secret}&issuer=${encodeURIComponent(config.value.title)}`;
+function TurnOn({ made, onClose }: { made: AuthenticatorKey; onClose: () => void }) {
+  const picture = useMemo(() => URL.createObjectURL(new Blob([made.picture], { type: "image/svg+xml" })), [made.picture]);
+  useEffect(() => () => URL.revokeObjectURL(picture), [picture]);
+  const code = useSignal("");
   return (
     <Dialog
-      title={t("totp.on")}
+      title={t("totp.title")}
       onClose={onClose}
-      submit={t("totp.finish")}
+      submit={t("totp.on")}
       onSubmit={async () => {
-        await changeSelf((who) => ({ ...who, totpKey: secret }));
+        // not before the app shows its digits: whoever took it wrongly could not sign in again
+        await api.post("/users/totp/check", { key: made.key, code: code.value.replace(/\s/g, "") });
+        await changeSelf((who) => ({ ...who, totpKey: made.key }));
         say(t("action.saved"));
         onClose();
       }}
     >
-      <ol class="stack">
-        <li>{t("totp.step1")}</li>
-        <li>
-          <Field label={t("totp.key")} hint={t("totp.keyHint")}>
-            {(id) => <input id={id} class="input" readOnly value={secret} onFocus={(event) => event.currentTarget.select()} />}
-          </Field>
-        </li>
-      </ol>
+      <p>{t("totp.step1")}</p>
+      <img class="qr" src={picture} alt={t("totp.picture")} />
+      <Field label={t("totp.key")} hint={t("totp.keyHint")}>
+        {(id) => <input id={id} class="input" readOnly value={made.key} onFocus={(event) => event.currentTarget.select()} />}
+      </Field>
       <div class="row wrap">
-        <Copy text={secret} />
-        <a class="button" href={link}>
+        <Copy text={made.key} />
+        <a class="button" href={made.uri}>
           {t("totp.open")}
         </a>
       </div>
+      <TextField
+        label={t("signin.code")}
+        hint={t("totp.codeHint")}
+        name="code"
+        inputMode="numeric"
+        autocomplete="one-time-code"
+        required
+        value={code.value}
+        onInput={(value) => (code.value = value)}
+      />
     </Dialog>
   );
 }
