@@ -21,7 +21,7 @@ from tests.servers.waiting import wait_until
 from tests.storage.rows import query
 from tracker_server.mqtt import packets
 from tracker_server.mqtt.codes import Code, Kind
-from tracker_server.mqtt.packets import Connect, Publish
+from tracker_server.mqtt.packets import Connect, Publish, Will
 
 START = int(datetime(2026, 3, 1, 8, tzinfo=UTC).timestamp())
 
@@ -297,6 +297,20 @@ def test_the_last_will_tells_that_it_is_offline(running: Running) -> None:
     assert row["attributes"] == {"status": "offline"}
     wait_until("the event", lambda: "deviceOffline" in events(running, topic))
     lost.close()
+
+
+def test_who_came_back_and_is_lost_again_says_his_last_will_once(running: Running) -> None:
+    name = somebody()
+    topics = [f"owntracks/jane/{somebody()}" for _ in range(2)]
+    for topic in topics:
+        will = Will(topic, json.dumps({"_type": "lwt", "tst": START}).encode(), 1, delay_s=3)
+        said = Connect(5, name, clean=False, keep_alive_s=60, session_expiry_s=60, will=will)
+        with socket.create_connection(running.addresses["mqtt"], 20) as raw:
+            raw.sendall(packets.connect(said))
+            assert raw.recv(200)[0] >> 4 == Kind.CONNACK
+    first, last = topics
+    wait_until("the will", lambda: told(running, last))
+    assert told(running, first) == [], "it was due before"
 
 
 def test_who_says_goodbye_has_no_will(running: Running) -> None:
