@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -16,10 +16,11 @@ from tracker_server.storage.positions_api import Fixes
 from tracker_server.track.marking import Floats, Integers, Marks
 
 KNOTS_PER_MPS: Final = 3600 / 1852
-FEW: Final = 50  # so many are made one by one
-PART_ROWS: Final = (
-    150  # of some 500 bytes: below the 128 KiB from which memory is asked of the system for each
+FEW: Final = 50  # so many are made one by one, and so many are written while they are warm
+PART_BYTES: Final = (
+    65_536  # at least, and below the 128 KiB from which memory is asked of the system for each
 )
+COMMA: Final = ord(",")
 
 
 class Position(Struct, gc=False, rename="camel"):
@@ -69,33 +70,37 @@ def positions_of(
     addresses: Sequence[str | None] | None = None,
 ) -> list[Position]:
     """Fixes as they are answered: with what is computed of them. ``marks``, ``addresses`` None: not asked for."""
-    fixed = moments_ms(fixes.fixed_us)
-    found = list(
-        map(
-            Position,
-            fixes.ids,
-            fixes.device_ids,
-            fixes.protocols,
-            moments_ms(fixes.received_us),
-            fixed,
-            fixed,
-            fixes.valid,
-            repeat(False),
-            fixes.latitudes,
-            fixes.longitudes,
-            numbers(fixes.altitudes_m),
-            numbers(fixes.speeds_mps, KNOTS_PER_MPS),
-            numbers(fixes.courses_deg),
-            repeat(None) if addresses is None else addresses,
-            numbers(fixes.accuracies_m),
-            map(_network, fixes.networks) if any(fixes.networks) else repeat(None),
-            repeat(None) if marks is None else [inside or None for inside in marks.fence_ids],
-            map(msgspec.Raw, _attributes(fixes.attributes, marks)),
-        )
-    )
+    attributes = map(msgspec.Raw, _attributes(fixes.attributes, marks))
+    found = list(map(Position, *_columns(fixes, marks, addresses), attributes))
     if formulas is None:
         return found
     return [_computed(one, formulas) if formulas.has(one.device_id) else one for one in found]
+
+
+def _columns(
+    fixes: Fixes, marks: Marks | None, addresses: Sequence[str | None] | None
+) -> Sequence[Iterable[Any]]:
+    """The fields before the attributes, each for all fixes."""
+    fixed = moments_ms(fixes.fixed_us)
+    return (
+        fixes.ids,
+        fixes.device_ids,
+        fixes.protocols,
+        moments_ms(fixes.received_us),
+        fixed,
+        fixed,
+        fixes.valid,
+        repeat(False),
+        fixes.latitudes,
+        fixes.longitudes,
+        numbers(fixes.altitudes_m),
+        numbers(fixes.speeds_mps, KNOTS_PER_MPS),
+        numbers(fixes.courses_deg),
+        repeat(None) if addresses is None else addresses,
+        numbers(fixes.accuracies_m),
+        map(_network, fixes.networks) if any(fixes.networks) else repeat(None),
+        repeat(None) if marks is None else [inside or None for inside in marks.fence_ids],
+    )
 
 
 DAY_MS: Final = 86_400_000
@@ -129,6 +134,7 @@ def numbers(values: Floats, factor: float = 1.0) -> list[float]:
     return rounded
 
 
+NOTHING: Final = "{}"
 OURS: Final = ('"distance":', '"totalDistance":', '"motion":')
 
 
@@ -136,18 +142,27 @@ def _attributes(said: Sequence[str], marks: Marks | None) -> list[str]:
     """What each tracker said, and what its history says; thousands at once, so they are put together as text."""
     if marks is None:
         return list(said)
+    said = _said(said, marks)
+    added = list(map(Added, _ways(marks), _hundredths(marks.totals_m), marks.moving))
+    ours = _encode(added)[2:-1].decode().split(",{") if added else ()
+    return [
+        f"{{{more}" if one == NOTHING else f"{one[:-1]},{more}" for one, more in zip(said, ours, strict=True)
+    ]
+
+
+def _said(said: Sequence[str], marks: Marks) -> Sequence[str]:
+    """What each tracker said, without what its history says better."""
     hours = marks.hours_ms or []
     if any(one is not None for one in hours):
         said = [_with_hours(*one) for one in zip(said, hours, strict=True)]
     together = "".join(said)
     if any(name in together for name in OURS):
         said = [_without_ours(one) for one in said]
-    ways = repeat(msgspec.UNSET) if marks.distances_m is None else _hundredths(marks.distances_m)
-    added = list(map(Added, ways, _hundredths(marks.totals_m), marks.moving))
-    ours = _encode(added)[2:-1].decode().split(",{") if added else ()
-    return [
-        f"{{{more}" if one == "{}" else f"{one[:-1]},{more}" for one, more in zip(said, ours, strict=True)
-    ]
+    return said
+
+
+def _ways(marks: Marks) -> Iterable[Any]:
+    return repeat(msgspec.UNSET) if marks.distances_m is None else _hundredths(marks.distances_m)
 
 
 class Added(Struct, gc=False, rename="camel"):
@@ -230,9 +245,81 @@ def positions_parts(
     addresses: Sequence[str | None] | None = None,
 ) -> Iterator[bytes]:
     """The same in parts, between which commas belong; the allocator has such small ones at hand."""
-    positions = positions_of(fixes, marks, formulas, addresses)
-    for begin in range(0, len(positions), PART_ROWS):
-        yield _encode(positions[begin : begin + PART_ROWS])[1:-1]
+    if formulas is not None and any(map(formulas.has, set(fixes.device_ids))):
+        lines: Iterator[Any] = iter(positions_of(fixes, marks, formulas, addresses))
+    else:
+        lines = iter(_lines(fixes, marks, addresses))
+    end = 0
+    while few := list(islice(lines, FEW)):
+        _encode_into(few, _paper, end)
+        if end:
+            _paper[end] = COMMA  # where an array ended, and this one began
+        end = len(_paper) - 1
+        if end >= PART_BYTES:
+            yield bytes(memoryview(_paper)[1:end])
+            end = 0
+    if end:
+        yield bytes(memoryview(_paper)[1:end])
 
 
-_encode: Final = msgspec.json.Encoder().encode
+class Line(Struct, gc=False, rename="camel"):
+    """A ``Position`` as it is written where nothing more is computed of it: its attributes' object is still open, what the
+    history says follows inside of it, and ``motion`` closes it. So no text is put together for each.
+    """
+
+    id: int
+    device_id: int
+    protocol: str
+    server_time: str
+    device_time: str
+    fix_time: str
+    valid: bool
+    outdated: bool
+    latitude: float
+    longitude: float
+    altitude: float
+    speed: float
+    course: float
+    address: str | None
+    accuracy: float
+    network: msgspec.Raw | None
+    geofence_ids: tuple[int, ...] | None
+    attributes: msgspec.Raw
+    distance: float | msgspec.UnsetType
+    total_distance: float
+    motion: msgspec.Raw
+
+
+MOVING: Final = (msgspec.Raw(b"false}"), msgspec.Raw(b"true}"))
+
+
+def _lines(fixes: Fixes, marks: Marks, addresses: Sequence[str | None] | None) -> Iterable[Line | Position]:
+    said = _said(fixes.attributes, marks)
+    silent = [at for at, one in enumerate(said) if one == NOTHING]  # a comma would follow the brace
+    if len(silent) == len(said):
+        return positions_of(fixes, marks, None, addresses)
+    opened = "\n".join(said)[:-1].split("}\n")  # no JSON has a new line within a text
+    lines: Iterable[Line | Position] = map(
+        Line,
+        *_columns(fixes, marks, addresses),
+        map(msgspec.Raw, opened),
+        _ways(marks),
+        _hundredths(marks.totals_m),
+        map(MOVING.__getitem__, marks.moving),
+    )
+    if not silent:
+        return lines
+    lines = list(lines)
+    where = None if addresses is None else [addresses[at] for at in silent]
+    whole = positions_of(fixes.taken(silent), marks.taken(silent), None, where)
+    for at, one in zip(silent, whole, strict=True):
+        lines[at] = one
+    return lines
+
+
+_encoder: Final = msgspec.json.Encoder()
+_encode: Final = _encoder.encode
+_encode_into: Final = _encoder.encode_into
+_paper: Final = (
+    bytearray()
+)  # what is written is copied from it at once: a buffer that need not grow each time

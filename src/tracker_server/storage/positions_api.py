@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
 
 import numpy as np
@@ -18,9 +18,16 @@ from msgspec import Struct
 from psycopg import AsyncConnection
 
 from tracker_server.model.people import IN_SCOPE, Scope
-from tracker_server.track.marking import Floats, Integers, Marks
+from tracker_server.track.marking import EPOCH, MICROSECOND, Floats, Integers, Marks
 
-CHUNK_ROWS = 1_000  # what is made into JSON at once: some milliseconds, then the loop turns
+CHUNK_ROWS = (
+    1_000  # about so many are read and made into JSON at once: some milliseconds, then the loop turns
+)
+SLICE_ROWS_MAX = 4_000  # and never more than this, however many there are in the time of a slice
+SLICE_FIRST = timedelta(hours=2)
+SLICE_LEAST = timedelta(seconds=1)
+LAST = datetime.max.replace(tzinfo=UTC) - MICROSECOND
+SLICE_GROWTH_MAX = 8.0  # one is at most so many times as long as the one before
 IDS_MAX = 500  # positions asked for by their numbers in one request
 POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01, from where the database counts
 
@@ -78,13 +85,14 @@ TABLE = np.dtype(
     ]
 )
 COLUMNS: LiteralString = f"{RECORD}, protocol, attributes::text, network::text"
-# the sort is of narrow rows, and what is sorted is written out as it is fetched: the first page comes at once
+# the sort is of narrow rows
 RANGE: LiteralString = f"""
 SELECT {COLUMNS} FROM (
     SELECT * FROM display.positions
-    WHERE device_id = %(device)s AND fixed_at >= %(since)s AND fixed_at <= %(until)s ORDER BY fixed_at, digest
+    WHERE device_id = %(device)s AND fixed_at >= %(since)s AND fixed_at < %(before)s ORDER BY fixed_at, digest LIMIT %(limit)s
 ) sorted
 """  # noqa: S608
+ONE_MOMENT: LiteralString = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _LATEST: LiteralString = f"SELECT {COLUMNS}, odometer_mm, moving, fence_ids, engine_us FROM display.latest"  # noqa: S608
 LATEST: LiteralString = f"{_LATEST} WHERE {IN_SCOPE} ORDER BY device_id"
 LATEST_OF: LiteralString = f"{_LATEST} WHERE device_id = ANY(%(devices)s) ORDER BY device_id"
@@ -144,26 +152,70 @@ def fixes_of(rows: Sequence[tuple[Any, ...]]) -> Fixes:
 FIELDS = 4  # of ``COLUMNS``
 
 
+class Slice(Struct, frozen=True):
+    """A part of a period that is read at once: since ≤ fixed_at < before, and of more than ``limit`` rows the first."""
+
+    since: datetime
+    before: datetime
+    limit: int
+
+    def following(self, rows: int, last: datetime | None, end: datetime) -> Slice:
+        """The next one, after so many ``rows``, of a length that holds about ``CHUNK_ROWS`` of them. ``last``: the moment
+        of the last row, where there may be more of it: they are read again with those of the same moment.
+        """
+        begin, limit = self.before, SLICE_ROWS_MAX
+        if last is not None:
+            begin = last
+            limit = self.limit * 2 if last == self.since else SLICE_ROWS_MAX
+        length = (self.before if last is None else last) - self.since
+        factor = min(max(CHUNK_ROWS / max(rows, 1), 1 / SLICE_GROWTH_MAX), SLICE_GROWTH_MAX)
+        return Slice(begin, _within(begin, max(length * factor, SLICE_LEAST), end), limit)
+
+
+def _within(begin: datetime, length: timedelta, end: datetime) -> datetime:
+    return end if end - begin <= length else begin + length
+
+
 async def positions_between(
     connection: AsyncConnection[Any], device_id: int, since: datetime, until: datetime
 ) -> AsyncGenerator[Fixes]:
-    """One tracker's fixes with since ≤ fixed_at ≤ until, in chunks, as they come from the database: a long history
-    costs neither side its length in memory. While one is worked on, the database makes the next. Close it where it is
-    not read to its end.
+    """One tracker's fixes with since ≤ fixed_at ≤ until, slice by slice, all as of one moment: a long history costs neither
+    side its length in memory, and is never sorted as a whole. While one is worked on, the database makes the next. Close
+    it where it is not read to its end.
     """
-    parameters = {"device": device_id, "since": since, "until": until}
-    async with connection.transaction(), connection.cursor("history") as cursor:
-        await cursor.execute(RANGE, parameters, binary=True)
-        following = asyncio.create_task(cursor.fetchmany(CHUNK_ROWS))
+
+    def read(one: Slice) -> asyncio.Task[Sequence[tuple[Any, ...]]]:
+        return asyncio.create_task(_rows_of(connection, device_id, one))
+
+    end = min(until, LAST) + MICROSECOND
+    async with connection.transaction():
+        await connection.execute(ONE_MOMENT)
+        now = Slice(since, _within(since, SLICE_FIRST, end), SLICE_ROWS_MAX)
+        following = read(now)
         try:
-            while len(rows := await following) == CHUNK_ROWS:
-                following = asyncio.create_task(cursor.fetchmany(CHUNK_ROWS))
+            while True:
+                rows = await following
+                fixes, last = fixes_of(rows), None
+                if len(rows) == now.limit:
+                    last_us = int(fixes.fixed_us[-1])
+                    last = EPOCH + MICROSECOND * last_us
+                    fixes = fixes.taken(range(int(fixes.fixed_us.searchsorted(last_us))))
+                elif now.before == end:
+                    break
+                now = now.following(len(rows), last, end)
+                following = read(now)
                 await asyncio.sleep(0)  # it is asked for
-                yield fixes_of(rows)
+                if fixes:
+                    yield fixes
         finally:
             await _settled(following)
-    if rows:
-        yield fixes_of(rows)
+    if fixes:
+        yield fixes
+
+
+async def _rows_of(connection: AsyncConnection[Any], device_id: int, one: Slice) -> Sequence[tuple[Any, ...]]:
+    asked = {"device": device_id, "since": one.since, "before": one.before, "limit": one.limit}
+    return await (await connection.execute(RANGE, asked, binary=True, prepare=True)).fetchall()
 
 
 async def _settled(task: asyncio.Task[Any]) -> None:
