@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 
 from measures import Found, Measure
 
@@ -57,8 +56,7 @@ def work(protocol: Protocol, records: int) -> Callable[[], int]:
     )  # fmt: skip
     script = Script(check(plan, now), 0)
     script.prepare(FRAMES, 0)
-    ends = [0, *script.data_ends]
-    frames = [script.data[begin:end] for begin, end in pairwise(ends)]
+    frames = script.packets
     if http:
         return requests(protocol, frames, now)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import agreement
 import answers
 import browser
 import decode
@@ -81,6 +82,7 @@ SHORT: dict[str, Callable[[Given], Found]] = {
     "track": track,
 }
 LONG: dict[str, Callable[[Given], Found]] = {
+    "agreement": lambda given: agreement.run(given.seconds),
     "mqtt": lambda given: publishers.run(given.seconds),
     "page": lambda given: browser.run(given.seconds),
     "midnight": sweep,

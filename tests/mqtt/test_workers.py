@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.e2e.test_workers import owner, processes
+from tests.e2e.test_workers import counted, owner, processes
 from tests.mqtt.clients import client
 from tests.mqtt.test_commands import order, states
 from tests.mqtt.test_endpoint import location, somebody, stored
@@ -153,3 +153,41 @@ def test_a_group_at_a_broker_is_all_processes(running: Running, broker: Mosquitt
                 processes(running)[1].kill()
             gateway.publish(device, location(n))
     wait_until("all to be stored", lambda: len(stored(running, device)) == 30, 60.0)
+
+
+def test_servers_of_one_group_divide_the_work(postgres_server: SharedPostgres, broker: Mosquitto) -> None:
+    """Two of them, on one database: each takes some, and what they take is stored once."""
+    servers = Servers()
+    devices, each = 40, 2
+    with postgres_server.database() as dsn:
+        both = [
+            servers(
+                {
+                    "devices.unknown": "register",
+                    "mqtt.broker.url": broker.url,
+                    "mqtt.broker.client_id": name,
+                    "mqtt.broker.group": "servers",
+                    "mqtt.broker.topics": "owntracks/#",
+                },
+                dsn=dsn,
+                protocols=[],
+            )
+            for name in ("one", "other")
+        ]
+        try:
+            for one in both:
+                wait_until(
+                    "it to have subscribed", lambda one=one: "owntracks/#" in one.log.read_text(), 60.0
+                )
+            with client(broker.address) as gateway:
+                for n in range(each):
+                    for number in range(devices):
+                        gateway.publish(f"owntracks/fleet/{number}", location(n))
+            what = "SELECT count(*) AS fixes, count(DISTINCT device_id) AS devices FROM core.positions"
+            whole = [{"fixes": devices * each, "devices": devices}]
+            wait_until("all to be stored", lambda: query(dsn, what) == whole, 60.0)
+            taken = [counted(one, "tracker_fixes_stored_total") for one in both]
+        finally:
+            servers.close()
+    assert min(taken) > 0
+    assert sum(taken) == devices * each

@@ -27,10 +27,10 @@ def whole(made: Plan, number: int = 0) -> Script:
 @pytest.mark.parametrize("protocol", ALL, ids=lambda p: p.name)
 def test_the_same_seed_makes_the_same_bytes_and_another_seed_others(protocol: Protocol) -> None:
     one, again, other = (whole(plan(protocol.name, seed=seed), 2) for seed in (4, 4, 5))
-    assert (one.unique_id, one.login, one.data, one.answers) == (
-        again.unique_id, again.login, again.data, again.answers,
+    assert (one.unique_id, one.login, one.packets, one.answers) == (
+        again.unique_id, again.login, again.packets, again.answers,
     )  # fmt: skip
-    assert one.data != other.data
+    assert one.packets != other.packets
     assert one.unique_id != other.unique_id
 
 
@@ -47,14 +47,12 @@ def test_made_ready_in_pieces_it_is_the_same(protocol: Protocol, piece: int) -> 
             assert packet(in_pieces, number - 1) == packet(all_at_once, number - 1)
     in_pieces.prepare(piece, 20)
     assert in_pieces.ready == 20
-    assert in_pieces.data == b""
+    assert in_pieces.packets == []
 
 
 def packet(script: Script, number: int) -> tuple[bytes, bytes]:
     at = number - script.first
-    begin = script.data_ends[at - 1] if at else 0
-    answer_begin = script.answer_ends[at - 1] if at else 0
-    return script.data[begin : script.data_ends[at]], script.answers[answer_begin : script.answer_ends[at]]
+    return script.packets[at], script.answers[at]
 
 
 @over_streams
@@ -65,7 +63,7 @@ def test_a_decoder_reads_each_fix_at_its_time_and_owes_the_answers_of_the_script
     decoder = protocol.decoder()
     assert isinstance(decoder, StreamDecoder)
     messages: list[Message] = []
-    for data in (script.login, script.data):
+    for data in (script.login, b"".join(script.packets)):
         messages += [m for frame in decoder.receive_data(data, datetime.now(UTC)) for m in frame.messages]
     reports = [message for message in messages if isinstance(message, Report)]
     assert [report.fix.fixed_at for report in reports if report.fix] == [
@@ -73,7 +71,7 @@ def test_a_decoder_reads_each_fix_at_its_time_and_owes_the_answers_of_the_script
     ]
     assert {report.device or decoder.device for report in reports} == {script.unique_id}
     said = b"".join(message.reply.data for message in messages if message.reply)
-    assert said == script.login_answer + script.answers
+    assert said == script.login_answer + b"".join(script.answers)
 
 
 @pytest.mark.parametrize(

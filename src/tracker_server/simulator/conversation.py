@@ -1,6 +1,7 @@
 """One device's conversation: sends what its window and the clock allow, and holds answers against the script.
 
-This is the hot path of a run: per packet one slice, one write, one comparison, one count.
+This is the hot path of a run: per packet one write, one comparison, one look at the clock, one count. What a simulator
+costs, a server on the same machine cannot have.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ class Conversation(asyncio.Protocol):
         self._batch = batch
         self._window = plan.window
         self._repeat = plan.repeat
+        self._devices = plan.devices
+        self._fixes_each = plan.packet
+        self._fixes = plan.fixes
         self._since: deque[float] = deque()  # whence latency counts, for each one in flight
         self._counted = -1  # the last packet whose fixes are counted as answered
         self._late_s = plan.late_s
@@ -91,7 +95,7 @@ class Conversation(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.paused = False
-        self.pump()
+        self.pump(now_s())
 
     # ------------------------------------------------------------------ what kinds differ in
 
@@ -102,43 +106,38 @@ class Conversation(asyncio.Protocol):
     def _begin(self) -> None:
         """Logged in: send."""
         self.ready = True
-        self.progress_at = now_s()
+        now = self.progress_at = now_s()
         if not self.started.done():
             self.started.set_result(None)
-        self.pump()
+        self.pump(now)
 
     # ------------------------------------------------------------------ sending
 
-    def pump(self) -> None:
-        """Send all that may be sent now."""
+    def pump(self, now: float) -> None:
+        """Send all that may be sent now. Latencies count from the moment before the packet is written."""
         if not self.ready or self.over.done():
             return
-        transport, window, repeat, script = self.transport, self._window, self._repeat, self.script
-        trouble = self._trouble
+        transport, window, script, trouble = self.transport, self._window, self.script, self._trouble
         assert transport is not None
-        while self.sent < self.allowed and self.sent - self.done < window and not self.paused:
-            number = self.sent
-            packet = number if repeat == 1 else number // repeat
+        while (number := self.sent) < self.allowed and number - self.done < window and not self.paused:
+            packet = number // self._repeat
             if packet >= script.ready:
-                self._prepare()
-            at = packet - script.first
-            ends = script.data_ends
-            data = script.data[ends[at - 1] if at else 0 : ends[at]]
+                now = self._prepare()
+            data = script.packets[packet - script.first]
             if trouble is None:
                 transport.write(data)
             elif self._struck(trouble, number, data):
                 return
             else:
                 trouble.write(transport, data)
-            self._sent(number)
-            if self.done == number and not self.expected():
+            self._sent(number, now)
+            if self.done == number and not script.answers[packet - script.first]:
                 self._unanswerable()
         if self.done == self.total:
             self._finish()
 
-    def _sent(self, number: int) -> None:
+    def _sent(self, number: int, now: float) -> None:
         score = self.score
-        now = now_s()
         if self.done == number:
             self.asked_at = now
         if number < self.sent_most:
@@ -149,8 +148,8 @@ class Conversation(asyncio.Protocol):
             if rate is None:
                 self._since.append(now)
             else:
-                due = score.zero + (number * score.plan.devices + self.number) / rate
-                self._since.append(max(due, self._released_at))
+                due = score.zero + (number * self._devices + self.number) / rate
+                self._since.append(max(self._released_at, due))
         self.sent = number + 1
         score.packets_sent += 1
 
@@ -160,7 +159,7 @@ class Conversation(asyncio.Protocol):
         if not habits.offline_packets:
             self.allowed += 1
             self._call()
-            self.pump()
+            self.pump(now_s())
             return
         packet = self.allowed + self._withheld
         if habits.offline(packet):
@@ -178,7 +177,7 @@ class Conversation(asyncio.Protocol):
         else:
             self.allowed += 1
             self._call()
-        self.pump()
+        self.pump(now_s())
 
     def _call(self) -> None:
         """There is something to say."""
@@ -219,29 +218,30 @@ class Conversation(asyncio.Protocol):
         if not self.ended.done():
             self.ended.set_result(None)
 
-    def _prepare(self) -> None:
-        """What did not fit into memory before the clock started is made ready now; the time is told apart."""
-        begun = time.perf_counter()
+    def _prepare(self) -> float:
+        """What did not fit into memory before the clock started is made ready now; the time is told apart. Answers the
+        moment after it.
+        """
+        begun = now_s()
         self.script.prepare(self._batch, self.done // self._repeat)
-        self.score.prepared_in_run_s += time.perf_counter() - begun
+        now = now_s()
+        self.score.prepared_in_run_s += now - begun
+        return now
 
     # ------------------------------------------------------------------ answers
 
     def expected(self) -> bytes:
         """The answer owed to ``done``."""
         script = self.script
-        at = self.done // self._repeat - script.first
-        ends = script.answer_ends
-        return script.answers[ends[at - 1] if at else 0 : ends[at]]
+        return script.answers[self.done // self._repeat - script.first]
 
-    def answered(self, *, right: bool) -> None:
+    def answered(self, now: float, *, right: bool) -> None:
         """The answer to ``done`` is here."""
-        score = self.score
-        now = now_s()
+        score, trouble = self.score, self._trouble
         packet = self.done // self._repeat
         if right:
             took_s = now - self._since[0]
-            if self._trouble is None or self._trouble.doubled != packet:
+            if trouble is None or trouble.doubled != packet:
                 score.latency.add(took_s)
             if self._late_s is not None and took_s > self._late_s:
                 score.late += 1
@@ -251,11 +251,11 @@ class Conversation(asyncio.Protocol):
                 fixes = self.fixes_of(self.done)
                 score.fixes_answered += fixes
                 if score.ledger is not None:
-                    at = (packet - self.script.first) * score.plan.packet
+                    at = (packet - self.script.first) * self._fixes_each
                     score.ledger.add(self.script.unique_id, self.script.times[at : at + fixes])
         self.asked_at = self.progress_at = score.last_at = now
         self.heard = True
-        if right and self._trouble is not None and self._trouble.again(packet):
+        if right and trouble is not None and trouble.again(packet):
             self._rewind()
             return
         self._settled()
@@ -277,8 +277,9 @@ class Conversation(asyncio.Protocol):
 
     def fixes_of(self, number: int) -> int:
         """How many fixes send ``number`` carries."""
-        plan = self.score.plan
-        return min(plan.packet, plan.fixes - number // self._repeat * plan.packet)
+        each = self._fixes_each
+        left = self._fixes - number // self._repeat * each
+        return min(left, each)  # (min() is a call)
 
     def _settled(self) -> None:
         self.done += 1
@@ -325,8 +326,8 @@ class Conversation(asyncio.Protocol):
             self.transport.close()
 
     def _last_is_unanswered(self) -> bool:
-        ends = self.script.answer_ends
-        return len(ends) > 0 and ends[-1] == (ends[-2] if len(ends) > 1 else 0)
+        answers = self.script.answers
+        return bool(answers) and not answers[-1]
 
     def late(self) -> None:
         """No answer came in time."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from tracker_server.simulator.conversation import Conversation
+from tracker_server.simulator.conversation import Conversation, now_s
 
 
 class DatagramConversation(Conversation, asyncio.DatagramProtocol):
@@ -31,14 +31,14 @@ class DatagramConversation(Conversation, asyncio.DatagramProtocol):
         expected = self.expected()
         if data == expected:
             self._answered_last = data
-            self.answered(right=True)
+            self.answered(now_s(), right=True)
         elif data == self._answered_last:
             return
         else:
             self.score.wrong_answer(self.script.unique_id, expected, data)
             self.score.fixes_wrong += self.fixes_of(self.done)
-            self.answered(right=False)
-        self.pump()
+            self.answered(now_s(), right=False)
+        self.pump(now_s())
 
     def error_received(self, exc: Exception) -> None:
         self.score.errors[f"{exc}"] += 1
@@ -54,7 +54,7 @@ class DatagramConversation(Conversation, asyncio.DatagramProtocol):
         else:
             self.score.errors["no answer in time"] += 1
             self.missed()
-        self.pump()
+        self.pump(now_s())
 
 
 class _Writes:

@@ -114,7 +114,7 @@ class Fleet:
         if score.packet_rate is None or not self.plan.fixes:
             for one in self.conversations:
                 one.allowed = one.total
-                one.pump()
+                one.pump(score.zero)
         else:
             pace = tasks.create_task(self._pace(score.packet_rate))
         await asyncio.wait([one.over for one in self.conversations])

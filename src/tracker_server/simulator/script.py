@@ -1,4 +1,4 @@
-"""What one device will say and must hear, as bytes made ready: two runs of bytes and where each packet ends."""
+"""What one device will say and must hear, as bytes made ready."""
 
 from __future__ import annotations
 
@@ -29,14 +29,13 @@ BEHAVED = Habits()
 class Script:
     """The packets of one device, numbered from 0. Held are those from ``first`` up to ``ready``.
 
-    ``data`` and ``answers`` are the bytes of the packets held, one after another; ``data_ends`` and
-    ``answer_ends`` tell where each ends. Over HTTP an answer is the status, in three digits. ``times``
+    ``packets`` and ``answers`` are theirs. Over HTTP an answer is the status, in three digits. ``times``
     are the moments of all fixes held, as their device tells them, in seconds since 1970.
     """
 
     __slots__ = (
-        "_device", "_fixes", "_fixes_left", "_plan", "_way", "answer_ends", "answers", "data", "data_ends",
-        "first", "login", "login_answer", "made", "ready", "times", "unique_id",
+        "_device", "_fixes", "_fixes_left", "_plan", "_way", "answers", "first", "login", "login_answer", "made",
+        "packets", "ready", "times", "unique_id",
     )  # fmt: skip
 
     def __init__(self, plan: Plan, number: int) -> None:
@@ -59,38 +58,23 @@ class Script:
         if plan.transport is Transport.MQTT:
             self.login, self.login_answer = mqtt.hello(self.unique_id)
         self.first = self.ready = 0
-        self.data = self.answers = b""
-        self.data_ends = array("Q")
-        self.answer_ends = array("Q")
+        self.packets: list[bytes] = []
+        self.answers: list[bytes] = []
         self.times = array("I")
         self.made = 0  # packets made so far
 
     def prepare(self, packets: int, done: int) -> None:
         """Make at most ``packets`` more ready, and forget those before ``done``."""
         forgotten = done - self.first
-        datas, answers = [self.data], [self.answers]
-        if forgotten:
-            datas = [self.data[self.data_ends[forgotten - 1] :]]
-            answers = [self.answers[self.answer_ends[forgotten - 1] :]]
-        shift, answer_shift = len(self.data) - len(datas[0]), len(self.answers) - len(answers[0])
-        data_ends = array("Q", [end - shift for end in self.data_ends[forgotten:]])
-        answer_ends = array("Q", [end - answer_shift for end in self.answer_ends[forgotten:]])
-        at, answer_at = len(datas[0]), len(answers[0])
-        self.times = self.times[forgotten * self._plan.packet :]
+        del self.packets[:forgotten], self.answers[:forgotten], self.times[: forgotten * self._plan.packet]
         for _ in range(packets):
             if not self._fixes_left:
                 break
             data, answer = self._packet()
-            datas.append(data)
-            answers.append(answer)
-            at += len(data)
-            answer_at += len(answer)
-            data_ends.append(at)
-            answer_ends.append(answer_at)
+            self.packets.append(data)
+            self.answers.append(answer)
         self.first = done
-        self.ready = done + len(data_ends)
-        self.data, self.answers = b"".join(datas), b"".join(answers)
-        self.data_ends, self.answer_ends = data_ends, answer_ends
+        self.ready = done + len(self.packets)
 
     def _packet(self) -> tuple[bytes, bytes]:
         fixes = list(islice(self._fixes, min(self._plan.packet, self._fixes_left)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httptools
 
-from tracker_server.simulator.conversation import Conversation
+from tracker_server.simulator.conversation import Conversation, now_s
 from tracker_server.simulator.score import Score
 from tracker_server.simulator.script import Script
 
@@ -29,7 +29,7 @@ class FrameConversation(Conversation):
         if self._rest:
             data = self._rest + data
             self._rest = b""
-        at, size = 0, len(data)
+        at, size, now = 0, len(data), now_s()
         if not self.ready:
             at = self._login_answer(data)
         while at < size and self.ready:
@@ -44,10 +44,10 @@ class FrameConversation(Conversation):
             right = data == expected if end - at == size else data.startswith(expected, at)
             if not right:
                 self._wrong(expected, data[at:end])
-            self.answered(right=right)
+            self.answered(now, right=right)
             at = end
         if self.ready:
-            self.pump()
+            self.pump(now)
 
     def _login_answer(self, data: bytes) -> int:
         """How much of it belongs to the login; begins to send when that is right."""
@@ -92,7 +92,7 @@ class HttpConversation(Conversation):
         else:
             self._parse(data)
         if self.ready:
-            self.pump()
+            self.pump(now_s())
 
     def _parse(self, data: bytes) -> None:
         was_clean = self._clean
@@ -123,7 +123,7 @@ class HttpConversation(Conversation):
         if not right:
             self.score.wrong_answer(self.script.unique_id, expected, data)
             self.score.fixes_wrong += self.fixes_of(self.done)
-        self.answered(right=right)
+        self.answered(now_s(), right=right)
 
     # ------------------------------------------------------------------ httptools' callbacks
 
