@@ -52,6 +52,19 @@ def test_a_bad_file_draws_nothing(world: World) -> None:
         assert owner.get("/api/geofences").json() == []
 
 
+def test_a_track_becomes_a_corridor_of_the_width_that_is_said(world: World) -> None:
+    track = '<gpx><trk><name>Way</name><trkseg><trkpt lat="1" lon="2"/><trkpt lat="1" lon="3"/></trkseg></trk></gpx>'
+    with world.signed_in("owner", world.account()) as owner:
+        answer = owner.post("/api/geofences/import", content=track)
+        assert (answer.status_code, answer.json()["reason"]) == (400, "metres")
+        assert "widthM" in answer.json()["error"]
+        answer = owner.post("/api/geofences/import", params={"widthM": 80}, content=track)
+        assert answer.status_code == 200, answer.text
+        (fence,) = answer.json()
+        assert (fence["name"], fence["area"]) == ("Way", "LINESTRING (1.0 2.0, 1.0 3.0)")
+        assert fence["attributes"]["polylineDistance"] == 40
+
+
 def test_who_is_inside(world: World) -> None:
     account = world.account()
     device = world.device(account)

@@ -183,6 +183,18 @@ def test_files_in_and_out(terminal: Terminal) -> None:
         assert again["features"][0]["properties"]["radius_m"] == 50
 
 
+def test_a_track_becomes_a_corridor_of_the_width_that_is_said(terminal: Terminal) -> None:
+    file = terminal.folder / "ways.gpx"
+    file.write_text('<gpx><rte><name>Way</name><rtept lat="1" lon="2"/><rtept lat="1" lon="3"/></rte></gpx>')
+    wrong(
+        terminal, "fence", "import", str(file), "--account", "default", match="--width-m and --radius-m give"
+    )
+    terminal.ok("fence", "import", str(file), "--account", "default", "--width-m", "80")
+    assert [(row["name"], row["kind"], row["vertices"]) for row in terminal.json("fence", "list")] == [
+        ("Way", "corridor", 2)
+    ]
+
+
 def test_a_file_is_imported_whole_or_not_at_all(terminal: Terminal) -> None:
     document = json.loads(FILES["f.geojson"])
     open_ring = {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [0, 1]]]}

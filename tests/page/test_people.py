@@ -76,6 +76,22 @@ def test_what_people_do_seldom(server: Servers, postgres_dsn: str, chromium: Bro
     expect(page.get_by_text("Let it go: its fences are imported.")).to_have_count(0)
     expect(page.get_by_text("Quay", exact=True)).to_be_visible()
 
+    # a track has no width: it is asked for
+    way = "".join(f'<trkpt lat="{39.45 + n / 100}" lon="-0.33"/>' for n in range(3))
+    gpx = tmp_path / "morning.gpx"
+    gpx.write_text(f'<gpx version="1.1"><trk><name>Morning</name><trkseg>{way}</trkseg></trk></gpx>')
+    with page.expect_file_chooser() as choosing:
+        page.get_by_role("button", name="Import").click()
+    choosing.value.set_files(gpx)
+    asking = page.get_by_role("dialog", name="Import morning.gpx")
+    asking.get_by_label("Width").fill("99999")
+    asking.get_by_role("button", name="Import").click()
+    expect(asking.get_by_text("99999.0 is no width")).to_be_visible()
+    asking.get_by_label("Width").fill("80")
+    asking.get_by_role("button", name="Import").click()
+    expect(asking).to_have_count(0)
+    expect(page.get_by_text("Morning", exact=True)).to_be_visible()
+
     # a link for a guest, who sees one tracker and nothing else, until it is taken back
     page.goto("/live")
     page.get_by_role("button", name="Van 1").click()

@@ -10,9 +10,11 @@ import pytest
 import shapely
 
 from tests.track.test_fences import CENTRES, SPELLINGS, shape_near
-from tracker_server.track.fences.drawn import Drawn
-from tracker_server.track.fences.errors import FenceError
+from tracker_server.track.fences.drawn import Drawn, Metres
+from tracker_server.track.fences.errors import FenceError, NoMetresError
+from tracker_server.track.fences.files import form_of, read
 from tracker_server.track.fences.geojson import read_geojson, write_geojson
+from tracker_server.track.fences.gpx import read_gpx
 from tracker_server.track.fences.kml import read_kml, write_kml
 from tracker_server.track.fences.shapes import Area, Circle, Corridor, Shape, area, corridor, geometry_of
 from tracker_server.track.fences.wkt import Axes, read_wkt, read_wkt_lines, write_wkt, write_wkt_lines
@@ -100,6 +102,100 @@ def test_kml_of_other_programs_is_read() -> None:
     drawn = read_kml(text)
     assert [one.name for one in drawn] == ["North", "Gate"]
     assert drawn[1].shape == Circle(50.05, 10.05, 80.0)
+
+
+GPX = """<?xml version="1.0"?><!-- of a receiver -->
+<gpx version="1.1" creator="x" xmlns="http://www.topografix.com/GPX/1/1"><metadata><name>Away</name></metadata>
+  <wpt lat="50.05" lon="10.05"><name>Gate</name><desc> the north one </desc></wpt>
+  <rte><rtept lat="50" lon="10"/><rtept lat="50.1" lon="10.2"><name>turn</name></rtept></rte>
+  <trk><name>Morning</name>
+    <trkseg><trkpt lat="50" lon="10"><ele>7</ele></trkpt><trkpt lat="50" lon="10"/><trkpt lat="50.2" lon="10"/></trkseg>
+    <trkseg><trkpt lat="51" lon="11"/></trkseg>
+    <trkseg><trkpt lat="52" lon="12"/><trkpt lat="52.1" lon="12.1"/></trkseg></trk></gpx>"""
+LINE = [[1, 2], [3, 4]]
+METRES = Metres(width_m=80.0, radius_m=150.0)
+
+
+def test_gpx_is_read_with_the_metres_that_are_said() -> None:
+    assert form_of(GPX.encode()) == "gpx"
+    assert read(GPX.encode(), "gpx", metres=METRES) == [
+        Drawn("Gate", Circle(50.05, 10.05, 150.0), {"description": "the north one"}),
+        Drawn("Route 1", corridor([[(10.0, 50.0), (10.2, 50.1)]], 80.0)),
+        Drawn("Morning", corridor([[(10.0, 50.0), (10.0, 50.2)], [(12.0, 52.0), (12.1, 52.1)]], 80.0)),
+    ]
+    old = GPX.replace("/GPX/1/1", "/GPX/1/0")
+    assert read_gpx(old, METRES) == read_gpx(GPX, METRES)
+
+
+@pytest.mark.parametrize("form", ["geojson", "kml", "wkt"])
+def test_metres_that_are_said_are_for_those_that_tell_none(form: str) -> None:
+    text = {
+        "geojson": json.dumps(
+            {
+                "type": "FeatureCollection",
+                "features": [
+                    {"type": "Feature", "properties": {"name": "a"}, "geometry": {"type": "LineString", "coordinates": LINE}},
+                    {"type": "Feature", "properties": {"name": "b"}, "geometry": {"type": "Point", "coordinates": [1, 2]}},
+                    {"type": "Feature", "properties": {"name": "c", "radius_m": 9}, "geometry": {"type": "Point", "coordinates": [1, 2]}},
+                ],
+            }
+        ),
+        "kml": "<kml><Placemark><name>a</name><LineString><coordinates>1,2 3,4</coordinates></LineString></Placemark>"
+        "<Placemark><name>b</name><Point><coordinates>1,2</coordinates></Point></Placemark><Placemark><name>c</name>"
+        '<ExtendedData><Data name="radius_m"><value>9</value></Data></ExtendedData>'
+        "<Point><coordinates>1,2</coordinates></Point></Placemark></kml>",
+        "wkt": "a\tLINESTRING (1 2, 3 4)\nb\tPOINT (1 2)\nc\tPOINT (1 2)\t9\n",
+    }[form].encode()  # fmt: skip
+    assert form_of(text) == form
+    assert [one.shape for one in read(text, form, metres=METRES)] == [
+        corridor([[(1.0, 2.0), (3.0, 4.0)]], 80.0),
+        Circle(2.0, 1.0, 150.0),
+        Circle(2.0, 1.0, 9.0),
+    ]
+    with pytest.raises(NoMetresError, match="width_m: is missing"):
+        read(text, form)
+
+
+def gpx(inner: str) -> str:
+    return f"<gpx>{inner}</gpx>"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('<!DOCTYPE k [<!ENTITY a "aa">]><gpx>&a;</gpx>', "declares a document type or entities"),
+        ("<gpx>", "this is no XML"),
+        (gpx("<metadata/>"), "has no track (trk), route (rte) or waypoint (wpt)"),
+        (gpx("<trk><trkseg/></trk>"), 'feature 1 "Track 1", trk: has no two different places'),
+        (gpx('<rte><name>Way</name><rtept lat="1" lon="2"/></rte>'), 'feature 1 "Way", rte: has no two'),
+        (
+            gpx('<rte><rtept lat="1" lon="2"/><rtept lat="1"/></rte>'),
+            'point 2: lat="1" lon="None" are no two numbers',
+        ),
+        (gpx('<wpt lat="91" lon="2"/>'), 'feature 1 "Waypoint 1", centre: latitude 91.0 is not between'),
+        (gpx(f'<wpt lat="9" lon="2"><name>{"x" * 129}</name></wpt>'), "name: is longer than 128 characters"),
+    ],
+)
+def test_gpx_that_cannot_be_used(text: str, says: str) -> None:
+    with pytest.raises(FenceError) as raised:
+        read_gpx(text, METRES)
+    assert says in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("inner", "says"),
+    [
+        ('<wpt lat="9" lon="2"/>', 'feature 1 "Waypoint 1", radius_m: is missing'),
+        (
+            '<rte><rtept lat="1" lon="2"/><rtept lat="1" lon="3"/></rte>',
+            'feature 1 "Route 1", width_m: is missing',
+        ),
+    ],
+)
+def test_gpx_without_metres_says_which_are_missing(inner: str, says: str) -> None:
+    with pytest.raises(NoMetresError) as raised:
+        read_gpx(gpx(inner))
+    assert says in str(raised.value)
 
 
 def test_properties_are_kept() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -21,7 +22,8 @@ from tracker_server.model.people import Right
 from tracker_server.storage.audit import note
 from tracker_server.storage.fences import NewFence, TooManyFencesError, add_fences, fences_by_id, inside
 from tracker_server.storage.objects import link, list_objects
-from tracker_server.track.fences.errors import FenceError
+from tracker_server.track.fences.drawn import Metres
+from tracker_server.track.fences.errors import FenceError, NoMetresError
 from tracker_server.track.fences.files import drawn_of, form_of, read, written
 
 routes = Routes("Geofences")
@@ -49,9 +51,13 @@ class ExportQuery(Struct, rename="camel"):
 
 
 class ImportQuery(Struct, rename="camel"):
-    """``accountId``: whose they will be, where one may choose."""
+    """``accountId``: whose they will be, where one may choose. ``widthM``, ``radiusM``: of lines and points for which the file
+    tells no metres.
+    """
 
     account_id: Number = 0
+    width_m: float | None = None
+    radius_m: float | None = None
 
 
 @routes.get("/geofences/export", needs=Right.READ, query=ExportQuery, answers=bytes, media=("*/*",))
@@ -75,12 +81,18 @@ async def export_geofences(call: Call[ExportQuery, None]) -> Response:
     answers=list[Geofence],
 )
 async def import_geofences(call: Call[ImportQuery, bytes]) -> list[Geofence]:
-    """Draw all fences of a file, or none: GeoJSON, KML, or WKT with a name, a tab and longitude first in each line. The
-    body is the file, or a form with it as `file`.
+    """Draw all fences of a file, or none: GeoJSON, KML, GPX (tracks and routes are corridors, waypoints circles), or WKT with a
+    name, a tab and longitude first in each line. The body is the file, or a form with it as `file`. `reason` is `metres`
+    where a width or radius is missing that `widthM` or `radiusM` gives to all without.
     """
     data = await _file(call)
     try:
-        drawn = read(data, form_of(data))
+        # aside: a large file takes a second or more, and trackers are not to wait for it
+        metres = Metres(call.query.width_m, call.query.radius_m)
+        drawn = await asyncio.to_thread(read, data, form_of(data), metres=metres)
+    except NoMetresError as error:
+        sentence = f"file: {error}; widthM and radiusM give them to all that tell none"
+        raise Refusal(400, sentence, more={"reason": "metres"}) from None
     except FenceError as error:
         raise bad("file", str(error)) from None
     new = [

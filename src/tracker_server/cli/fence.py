@@ -21,12 +21,20 @@ if TYPE_CHECKING:
 app = App(name="fence", help="Geofences: circles, polygons and corridors that events are told of.")
 
 FileFormat = Literal["geojson", "kml", "wkt"]
+ReadFormat = Literal["geojson", "kml", "gpx", "wkt"]
 AxesFlag = Annotated[Literal["lon-lat", "lat-lon"], Parameter(name="--axes")]
 COLUMNS = (
     "id", "name", "account", "kind", "vertices", "for", "speed_limit_mps", "dwell_s", "schedule", "since", "until", "created_at",
 )  # fmt: skip
 TABLE_COLUMNS = ("id", "name", "account", "kind", "vertices", "for", "speed_limit_mps", "dwell_s")
-ENDINGS = {".geojson": "geojson", ".json": "geojson", ".kml": "kml", ".wkt": "wkt", ".txt": "wkt"}
+ENDINGS = {
+    ".geojson": "geojson",
+    ".json": "geojson",
+    ".kml": "kml",
+    ".gpx": "gpx",
+    ".wkt": "wkt",
+    ".txt": "wkt",
+}
 FILE_BYTES_MAX = 200_000_000  # a million vertices in any of the formats; more is a mistaken file
 OF_PROPERTIES = ("speed_limit_mps", "dwell_s")
 SHAPE_PROPERTIES = frozenset({"name", "radius_m", "width_m", *OF_PROPERTIES})
@@ -116,13 +124,15 @@ def add(  # noqa: PLR0913  (its flags)
 
 
 @app.command(name="import")
-def import_(
+def import_(  # noqa: PLR0913  (its flags)
     file: Path,
     /,
     *,
     account: str,
     axes: AxesFlag = "lon-lat",
-    form: Annotated[FileFormat | None, Parameter(name="--format")] = None,
+    width: Annotated[float | None, Parameter(name="--width-m")] = None,
+    radius: Annotated[float | None, Parameter(name="--radius-m")] = None,
+    form: Annotated[ReadFormat | None, Parameter(name="--format")] = None,
     replace: Annotated[bool, Parameter(negative=())] = False,
     where: Where = HERE,
 ) -> None:
@@ -130,9 +140,9 @@ def import_(
 
     GeoJSON: each feature with `properties.name`; a circle is a Point with `radius_m`, a corridor a LineString with
     `width_m`, its full width; `speed_limit_mps` and `dwell_s` are read too. KML: the same in ExtendedData. WKT: a line for
-    each, its name, a tab, its text.
+    each, its name, a tab, its text. GPX: tracks and routes become corridors, waypoints circles.
 
-    Example: tracker-server fence import depots.geojson --account "Van Rental"
+    Example: tracker-server fence import routes.gpx --account "Van Rental" --width-m 80 --radius-m 150
 
     Parameters
     ----------
@@ -142,12 +152,16 @@ def import_(
         Name of the account that they belong to.
     axes
         Which number of a position in WKT comes first.
+    width
+        The full width of corridors, in metres, where the file tells none.
+    radius
+        The radius of circles, in metres, where the file tells none.
     form
         What the file holds. Default: by its ending.
     replace
         Draw fences anew that the account has already by the same name; else they are a refusal.
     """
-    drawn = _read(file, form, axes)
+    drawn = _read(file, form, axes, width, radius)
     loaded = where.load()
 
     async def main() -> None:
@@ -403,15 +417,20 @@ def _calendar(file: Path) -> str:
     return text
 
 
-def _read(file: Path, form: FileFormat | None, axes: str) -> list[Drawn]:
-    from tracker_server.track.fences.errors import FenceError
+def _read(
+    file: Path, form: ReadFormat | None, axes: str, width_m: float | None, radius_m: float | None
+) -> list[Drawn]:
+    from tracker_server.track.fences.drawn import Metres
+    from tracker_server.track.fences.errors import FenceError, NoMetresError
     from tracker_server.track.fences.files import read
 
     kind = form or ENDINGS.get(file.suffix.lower())
     if kind is None:
-        wrong(f"{file}: its ending tells no format; write --format geojson, kml or wkt")
+        wrong(f"{file}: its ending tells no format; write --format geojson, kml, gpx or wkt")
     try:
-        return read(_bytes(file), kind, axes)
+        return read(_bytes(file), kind, axes, Metres(width_m, radius_m))
+    except NoMetresError as error:
+        wrong(f"{file}: {error}; --width-m and --radius-m give them to all that tell none")
     except FenceError as error:
         wrong(f"{file}: {error}")
 

@@ -3,7 +3,7 @@
 import { effect, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 
-import { address, api } from "../core/api.ts";
+import { address, api, ApiError } from "../core/api.ts";
 import { devices, geofences, moved, onEvent, positions, refreshGeofences } from "../core/fleet.ts";
 import { ago, speedNumber, speedUnit, toKnots } from "../core/format.ts";
 import { countOf, POINTS_MAX } from "../core/points.ts";
@@ -25,6 +25,12 @@ interface Inside {
   since: string;
 }
 
+/** Of lines and points of a file that tells none. */
+interface Metres {
+  widthM: number;
+  radiusM: number;
+}
+
 /** For which trackers a fence counts. */
 interface Counts {
   everyone: boolean;
@@ -36,6 +42,7 @@ const DRAWINGS: readonly [Drawing, IconName][] = [
   ["polygon", "polygon"],
   ["corridor", "corridor"],
 ];
+const RADIUS_M = 100;
 const NEW: Geofence = { id: 0, name: "", area: "", attributes: {} };
 
 function kindOf(fence: Geofence): Drawing {
@@ -53,6 +60,7 @@ export default function Fences() {
   const removing = useSignal<Geofence | null>(null);
   const drawing = useSignal<Drawing | null>(null);
   const shaping = useSignal<Geofence | null>(null); // with the area as it has become
+  const asking = useSignal<File | null>(null); // for the metres that this file does not tell
   const query = useSignal("");
   const stop = useRef<() => void>(() => {});
   const file = useRef<HTMLInputElement>(null);
@@ -128,15 +136,18 @@ export default function Fences() {
     const bounds = boundsOf(featuresOf(fence));
     if (bounds) map.value?.fitBounds(bounds, { padding: padding(), maxZoom: 16, duration: 500 });
   };
-  const bringIn = async (given: File) => {
+  const bringIn = async (given: File, metres: Metres | null = null) => {
     try {
-      const found = await api.upload<Geofence[]>("/geofences/import", given);
+      const found = await api.upload<Geofence[]>("/geofences/import", given, { ...metres });
+      asking.value = null;
       say(t("fences.imported", { count: found.length }));
       await refreshGeofences();
       const bounds = boundsOf(found.flatMap(featuresOf));
       if (bounds) map.value?.fitBounds(bounds, { padding: padding(), maxZoom: 14 });
     } catch (error) {
-      complain(error);
+      if (metres) throw error; // the dialog shows it
+      if (error instanceof ApiError && error.body.reason === "metres") asking.value = given;
+      else complain(error);
     }
   };
   const words = query.value.trim().toLocaleLowerCase();
@@ -211,7 +222,7 @@ export default function Fences() {
                   type="file"
                   hidden
                   aria-label={t("fences.import")}
-                  accept=".geojson,.json,.kml,.wkt,.txt"
+                  accept=".geojson,.json,.kml,.gpx,.wkt,.txt"
                   onChange={(event) => {
                     const given = event.currentTarget.files?.[0];
                     if (given) void bringIn(given);
@@ -251,7 +262,7 @@ export default function Fences() {
           </Button>
         </div>
       )}
-      {writes && <DropZone text={t("fences.drop")} onFile={bringIn} />}
+      {writes && <DropZone text={t("fences.drop")} onFile={(given) => bringIn(given)} />}
       <MapButtons
         onFit={() => {
           const bounds = boundsOf(geofences.value.flatMap(featuresOf));
@@ -280,6 +291,9 @@ export default function Fences() {
             say(t("action.saved"));
           }}
         />
+      )}
+      {asking.value && (
+        <AskMetres file={asking.value} onClose={() => (asking.value = null)} onSaid={bringIn} />
       )}
       {removing.value && (
         <Confirm
@@ -375,6 +389,33 @@ function Card({
         )}
       </div>
     </section>
+  );
+}
+
+function AskMetres({
+  file,
+  onClose,
+  onSaid,
+}: {
+  file: File;
+  onClose: () => void;
+  onSaid: (file: File, metres: Metres) => Promise<unknown>;
+}) {
+  const width = useSignal(String(CORRIDOR_M));
+  const radius = useSignal(String(RADIUS_M));
+  return (
+    <Dialog
+      title={t("fences.importOf", { name: file.name })}
+      submit={t("fences.import")}
+      onClose={onClose}
+      onSubmit={() => onSaid(file, { widthM: Number(width.value), radiusM: Number(radius.value) })}
+    >
+      <p class="muted">{t("fences.askMetres")}</p>
+      <div class="fields">
+        <TextField label={t("fences.width")} type="number" min={1} required value={width.value} onInput={(value) => (width.value = value)} />
+        <TextField label={t("fences.radius")} type="number" min={1} required value={radius.value} onInput={(value) => (radius.value = value)} />
+      </div>
+    </Dialog>
   );
 }
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import shapely
 from msgspec import Struct
 
-from tracker_server.track.fences.errors import FenceError
+from tracker_server.track.fences.errors import FenceError, NoMetresError
 from tracker_server.track.fences.shapes import (
     Area,
     Corridor,
@@ -34,6 +34,16 @@ class Drawn(Struct, frozen=True):
     properties: dict[str, Any] = {}
 
 
+class Metres(Struct, frozen=True):
+    """Of the lines and points of a file that tells none: corridors' full width, circles' radius."""
+
+    width_m: float | None = None
+    radius_m: float | None = None
+
+
+NO_METRES: Final = Metres()
+
+
 def feature_name(number: int, name: object) -> str:
     """How errors call the feature: by its place in the file, and by its name where it has one."""
     return f'feature {number} "{name}"' if isinstance(name, str) and name else f"feature {number}"
@@ -53,12 +63,14 @@ def shape_of(kind: str, coordinates: Sequence[Any], radius_m: float | None, widt
     match kind:
         case "Point":
             if radius_m is None:
-                raise FenceError("radius_m", "is missing; a Point is a circle and needs its radius in metres")
+                raise NoMetresError(
+                    "radius_m", "is missing; a Point is a circle and needs its radius in metres"
+                )
             longitude, latitude = coordinates
             return circle(latitude, longitude, radius_m)
         case "LineString" | "MultiLineString":
             if width_m is None:
-                raise FenceError(
+                raise NoMetresError(
                     "width_m", f"is missing; a {kind} is a corridor and needs its full width in metres"
                 )
             return corridor([coordinates] if kind == "LineString" else coordinates, width_m)

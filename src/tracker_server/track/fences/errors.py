@@ -13,4 +13,8 @@ class FenceError(ValueError):
 
     def within(self, feature: str) -> FenceError:
         """The same error, told from further outside."""
-        return FenceError(f"{feature}, {self.where}" if self.where else feature, self.problem)
+        return type(self)(f"{feature}, {self.where}" if self.where else feature, self.problem)
+
+
+class NoMetresError(FenceError):
+    """A line without a width, or a point without a radius: whoever brings the file may say it for all."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
-from tracker_server.track.fences.drawn import Drawn
+from tracker_server.track.fences.drawn import NO_METRES, Drawn, Metres
 from tracker_server.track.fences.errors import FenceError
 from tracker_server.track.fences.geojson import read_geojson, write_geojson
+from tracker_server.track.fences.gpx import read_gpx
 from tracker_server.track.fences.kml import read_kml, write_kml
 from tracker_server.track.fences.shapes import Circle, Corridor, Shape
 from tracker_server.track.fences.wkt import Axes, read_wkt_lines, write_wkt_lines
+
+HEAD_BYTES: Final = 4_096  # before its first element a file has no more than a declaration and comments
+_GPX: Final = re.compile(rb"<(?:\w+:)?gpx[\s>]")
 
 
 class Kept(Protocol):
@@ -30,16 +35,20 @@ class Kept(Protocol):
     def dwell_s(self) -> float | None: ...
 
 
-def read(data: bytes, form: str, axes: str = Axes.LON_LAT) -> list[Drawn]:
-    """All fences of a file; ``form`` is geojson, kml or wkt, ``axes`` WKT's order. Raises FenceError."""
+def read(data: bytes, form: str, axes: str = Axes.LON_LAT, metres: Metres = NO_METRES) -> list[Drawn]:
+    """All fences of a file; ``form`` is geojson, kml, gpx or wkt, ``axes`` WKT's order, ``metres`` for lines and points that
+    tell none. Raises FenceError.
+    """
     match form:
         case "geojson":
-            return read_geojson(data)
+            return read_geojson(data, metres)
         case "kml":
-            return read_kml(data)
+            return read_kml(data, metres)
+        case "gpx":
+            return read_gpx(data, metres)
         case _:
             try:
-                return read_wkt_lines(data.decode(), Axes(axes))
+                return read_wkt_lines(data.decode(), Axes(axes), metres)
             except UnicodeDecodeError as error:
                 raise FenceError("", f"this is no text in UTF-8: {error.reason}") from None
 
@@ -47,7 +56,9 @@ def read(data: bytes, form: str, axes: str = Axes.LON_LAT) -> list[Drawn]:
 def form_of(data: bytes) -> str:
     """The format, by what a file begins with."""
     begin = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-    return "geojson" if begin == b"{" else "kml" if begin == b"<" else "wkt"
+    if begin == b"<":
+        return "gpx" if _GPX.search(data[:HEAD_BYTES]) else "kml"
+    return "geojson" if begin == b"{" else "wkt"
 
 
 def written(drawn: Sequence[Drawn], form: str, axes: str = Axes.LON_LAT) -> str:

@@ -11,7 +11,9 @@ import msgspec
 
 from tracker_server.track.fences.drawn import (
     FEATURES_MAX,
+    NO_METRES,
     Drawn,
+    Metres,
     checked_name,
     feature_name,
     lines_within_world,
@@ -32,8 +34,8 @@ _LEVELS: Final = {
 }
 
 
-def read_geojson(text: str | bytes) -> list[Drawn]:
-    """All features of a FeatureCollection, or the one of a Feature. Raises FenceError, naming feature and
+def read_geojson(text: str | bytes, given: Metres = NO_METRES) -> list[Drawn]:
+    """All features of a FeatureCollection, or the one of a Feature; ``given`` is for those that tell no metres. Raises FenceError, naming feature and
     vertex, if any of them cannot be used.
     """
     try:
@@ -53,36 +55,38 @@ def read_geojson(text: str | bytes) -> list[Drawn]:
         )
     if len(features) > FEATURES_MAX:
         raise FenceError("features", f"{len(features)} are more than {FEATURES_MAX}; split the file")
-    return [_feature(number, feature) for number, feature in enumerate(features, 1)]
+    return [_feature(number, feature, given) for number, feature in enumerate(features, 1)]
 
 
-def _feature(number: int, feature: Any) -> Drawn:
+def _feature(number: int, feature: Any, given: Metres) -> Drawn:
     properties = feature.get("properties") if isinstance(feature, dict) else None
     properties = properties if isinstance(properties, dict) else {}
     try:
-        return _drawn(feature, properties)
+        return _drawn(feature, properties, given)
     except FenceError as error:
         raise error.within(feature_name(number, properties.get("name"))) from None
 
 
-def _drawn(feature: Any, properties: dict[str, Any]) -> Drawn:
+def _drawn(feature: Any, properties: dict[str, Any], given: Metres) -> Drawn:
     if not isinstance(feature, dict) or feature.get("type") != "Feature":
         raise FenceError("", "is no Feature; each entry needs type, geometry and properties")
     name = checked_name(properties.get("name"))
     geometry = feature.get("geometry")
     if not isinstance(geometry, dict):
         raise FenceError("geometry", "is missing; a fence without a place is none")
-    return Drawn(name, read_geometry(geometry, properties), properties)
+    return Drawn(name, read_geometry(geometry, properties, given), properties)
 
 
-def read_geometry(geometry: dict[str, Any], properties: dict[str, Any]) -> Shape:
+def read_geometry(geometry: dict[str, Any], properties: dict[str, Any], given: Metres = NO_METRES) -> Shape:
     """The shape of one geometry object. Raises FenceError."""
     kind = geometry.get("type")
     if kind not in _DEPTHS:
         return shape_of(str(kind), (), None, None)
     metres = {key: _number(properties[key], key) for key in _METRES if properties.get(key) is not None}
     coordinates = _nested(geometry.get("coordinates"), _LEVELS[kind], "")
-    return shape_of(kind, coordinates, metres.get("radius_m"), metres.get("width_m"))
+    return shape_of(
+        kind, coordinates, metres.get("radius_m", given.radius_m), metres.get("width_m", given.width_m)
+    )
 
 
 def _nested(value: Any, levels: tuple[str, ...], where: str) -> Any:

@@ -13,7 +13,9 @@ from defusedxml.ElementTree import fromstring
 
 from tracker_server.track.fences.drawn import (
     FEATURES_MAX,
+    NO_METRES,
     Drawn,
+    Metres,
     checked_name,
     feature_name,
     lines_within_world,
@@ -27,8 +29,8 @@ _NAMESPACE: Final = "http://www.opengis.net/kml/2.2"
 _METRES: Final = ("radius_m", "width_m")
 
 
-def read_kml(text: str | bytes) -> list[Drawn]:
-    """All placemarks. Raises FenceError, naming placemark and vertex. Document types and entities are
+def read_kml(text: str | bytes, given: Metres = NO_METRES) -> list[Drawn]:
+    """All placemarks; ``given`` is for those that tell no metres. Raises FenceError, naming placemark and vertex. Document types and entities are
     refused: no map needs them, and they are how small files become large ones.
     """
     try:
@@ -42,7 +44,7 @@ def read_kml(text: str | bytes) -> list[Drawn]:
         raise FenceError("", "this file has no Placemark; export polygons, lines or points")
     if len(placemarks) > FEATURES_MAX:
         raise FenceError("", f"{len(placemarks)} placemarks are more than {FEATURES_MAX}; split the file")
-    return [_placemark(number, element) for number, element in enumerate(placemarks, 1)]
+    return [_placemark(number, element, given) for number, element in enumerate(placemarks, 1)]
 
 
 def _tag(element: Element) -> str:
@@ -58,17 +60,17 @@ def _text(element: Element, tag: str) -> str | None:
     return None if child is None else "".join(child.itertext()).strip()
 
 
-def _placemark(number: int, element: Element) -> Drawn:
+def _placemark(number: int, element: Element, given: Metres) -> Drawn:
     name = _text(element, "name")
     try:
         properties = _properties(element)
-        shape = _shape(element, properties)
+        shape = _shape(element, properties, given)
         return Drawn(checked_name(name), shape, {k: v for k, v in properties.items() if k not in _METRES})
     except FenceError as error:
         raise error.within(feature_name(number, name)) from None
 
 
-def _shape(element: Element, properties: dict[str, Any]) -> Shape:
+def _shape(element: Element, properties: dict[str, Any], given: Metres) -> Shape:
     found = list(_geometries(element))
     if not found:
         raise FenceError("geometry", "is missing; a fence is a Polygon, a LineString or a Point")
@@ -84,8 +86,8 @@ def _shape(element: Element, properties: dict[str, Any]) -> Shape:
     return shape_of(
         f"Multi{kind}" if many else kind,
         parts if many else parts[0],
-        metres.get("radius_m"),
-        metres.get("width_m"),
+        metres.get("radius_m", given.radius_m),
+        metres.get("width_m", given.width_m),
     )
 
 

@@ -13,7 +13,9 @@ from typing import Any, Final
 
 from tracker_server.track.fences.drawn import (
     FEATURES_MAX,
+    NO_METRES,
     Drawn,
+    Metres,
     checked_name,
     feature_name,
     lines_within_world,
@@ -172,8 +174,9 @@ def _list(line: Line, axes: Axes) -> str:
     return f"({', '.join(_pair(position, axes) for position in line)})"
 
 
-def read_wkt_lines(text: str, axes: Axes) -> list[Drawn]:
-    """A file of lines ``name <tab> WKT [<tab> metres]``; metres are a POINT's radius or a line's full width.
+def read_wkt_lines(text: str, axes: Axes, given: Metres = NO_METRES) -> list[Drawn]:
+    """A file of lines ``name <tab> WKT [<tab> metres]``; metres are a POINT's radius or a line's full width,
+    ``given`` where a line of the file tells none.
     Empty lines and lines that begin with # are passed over. Raises FenceError.
     """
     drawn: list[Drawn] = []
@@ -182,7 +185,7 @@ def read_wkt_lines(text: str, axes: Axes) -> list[Drawn]:
             continue
         name, *rest = line.split("\t")
         try:
-            drawn.append(_named(name, rest, axes))
+            drawn.append(_named(name, rest, axes, given))
         except FenceError as error:
             raise error.within(f"line {number}, {feature_name(len(drawn) + 1, name)}") from None
         if len(drawn) > FEATURES_MAX:
@@ -190,11 +193,14 @@ def read_wkt_lines(text: str, axes: Axes) -> list[Drawn]:
     return drawn
 
 
-def _named(name: str, rest: list[str], axes: Axes) -> Drawn:
+def _named(name: str, rest: list[str], axes: Axes, given: Metres) -> Drawn:
     if not 1 <= len(rest) <= 2:
         raise FenceError("", "needs a name, a tab, WKT, and for circles and corridors a tab and metres")
-    metres = _number(rest[1], "metres") if len(rest) == 2 else None
-    return Drawn(checked_name(name), read_wkt(rest[0], axes, radius_m=metres, width_m=metres))
+    if len(rest) == 2:
+        metres = _number(rest[1], "metres")
+        given = Metres(metres, metres)
+    shape = read_wkt(rest[0], axes, radius_m=given.radius_m, width_m=given.width_m)
+    return Drawn(checked_name(name), shape)
 
 
 def write_wkt_lines(drawn: Iterable[Drawn], axes: Axes) -> str:
