@@ -15,15 +15,12 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import Counter, Histogram
-from prometheus_client.metrics import MetricWrapperBase
 
+from tests.house.shown import shown
 from tracker_protocols import ALL
 from tracker_protocols.protocol import Transport
 from tracker_server.config import Api, Limits, Mqtt, load
-from tracker_server.counting import Durations, Tally
 from tracker_server.listeners.server import DRAIN_S_MAX as ANSWER_S_MAX
-from tracker_server.metrics import Metrics
 from tracker_server.station import DRAIN_S_MAX as COMMIT_S_MAX
 
 CHECKOUT = Path(__file__).parents[2]
@@ -251,24 +248,9 @@ def panels_of(dashboard: Path) -> list[dict[str, Any]]:
 def series() -> dict[str, set[str]]:
     """Every series that the server can show, with its labels."""
     found: dict[str, set[str]] = {}
-    for metric in vars(Metrics()).values():
-        match metric:
-            case MetricWrapperBase():
-                labels = set(metric._labelnames)
-            case Tally():
-                labels = {metric._label}
-            case Durations():
-                labels = set[str]()
-            case _:
-                continue
-        match metric:
-            case Counter() | Tally():
-                found[f"{metric._name}_total"] = labels
-            case Histogram() | Durations():
-                found |= {f"{metric._name}_bucket": labels | {"le"}, f"{metric._name}_count": labels}
-                found[f"{metric._name}_sum"] = labels
-            case _:
-                found[metric._name] = labels
+    for metric in shown():
+        for name in metric.series:
+            found[name] = {*metric.labels, "le"} if name.endswith("_bucket") else set(metric.labels)
     return found
 
 

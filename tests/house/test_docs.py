@@ -17,13 +17,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from prometheus_client.metrics import MetricWrapperBase
 
+from tests.house.shown import shown
 from tests.servers.serve import Running, Servers
 from tests.servers.waiting import missing
 from tracker_protocols import BY_NAME
 from tracker_server.config import Settings, load
-from tracker_server.metrics import Metrics
 
 CHECKOUT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("tracker-server")
@@ -220,9 +219,8 @@ def test_settings_files_are_accepted(page: Path, tmp_path: Path) -> None:
 def test_every_metric_is_explained() -> None:
     page = (CHECKOUT / "docs" / "howto" / "monitor.md").read_text()
     rows = dict(re.findall(r"^\| `(tracker_\w+)` \| \w+ \| ([\w, ]*)\|", page, re.MULTILINE))
-    metrics = [metric for metric in vars(Metrics()).values() if isinstance(metric, MetricWrapperBase)]
     assert {name: labels.strip() for name, labels in rows.items()} == {
-        metric._name: ", ".join(metric._labelnames) for metric in metrics
+        metric.name: ", ".join(metric.labels) for metric in shown()
     }
 
 
