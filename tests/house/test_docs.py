@@ -13,15 +13,18 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from io import StringIO
 from pathlib import Path
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from tests.house.shown import shown
 from tests.servers.serve import Running, Servers
 from tests.servers.waiting import missing
 from tracker_protocols import BY_NAME
+from tracker_server.cli.main import app
 from tracker_server.config import Settings, load
 
 CHECKOUT = Path(__file__).parents[2]
@@ -77,13 +80,9 @@ def spoken_to_us(page: Path) -> Iterator[list[str]]:
 
 @cache
 def help_of(*command: str) -> str:
-    done = subprocess.run(
-        [PROGRAM, *command, "--help"], capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"}
-    )  # fmt: skip
-    assert done.returncode == 0, (
-        f"tracker-server {' '.join(command)}: there is no such command\n{done.stdout}"
-    )
-    return done.stdout
+    text = StringIO()
+    app.help_print(list(command), console=Console(file=text, width=200))
+    return text.getvalue()
 
 
 @cache
