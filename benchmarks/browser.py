@@ -63,6 +63,7 @@ seconds => new Promise(done => {
     requestAnimationFrame(frame);
 })
 """
+FINER = "() => performance.getEntriesByType('resource').some(one => one.name.includes('countries-50m') && one.responseEnd)"
 LOADED = """
 () => [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
     .filter(one => !one.name.includes('/api/')).reduce((sum, one) => sum + one.encodedBodySize, 0)
@@ -169,6 +170,9 @@ def fleet(browser: Browser, url: str, seconds: float) -> list[Measure]:
     page = opened(browser, url)
     page.goto("/")
     wait_until_drawn(page)
+    page.wait_for_function(
+        FINER
+    )  # its borders are cut and drawn once: that is of the first look, not of movement
     page.wait_for_timeout(SETTLE_S * 1_000)
     browser.start_tracing(page=page, categories=["toplevel", "devtools.timeline", "blink.user_timing"])
     page.evaluate("() => performance.mark('frames')")

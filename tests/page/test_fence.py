@@ -77,4 +77,19 @@ def test_a_fence_is_drawn_entered_and_told(server: Servers, postgres_dsn: str, c
     (van,) = page.request.get("/api/devices").json()
     counts = {"everyone": False, "deviceIds": [van["id"]]}
     assert page.request.get(f"/api/geofences/{fence['id']}/devices").json() == counts
+
+    # without a mouse: a circle is put on the map, and moved by its handles
+    page.get_by_role("button", name="Circle").press("Enter")
+    expect(page.get_by_role("button", name="Centre")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Edge")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(asking.get_by_label("Name")).to_be_focused()
+    page.keyboard.type("Quay")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("region", name="Quay")).to_contain_text("Nobody.")
+    drawn = {one["name"]: one["area"] for one in page.request.get("/api/geofences").json()}
+    assert drawn["Quay"].startswith("CIRCLE (")
     visitor.close()

@@ -28,7 +28,10 @@ async def test_every_view_is_the_page() -> None:
     pages = {(await asking.get(path)).content for path in VIEWS}
     assert len(pages) == 1
     assert b'<div id="app">' in pages.pop()
-    assert (await asking.get("/no-such-view")).status_code == 404
+    nothing = await asking.get("/no-such-view")
+    assert (nothing.status_code, nothing.text) == (404, "Not Found")
+    led_on = await asking.get("/no-such-view", headers={"Accept": "text/html,*/*"})
+    assert (led_on.status_code, led_on.text) == (404, (await asking.get("/")).text)
 
 
 async def test_its_policy_allows_nothing_inline_and_nothing_from_elsewhere() -> None:

@@ -91,6 +91,13 @@ def page_routes(
             return Response(MISSING, 503, headers, "text/plain")
         return answer(request, index, headers)
 
+    async def unknown(request: Request) -> Response:
+        """A view that there is not: the page, which leads on to one that there is; plain words for programs."""
+        index = kept.get("index.html")
+        if index is None or "text/html" not in request.headers.get("accept", ""):
+            return Response("Not Found", 404, headers, "text/plain")
+        return Response(index.content, 404, {**headers, "Cache-Control": "no-cache"}, index.media_type)
+
     async def named(request: Request) -> Response:
         found = kept.get(request.url.path.removeprefix("/"))
         if found is None:
@@ -109,6 +116,7 @@ def page_routes(
     routes.append(Route("/page/config.json", page_config))
     if is_local_file(page.tiles):
         routes.append(Route(TILES_FILE, tiles))
+    routes.append(Route("/{view}", unknown))
     return routes
 
 

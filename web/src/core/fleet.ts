@@ -135,6 +135,33 @@ let socket: WebSocket | null = null;
 let pause = PAUSE_MS_MIN;
 let retry = 0;
 let wanted = false;
+let heardAt = 0;
+
+const SILENCE_MS = 130_000; // the server says something each 55 s
+/** A way that has gone without a word (a laptop that slept, a cable that was pulled) is not seen by the browser for long. */
+setInterval(() => {
+  if (connected.peek() && performance.now() - heardAt > SILENCE_MS) lose();
+}, 10_000);
+addEventListener("offline", lose);
+addEventListener("online", () => {
+  if (wanted && !connected.peek()) open();
+});
+
+/** Not waiting for the farewell of whoever is not there. */
+function lose() {
+  const lost = socket;
+  socket = null;
+  lost?.close();
+  if (lost) openLater();
+}
+
+function openLater() {
+  connected.value = false;
+  if (!wanted) return;
+  clearTimeout(retry);
+  retry = window.setTimeout(open, pause * (0.75 + Math.random() / 2));
+  pause = Math.min(pause * 2, PAUSE_MS_MAX);
+}
 
 export function connect(): void {
   wanted = true;
@@ -160,11 +187,14 @@ function open() {
   const opened = new WebSocket(address);
   socket = opened;
   opened.onopen = () => {
+    if (socket !== opened) return opened.close();
     pause = PAUSE_MS_MIN;
+    heardAt = performance.now();
     connected.value = true;
     refresh().catch(() => opened.close());
   };
   opened.onmessage = (message) => {
+    heardAt = performance.now();
     const told = JSON.parse(String(message.data)) as {
       devices?: Device[];
       positions?: Position[];
@@ -177,10 +207,6 @@ function open() {
     });
   };
   opened.onclose = () => {
-    if (socket !== opened) return;
-    connected.value = false;
-    if (!wanted) return;
-    retry = window.setTimeout(open, pause * (0.75 + Math.random() / 2));
-    pause = Math.min(pause * 2, PAUSE_MS_MAX);
+    if (socket === opened) openLater();
   };
 }

@@ -100,6 +100,11 @@ export function changeSelf(change: (who: User) => User): Promise<void> {
   return mine;
 }
 
+/** Whether we were somebody until the server no longer knew us: said where one signs in again. */
+export const ended = signal(false);
+
 signedOut.listener = () => {
-  if (user.value) user.value = null;
+  if (!user.value) return;
+  ended.value = true;
+  user.value = null;
 };

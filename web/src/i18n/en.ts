@@ -209,8 +209,8 @@ export const en = {
   "fences.removeText": "{name} is removed; visits that were recorded stay.",
   "fences.search": "Fence's name",
   "fences.shape": "Move points",
-  "fences.shapeCircleHint": "Drag the centre or the edge, or use the arrow keys.",
-  "fences.shapeHint": "Drag points or use the arrow keys; small ones add a point, Delete takes one away.",
+  "fences.shapeCircleHint": "Drag the centre or the edge, or use the arrow keys; Enter saves.",
+  "fences.shapeHint": "Drag points or use the arrow keys; small ones add a point, Delete takes one away, Enter saves.",
   "fences.type": "Type it in",
   "fences.width": "Width (m)",
 
@@ -351,6 +351,7 @@ export const en = {
   "map.fit": "Show all",
   "map.in": "Zoom in",
   "map.out": "Zoom out",
+  "map.about": "About this map",
   "map.title": "Map",
 
   "money.account": "Account",
@@ -518,6 +519,7 @@ export const en = {
 
   "signin.code": "Code",
   "signin.codeHint": "The six digits that your authenticator app shows now.",
+  "signin.ended": "Your session is over. Sign in again, and you are where you were.",
   "signin.lost": "Forgotten your password?",
   "signin.openid": "Sign in by your organisation",
   "signin.submit": "Sign in",

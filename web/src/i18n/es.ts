@@ -211,8 +211,8 @@ export const es: Messages = {
   "fences.removeText": "Se borra {name}; las visitas registradas se conservan.",
   "fences.search": "Nombre de la zona",
   "fences.shape": "Mover puntos",
-  "fences.shapeCircleHint": "Arrastre el centro o el borde, o use las flechas.",
-  "fences.shapeHint": "Arrastre los puntos o use las flechas; los pequeños añaden uno, Supr lo quita.",
+  "fences.shapeCircleHint": "Arrastre el centro o el borde, o use las flechas; Intro guarda.",
+  "fences.shapeHint": "Arrastre los puntos o use las flechas; los pequeños añaden uno, Supr lo quita, Intro guarda.",
   "fences.type": "Escribirla",
   "fences.width": "Ancho (m)",
 
@@ -353,6 +353,7 @@ export const es: Messages = {
   "map.fit": "Mostrar todo",
   "map.in": "Acercar",
   "map.out": "Alejar",
+  "map.about": "Acerca de este mapa",
   "map.title": "Mapa",
 
   "money.account": "Cuenta",
@@ -520,6 +521,7 @@ export const es: Messages = {
 
   "signin.code": "Código",
   "signin.codeHint": "Las seis cifras que su aplicación muestra ahora.",
+  "signin.ended": "Su sesión ha terminado. Entre de nuevo y seguirá donde estaba.",
   "signin.lost": "¿Olvidó su contraseña?",
   "signin.openid": "Entrar con su organización",
   "signin.submit": "Entrar",

@@ -211,8 +211,8 @@ export const ru: Messages = {
   "fences.removeText": "{name}: зона удаляется; записанные посещения остаются.",
   "fences.search": "Название зоны",
   "fences.shape": "Сдвинуть точки",
-  "fences.shapeCircleHint": "Перетащите центр или край, либо нажимайте стрелки.",
-  "fences.shapeHint": "Тяните точки или нажимайте стрелки; малые добавляют точку, Delete убирает.",
+  "fences.shapeCircleHint": "Перетащите центр или край, либо нажимайте стрелки; Enter сохраняет.",
+  "fences.shapeHint": "Тяните точки или нажимайте стрелки; малые добавляют точку, Delete убирает, Enter сохраняет.",
   "fences.type": "Ввести",
   "fences.width": "Ширина (м)",
 
@@ -353,6 +353,7 @@ export const ru: Messages = {
   "map.fit": "Показать всё",
   "map.in": "Ближе",
   "map.out": "Дальше",
+  "map.about": "Об этой карте",
   "map.title": "Карта",
 
   "money.account": "Клиент",
@@ -520,6 +521,7 @@ export const ru: Messages = {
 
   "signin.code": "Код",
   "signin.codeHint": "Шесть цифр, которые сейчас показывает приложение.",
+  "signin.ended": "Ваш сеанс закончился. Войдите снова и окажетесь там же.",
   "signin.lost": "Забыли пароль?",
   "signin.openid": "Войти через организацию",
   "signin.submit": "Войти",

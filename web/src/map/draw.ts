@@ -43,6 +43,19 @@ export async function draw(map: MapLibre, what: Drawing, onDone: (shape: Shape) 
   return stop;
 }
 
+const PLACED_PX = 80;
+
+/** A shape of some size about a place on the screen, for who draws without a pointer: its points are moved from there. */
+export function placed(map: MapLibre, what: Drawing, [x, y]: readonly [number, number]): Shape {
+  const at = (right: number, down: number): Point => {
+    const { lng, lat } = map.unproject([x + right * PLACED_PX, y + down * PLACED_PX]);
+    return [lng, lat];
+  };
+  if (what === "circle") return { kind: "circle", centre: at(0, 0), radius: metresBetween(at(0, 0), at(1, 0)) };
+  if (what === "corridor") return { kind: "line", parts: [[at(-1, 0), at(1, 0)]] };
+  return { kind: "polygon", rings: [[at(-1, -1), at(1, -1), at(1, 1), at(-1, 1), at(-1, -1)]] };
+}
+
 /** The circle that a ring of points was drawn around. */
 function circleOf(ring: readonly Point[]): Shape {
   const points = ring.slice(1);

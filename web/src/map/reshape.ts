@@ -15,7 +15,7 @@ const ARROWS: Record<string, [number, number]> = {
 };
 
 /** Show the handles; ``onChange`` is told of each new shape. What is answered takes them away. */
-export async function reshape(map: MapLibre, begun: Shape, onChange: (shape: Shape) => void, onEscape: () => void): Promise<() => void> {
+export async function reshape(map: MapLibre, begun: Shape, onChange: (shape: Shape) => void, keys: { onEscape: () => void; onEnter: () => void }): Promise<() => void> {
   const { Marker } = await import("maplibre-gl");
   let shape = begun;
   let markers: { marker: Marker; spot: Spot; middle: boolean }[] = [];
@@ -87,7 +87,8 @@ export async function reshape(map: MapLibre, begun: Shape, onChange: (shape: Sha
         put(moved(shape, spot, [to.lng, to.lat]));
         follow();
       } else if (event.key === "Delete" || event.key === "Backspace") drop();
-      else if (event.key === "Escape") onEscape();
+      else if (event.key === "Escape") keys.onEscape();
+      else if (event.key === "Enter") keys.onEnter();
       else return;
       event.preventDefault();
       event.stopPropagation(); // the map would move, too
@@ -103,7 +104,7 @@ export async function reshape(map: MapLibre, begun: Shape, onChange: (shape: Sha
     marker.on("dragend", insert);
     element.addEventListener("click", insert);
     element.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") onEscape();
+      if (event.key === "Escape") keys.onEscape();
     });
   };
   const clear = () => {

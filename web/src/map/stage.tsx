@@ -31,7 +31,7 @@ async function make(container: HTMLElement): Promise<MapLibre> {
     pitchWithRotate: false,
     touchPitch: false,
     fadeDuration: 0,
-    locale: { "Map.Title": t("map.title") },
+    locale: { "Map.Title": t("map.title"), "AttributionControl.ToggleAttribution": t("map.about") },
   });
   made.addControl(new maplibre.ScaleControl({ unit: "metric" }), "bottom-right");
   await new Promise<void>((resolve) => made.once("load", () => resolve()));

@@ -75,6 +75,7 @@ type ButtonProps = Omit<JSX.IntrinsicElements["button"], "icon" | "onClick"> & {
 export function Button({ icon, kind = "", small, label, children, onClick, disabled, ...rest }: ButtonProps) {
   const busy = useSignal(false);
   const press = async (event: MouseEvent) => {
+    if (busy.value) return; // not disabled meanwhile: the keyboard's focus would be lost
     const outcome = onClick?.(event);
     if (!(outcome instanceof Promise)) return;
     busy.value = true;
@@ -91,7 +92,8 @@ export function Button({ icon, kind = "", small, label, children, onClick, disab
       type="button"
       {...rest}
       class={`button ${kind} ${small ? "small" : ""} ${children ? "" : "icon"}`}
-      disabled={disabled || busy.value}
+      disabled={disabled}
+      aria-disabled={busy.value || undefined}
       title={children ? undefined : label}
       aria-label={label}
       onClick={press}
@@ -308,7 +310,7 @@ export function Dialog({
         {onSubmit && (
           <footer>
             <Button onClick={onClose}>{t("action.cancel")}</Button>
-            <button type="submit" class={`button ${kind}`} disabled={busy.value}>
+            <button type="submit" class={`button ${kind}`} aria-disabled={busy.value || undefined}>
               {submit ?? t("action.save")}
             </button>
           </footer>

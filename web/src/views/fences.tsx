@@ -9,13 +9,13 @@ import { ago, speedNumber, speedUnit, toKnots } from "../core/format.ts";
 import { countOf, POINTS_MAX } from "../core/points.ts";
 import { may } from "../core/session.ts";
 import type { Geofence } from "../core/types.ts";
-import { format, parse } from "../core/wkt.ts";
+import { format, parse, type Shape } from "../core/wkt.ts";
 import { t } from "../i18n/index.ts";
-import { type Drawing, draw } from "../map/draw.ts";
+import { type Drawing, draw, placed } from "../map/draw.ts";
 import { addFleet } from "../map/fleet-layer.ts";
 import { addLayers, boundsOf, colourOf, CORRIDOR_M, FENCE_LAYERS, featuresOf, widthOf } from "../map/layers.ts";
 import { reshape } from "../map/reshape.ts";
-import { map, MapButtons, padding, useMap } from "../map/stage.tsx";
+import { map, MapButtons, offset, padding, useMap } from "../map/stage.tsx";
 import { DropZone } from "../ui/drop.tsx";
 import { Icon, type IconName } from "../ui/icon.tsx";
 import { Button, Checks, complain, Confirm, Dialog, Empty, Field, Remote, say, Select, TextField, useRemote } from "../ui/parts.tsx";
@@ -71,7 +71,8 @@ export default function Fences() {
     const layers = addLayers(made, "fences", FENCE_LAYERS);
     const stopWatching = effect(() => {
       const changed = shaping.value;
-      layers.data(geofences.value.flatMap((one) => featuresOf(one.id === changed?.id ? changed : one)));
+      const all = geofences.value.map((one) => (one.id === changed?.id ? changed : one));
+      layers.data((changed && !changed.id ? [...all, changed] : all).flatMap(featuresOf));
     });
     const fleet = addFleet(made, () => {});
     const click = (event: { point: { x: number; y: number } }) => {
@@ -102,13 +103,22 @@ export default function Fences() {
   );
 
   const giveUp = () => {
+    // a handle takes the keyboard's focus with it
+    if (document.activeElement?.classList.contains("fence-handle")) document.getElementById("content")?.focus();
     stop.current();
     drawing.value = null;
     shaping.value = null;
   };
-  const begin = async (what: Drawing, anew: Geofence = NEW) => {
+  /** Without a pointer (``event.detail`` counts its clicks) a shape is put on the map, and its points are moved by keys. */
+  const begin = async (what: Drawing, event: MouseEvent, anew: Geofence = NEW) => {
     if (!map.value) return;
     giveUp();
+    if (event.detail === 0) {
+      const { clientWidth, clientHeight } = map.value.getCanvas();
+      const [right, down] = offset();
+      const shape = placed(map.value, what, [clientWidth / 2 + right, clientHeight / 2 + down]);
+      return move({ ...anew, area: format(shape) }, shape);
+    }
     stop.current = await draw(map.value, what, (shape) => {
       drawing.value = null;
       editing.value = { ...anew, area: format(shape) };
@@ -121,11 +131,20 @@ export default function Fences() {
     const shape = parse(fence.area);
     if (countOf(shape) > POINTS_MAX) throw new Error(t("fences.manyPoints", { count: POINTS_MAX }));
     show(fence);
+    await move(fence, shape);
+  };
+  const move = async (fence: Geofence, shape: Shape) => {
     shaping.value = fence;
-    stop.current = await reshape(map.value, shape, (next) => (shaping.value = { ...fence, area: format(next) }), giveUp);
+    const keys = { onEscape: giveUp, onEnter: () => void keep().catch(complain) };
+    stop.current = await reshape(map.value!, shape, (next) => (shaping.value = { ...fence, area: format(next) }), keys);
   };
   const keep = async () => {
     const changed = shaping.value!;
+    if (!changed.id) {
+      giveUp();
+      editing.value = changed;
+      return;
+    }
     const saved = await api.put<Geofence>(`/geofences/${changed.id}`, changed);
     geofences.value = geofences.value.map((one) => (one.id === saved.id ? saved : one));
     giveUp();
@@ -161,7 +180,7 @@ export default function Fences() {
           {writes && (
             <div class="row wrap" role="group" aria-label={t("fences.draw")}>
               {DRAWINGS.map(([what, icon]) => (
-                <Button key={what} small icon={icon} aria-pressed={drawing.value === what} onClick={() => begin(what)}>
+                <Button key={what} small icon={icon} aria-pressed={drawing.value === what} onClick={(event) => begin(what, event)}>
                   {t(`fences.${what}`)}
                 </Button>
               ))}
@@ -275,7 +294,7 @@ export default function Fences() {
           fence={fence}
           onEdit={() => (editing.value = fence)}
           onShape={() => change(fence)}
-          onRedraw={() => begin(kindOf(fence), fence)}
+          onRedraw={(event) => begin(kindOf(fence), event, fence)}
           onRemove={() => (removing.value = fence)}
           onClose={() => (chosen.value = 0)}
         />
@@ -324,7 +343,7 @@ function Card({
   fence: Geofence;
   onEdit: () => void;
   onShape: () => Promise<unknown>;
-  onRedraw: () => Promise<unknown>;
+  onRedraw: (event: MouseEvent) => Promise<unknown>;
   onRemove: () => void;
   onClose: () => void;
 }) {

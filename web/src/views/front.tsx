@@ -5,7 +5,7 @@ import type { ComponentChildren } from "preact";
 
 import { api, ApiError } from "../core/api.ts";
 import { go, place } from "../core/router.ts";
-import { config, resume, resumeByToken, signIn } from "../core/session.ts";
+import { config, ended, resume, resumeByToken, signIn } from "../core/session.ts";
 import { language, type Language, LANGUAGES, speak, t } from "../i18n/index.ts";
 import { Icon } from "../ui/icon.tsx";
 import { sentence, Spinner, TextField } from "../ui/parts.tsx";
@@ -96,7 +96,7 @@ export function SignIn() {
   });
   if (lost.value) return <Lost onBack={() => (lost.value = false)} />;
   return (
-    <Front title={t("signin.title")}>
+    <Front title={t("signin.title")} about={ended.value ? t("signin.ended") : undefined}>
       {config.value.openid !== "off" && (
         <a class="button primary" href="/api/session/openid/auth">
           {t("signin.openid")}

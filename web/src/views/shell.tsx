@@ -12,7 +12,7 @@ import type { Event } from "../core/types.ts";
 import { t } from "../i18n/index.ts";
 import { Stage } from "../map/stage.tsx";
 import { Icon, type IconName } from "../ui/icon.tsx";
-import { say, Spinner, Toasts } from "../ui/parts.tsx";
+import { Button, Page, say, Spinner, Toasts } from "../ui/parts.tsx";
 import { eventName } from "./words.ts";
 
 interface View {
@@ -35,8 +35,19 @@ const view = (
   icon,
   onMap: options.onMap ?? false,
   show: options.show ?? (() => true),
-  component: lazy(load),
+  component: lazy(() => load().catch(() => ({ default: Unloaded }))),
 });
+
+/** A view whose program did not come: the server is away, or has another page by now. Loading again cures both. */
+const Unloaded = () => (
+  <Page title={t("error.network")}>
+    <div class="row">
+      <Button icon="refresh" onClick={() => location.reload()}>
+        {t("action.retry")}
+      </Button>
+    </div>
+  </Page>
+);
 
 const known = () => !isGuest.value;
 

@@ -283,7 +283,7 @@ function Row({
         {ago(contact)}
       </td>
       <td class="full">
-        <div class="row end">
+        <div class="row end wrap">
           {billing && may("money") && (
             <>
               <Button
@@ -339,21 +339,23 @@ function Row({
               {t("trackers.resume")}
             </Button>
           )}
-          {!hidden && may("commands") && (
-            <Button small icon="antenna" kind="quiet" label={t("command.open", { name: row.name })} onClick={() => onOpen({ kind: "command", row })} />
-          )}
-          {may("devices") && (
-            <>
-              <Button small icon="edit" kind="quiet" label={t("trackers.edit", { name: row.name })} onClick={() => onOpen({ kind: "edit", row })} />
-              {operator.value && !held && (
-                <Button small icon="lock" kind="quiet" label={t("trackers.hold", { name: row.name })} onClick={() => onOpen({ kind: "hold", row })} />
-              )}
-              {!hidden && may("money") && (
-                <Button small icon="pause" kind="quiet" label={t("trackers.suspend", { name: row.name })} onClick={() => onOpen({ kind: "suspend", row })} />
-              )}
-              <Button small icon="trash" kind="quiet" label={t("trackers.removeOne", { name: row.name })} onClick={() => onOpen({ kind: "remove", row })} />
-            </>
-          )}
+          <span class="row">
+            {!hidden && may("commands") && (
+              <Button small icon="antenna" kind="quiet" label={t("command.open", { name: row.name })} onClick={() => onOpen({ kind: "command", row })} />
+            )}
+            {may("devices") && (
+              <>
+                <Button small icon="edit" kind="quiet" label={t("trackers.edit", { name: row.name })} onClick={() => onOpen({ kind: "edit", row })} />
+                {operator.value && !held && (
+                  <Button small icon="lock" kind="quiet" label={t("trackers.hold", { name: row.name })} onClick={() => onOpen({ kind: "hold", row })} />
+                )}
+                {!hidden && may("money") && (
+                  <Button small icon="pause" kind="quiet" label={t("trackers.suspend", { name: row.name })} onClick={() => onOpen({ kind: "suspend", row })} />
+                )}
+                <Button small icon="trash" kind="quiet" label={t("trackers.removeOne", { name: row.name })} onClick={() => onOpen({ kind: "remove", row })} />
+              </>
+            )}
+          </span>
         </div>
       </td>
     </tr>
