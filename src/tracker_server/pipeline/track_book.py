@@ -1,15 +1,17 @@
 """The track engine's share of a batch: from reports to what is to be written. Memory and decisions; no SQL.
 
-The state of each tracker is kept in memory with the last few batches before it, so that a report that is a little
-late runs those again and costs no query. What is later than that is for ``storage.track_mend``.
+The state of each tracker is kept in memory with the last few reports before it, so that a report that is a little
+late runs those again and costs no query. What is later than that is for ``storage.track_mend``. A state takes half a
+kilobyte and a report as much, so there is a state for some reports together, and they are packed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import msgspec
 from msgspec import Struct, field, structs
 
 from tracker_server.model.event import Finding, Stop, Trip, Visit
@@ -22,10 +24,10 @@ from tracker_server.track.settings import TrackSettings
 from tracker_server.track.sides import WAS_IN
 from tracker_server.track.state import State, ongoing
 
-PAST_MAX: Final = (
-    4  # batches kept behind the state: a heartbeat that overtakes a fix, datagrams that change places
-)
-PAST_REPORTS_MAX: Final = 64  # … and the reports in them; running them again costs a ms
+# runs of reports kept behind the state: a heartbeat that overtakes a fix, datagrams that change places
+PAST_MAX: Final = 2
+PAST_REPORTS: Final = 4  # batches go together until there are so many in a run
+PAST_REPORTS_MAX: Final = 64  # … and of all; running them again costs a ms
 
 TRIP, STOP, VISIT = 0, 1, 2
 OpenKey = tuple[int, int, int, int, float | None]
@@ -54,11 +56,31 @@ class Held(Struct, eq=False, gc=False):
 
 
 class Past(Struct, gc=False):
-    """One batch's share: the state before it, its reports, and what was found."""
+    """The share of one batch, or of a few: the state before it, its reports, and what was found."""
 
     state: State
-    reports: Sequence[Observation]
+    packed: bytes
+    count: int
     found: Sequence[Held]
+
+    def reports(self) -> list[Observation]:
+        """As they were taken."""
+        told = _decode(ARRAY + self.count.to_bytes(4, "big") + self.packed)
+        return [Observation(*one) for one in told]
+
+    def with_more(self, packed: bytes, count: int, found: Sequence[Held]) -> Past:
+        """Together with the batch after it."""
+        return Past(self.state, self.packed + packed, self.count + count, (*self.found, *found))
+
+
+ARRAY: Final = b"\xdd"  # MessagePack's word for an array whose length follows in four bytes
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(list[list[Any]]).decode
+
+
+def packed_reports(reports: Sequence[Observation]) -> bytes:
+    """One after the other, without an array around them; fewer than 65,536. Raises OverflowError for numbers beyond 64 bits."""
+    return _encode([structs.astuple(one) for one in reports])[1 if len(reports) < 16 else 3 :]
 
 
 class Entry(Struct, gc=False):
@@ -101,7 +123,7 @@ class Change(Struct, gc=False):
 
     def places(self) -> dict[tuple[int, int], tuple[float, float]]:
         """Where the reports that are at hand were, by moment and digest."""
-        seen = [*self.reports, *(one for past in self.entry.past for one in past.reports)]
+        seen = [*self.reports, *(one for past in self.entry.past for one in past.reports())]
         return {
             (one.at_us, one.digest): (one.latitude, one.longitude)
             for one in seen
@@ -201,7 +223,7 @@ def _plan(tracker: Tracker, entry: Entry, reports: list[Observation]) -> _Plan |
     for keep in range(len(past) - 1, -1, -1):
         before = past[keep].state
         if before.seen_us is None or (before.seen_us < first.at_us and before.first is None):
-            again = [*reports, *(seen for one in past[keep:] for seen in one.reports)]
+            again = [*reports, *(seen for one in past[keep:] for seen in one.reports())]
             return _Plan(tracker, entry, keep, in_order(again), len(reports), first.at_us)
     return Deep(tracker, reports, first.at_us)
 
@@ -237,7 +259,7 @@ def _change(plan: _Plan, taken: Taken) -> Change | Deep:
         taken.state,
         entry.checkpoint_us,
         entry.pending + plan.new,
-        _remembered(kept, Past(_begin(plan), plan.reports, found)),
+        _remembered(kept, _begin(plan), plan.reports, found),
         entry.open,
         entry.ground,
     )
@@ -270,15 +292,26 @@ def _compared(change: Change, known: Sequence[Held], found: Sequence[Finding]) -
     return [*by_finding.values(), *change.added]
 
 
-def _remembered(kept: Sequence[Past], past: Past) -> list[Past]:
-    """The batches to be kept: those before and this one, and no more than a little of all."""
-    out = [*kept, past]
+def _remembered(
+    kept: Sequence[Past], state: State, reports: Sequence[Observation], found: Sequence[Held]
+) -> list[Past]:
+    """What is to be kept: the batches before and this one, and no more than a little of all."""
+    count = len(reports)
+    if count > PAST_REPORTS_MAX:
+        return []
+    try:
+        packed = packed_reports(reports)
+    except OverflowError:
+        return []
+    if kept and kept[-1].count + count <= PAST_REPORTS:
+        return [*kept[:-1], kept[-1].with_more(packed, count, found)]
+    out = [*kept, Past(state, packed, count, found)]
     if len(out) > PAST_MAX:
         del out[: len(out) - PAST_MAX]
-    reports = 0
+    reports_kept = 0
     for n in range(len(out) - 1, -1, -1):
-        reports += len(out[n].reports)
-        if reports > PAST_REPORTS_MAX:
+        reports_kept += out[n].count
+        if reports_kept > PAST_REPORTS_MAX:
             return out[n + 1 :]
     return out
 

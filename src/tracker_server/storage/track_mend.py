@@ -39,6 +39,7 @@ log = structlog.get_logger(__name__)
 # reports after the last checkpoint that a tracker's state is made from when it is met first; more than that means that
 # a history of its own is to be run, and the tracker begins without it
 LOAD_REPORTS_MAX: Final = 1_000
+NEW: Final = State()  # of whoever has not reported yet: a state is copied before it is changed
 EARLIEST_US: Final = 0  # nothing is stored from before 2000
 
 LAST: LiteralString = """
@@ -158,7 +159,7 @@ async def load(
     rows = await connection.execute(LAST, [list(ids)], binary=True)
     for device_id, version, at, _, odometer_mm, engine_us, data in await rows.fetchall():
         begin[device_id] = _checkpoint(device_id, at, odometer_mm, engine_us, data)
-        found[device_id] = Loaded(Entry(version, State()))
+        found[device_id] = Loaded(Entry(version, NEW))
     reports = await _after(connection, begin)
     for device_id, loaded in found.items():
         start, new = begin[device_id], reports.get(device_id, [])
