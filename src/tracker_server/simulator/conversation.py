@@ -27,6 +27,13 @@ class Conversation(asyncio.Protocol):
     or the device has given up (``failed``); ``ended`` when the present connection has ended.
     """
 
+    __slots__ = (  # there are more than an instance keeps at hand without
+        "_batch", "_counted", "_devices", "_fixes", "_fixes_each", "_hangs_up", "_late_s", "_released_at",
+        "_repeat", "_since", "_trouble", "_window", "_withheld", "allowed", "asked_at", "deliberate",
+        "done", "ended", "failed", "heard", "number", "online", "over", "paused", "progress_at", "ready",
+        "score", "script", "sent", "sent_most", "started", "total", "transport",
+    )  # fmt: skip
+
     def __init__(self, score: Score, number: int, script: Script, batch: int) -> None:
         plan = score.plan
         self.score = score

@@ -6,6 +6,8 @@ import asyncio
 from typing import Any, cast
 
 from tracker_server.simulator.conversation import Conversation, now_s
+from tracker_server.simulator.score import Score
+from tracker_server.simulator.script import Script
 
 
 class DatagramConversation(Conversation, asyncio.DatagramProtocol):
@@ -13,7 +15,11 @@ class DatagramConversation(Conversation, asyncio.DatagramProtocol):
     reconnects, else it counts as missing and the next one is sent.
     """
 
-    _answered_last = b""
+    __slots__ = ("_answered_last",)
+
+    def __init__(self, score: Score, number: int, script: Script, batch: int) -> None:
+        super().__init__(score, number, script, batch)
+        self._answered_last = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         datagrams = cast("asyncio.DatagramTransport", transport)

@@ -12,6 +12,8 @@ from tracker_server.simulator.script import Script
 class FrameConversation(Conversation):
     """Answers are known to the byte and come in order, so a stream is cut by the lengths that are owed."""
 
+    __slots__ = ("_rest",)
+
     def __init__(self, score: Score, number: int, script: Script, batch: int) -> None:
         super().__init__(score, number, script, batch)
         self._rest = b""
@@ -73,6 +75,8 @@ class FrameConversation(Conversation):
 
 class HttpConversation(Conversation):
     """Each request is answered with the status that is owed. What a response looks like is the server's choice."""
+
+    __slots__ = ("_clean", "_parser", "_whole")
 
     def __init__(self, score: Score, number: int, script: Script, batch: int) -> None:
         super().__init__(score, number, script, batch)
