@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import psycopg
+
 from tests.storage.rows import query
+from tracker_server.model.people import Scope
+from tracker_server.storage.management import WAITING_MAX, managed
 
 SETUP = """
 WITH t AS (INSERT INTO core.tariffs (name, currency, mode, history_days) VALUES ('Week', 'EUR', 'free', 7) RETURNING id),
@@ -26,6 +30,12 @@ def count(dsn: str, view: str) -> int:
     return query(dsn, f"SELECT count(*) AS n FROM display.{view} WHERE unique_id = 'T1'")[0]["n"]
 
 
+async def more_wait(dsn: str) -> bool:
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        (row,) = await managed(connection, Scope(everything=True))
+    return row.waiting_more
+
+
 def test_r66_a_downgrade_hides_what_is_older_and_an_upgrade_shows_it_again(postgres_dsn: str) -> None:
     query(postgres_dsn, SETUP)
     query(postgres_dsn, "SELECT core.ensure_days(array_agg(at::date)) FROM (" + MOMENTS + ") m")
@@ -47,7 +57,7 @@ def test_r66_a_downgrade_hides_what_is_older_and_an_upgrade_shows_it_again(postg
     assert [count(postgres_dsn, view) for view in views] == [3, 3, 3]
 
 
-def test_a_long_queue_is_counted_up_to_a_bound(postgres_dsn: str) -> None:
+async def test_a_long_queue_is_counted_up_to_a_bound(postgres_dsn: str) -> None:
     query(postgres_dsn, SETUP)
     query(postgres_dsn, "SELECT core.ensure_days(ARRAY[now()::date])")
     query(
@@ -63,5 +73,7 @@ def test_a_long_queue_is_counted_up_to_a_bound(postgres_dsn: str) -> None:
     waiting = "SELECT waiting FROM display.management WHERE unique_id = 'T1'"
     query(postgres_dsn, insert, [1, 4_320])
     assert query(postgres_dsn, waiting)[0]["waiting"] == 4_320
+    assert not await more_wait(postgres_dsn)
     query(postgres_dsn, insert, [4_321, 20_100])
-    assert query(postgres_dsn, waiting)[0]["waiting"] == 20_000
+    assert query(postgres_dsn, waiting)[0]["waiting"] == WAITING_MAX
+    assert await more_wait(postgres_dsn)

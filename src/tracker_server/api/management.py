@@ -43,8 +43,9 @@ REASON_CHARACTERS_MAX: Final = 500
 class Managed(Struct, rename="camel"):
     """A management row. ``due``: what it owes now; ``unlock``, ``unlockAll``: the payment that shows it, or all, again.
 
-    ``lastContact`` is told by the hour and ``waiting`` counts what it sent while hidden: that it lives, never where. ``backPay``: what shows
-    the unpaid time of earlier blocks, where that may be paid for.
+    ``lastContact`` is told by the hour and ``waiting`` counts what it sent while hidden: that it lives, never where; of
+    fixes older than the block those of 31 days, and no more than 20,000 of all (``waitingMore``: then there may be more). ``backPay``:
+    what shows the unpaid time of earlier blocks, where that may be paid for.
     """
 
     device_id: int
@@ -65,6 +66,7 @@ class Managed(Struct, rename="camel"):
     priority: int
     purge_at: str | None = None
     back_pay: str | None = None
+    waiting_more: bool = False
 
 
 class PriorityBody(Struct, rename="camel"):
@@ -129,6 +131,7 @@ def _shape(row: ManagedRow, purse: Purse) -> Managed:
         priority=row.priority,
         purge_at=iso(row.purge_at),
         back_pay=told(row.back_pay_minor),
+        waiting_more=row.waiting_more,
     )
 
 

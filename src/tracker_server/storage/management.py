@@ -30,6 +30,9 @@ FROM core.billing b WHERE b.account_id = ANY(%s)
 """
 
 
+WAITING_MAX = 20_000  # as ``core.management`` counts
+
+
 class ManagedRow(Struct, frozen=True):
     """A tracker as its owner manages it. Amounts are minor units of ``currency``."""
 
@@ -49,6 +52,11 @@ class ManagedRow(Struct, frozen=True):
     waiting: int | None
     purge_at: datetime | None
     back_pay_minor: int | None
+
+    @property
+    def waiting_more(self) -> bool:
+        """Whether more may wait than are counted."""
+        return self.waiting is not None and self.waiting >= WAITING_MAX
 
 
 class Purse(Struct, frozen=True):
