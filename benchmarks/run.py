@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -140,8 +141,10 @@ def measure(names: list[str], said: Given, folder: Path) -> None:
     failed: list[str] = []
     for name in names:
         console.print(f"[bold]{name}[/] …")
+        begun = time.monotonic()
         try:
             found.append(NAMED[name](said))
+            console.print(f"  {time.monotonic() - begun:.0f} s")
         except RuntimeError as error:
             failed.append(name)
             console.print(f"[red]{name} failed:[/] {error}")
