@@ -151,6 +151,15 @@ def test_what_people_do_seldom(server: Servers, postgres_dsn: str, chromium: Bro
     switching.get_by_role("button", name="Switch").click()
     expect(card.get_by_text("Current")).to_be_visible()
 
+    # a view that does not come says so, and a session that is over is told
+    page.route("**/assets/reports-*.js", lambda route: route.fulfill(status=404))
+    page.get_by_role("link", name="Reports").click()
+    expect(page.get_by_role("heading", name="The server cannot be reached.")).to_be_visible()
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    page.context.clear_cookies()
+    page.get_by_role("link", name="Lists").click()
+    expect(page.get_by_text("Your session is over.")).to_be_visible()
+
     # in another's place, which is written down
     desk = visitor.sign_in("/operator?tab=people", "ana@northern.example")
     desk.get_by_role("row").filter(has_text="Luis").get_by_role("button", name="Act as").click()

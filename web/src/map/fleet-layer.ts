@@ -28,6 +28,13 @@ const COLOURS: Record<"light" | "dark", Record<Motion, string>> = {
   dark: { moving: "#3fc07f", idle: "#6aa5f2", offline: "#93a3a9", unknown: "#93a3a9" },
 };
 
+const NAME_CHARACTERS_MAX = 28; // of a longer one the beginning: it would cover half the map
+
+const shortened = (name: string): string => {
+  const letters = [...name]; // not half of a pair
+  return letters.length > NAME_CHARACTERS_MAX ? `${letters.slice(0, NAME_CHARACTERS_MAX - 1).join("").trimEnd()}…` : name;
+};
+
 export interface FleetLayer {
   /** Draw again: something other than a position has changed. */
   draw: () => void;
@@ -114,7 +121,7 @@ export function addFleet(
       if (motion === "moving" && zoom >= ARROWS_FROM_ZOOM) arrow(x, y, at.course - bearing, colours[motion]);
       else disc(x, y, zoom < ARROWS_FROM_ZOOM ? 4.5 : 7, colours[motion]);
       if (id === selected || (zoom >= LABELS_FROM_ZOOM && labelled.length < LABELS_MAX)) {
-        labelled.push({ x, y, text: device.name });
+        labelled.push({ x, y, text: shortened(device.name) });
       }
     }
     labels(labelled);

@@ -365,7 +365,7 @@ function Card({
         <span class="badge-icon" style={{ color: colourOf(fence) }}>
           <Icon name={kindOf(fence)} />
         </span>
-        <h2 class="grow ellipsis">{fence.name}</h2>
+        <h2 class="grow ellipsis" title={fence.name}>{fence.name}</h2>
         <Button kind="quiet" icon="close" label={t("action.close")} onClick={onClose} />
       </header>
       <div class="body">

@@ -7,7 +7,7 @@ import { useEffect, useMemo, useRef } from "preact/hooks";
 
 import { address, api } from "../core/api.ts";
 import { dateAt, interval, shift } from "../core/days.ts";
-import { devices, geofences, isBlocked } from "../core/fleet.ts";
+import { devices, geofences, isBlocked, loaded } from "../core/fleet.ts";
 import { distance, duration, speed, speedNumber, speedUnit, time, timeWithSeconds } from "../core/format.ts";
 import { dark, zone } from "../core/preferences.ts";
 import { go, place } from "../core/router.ts";
@@ -101,7 +101,11 @@ export default function History() {
         <div class="scroll">
           <Remote remote={remote}>
             {(value) =>
-              value.positions.length === 0 ? (
+              list.length === 0 && loaded.value ? (
+                <Empty icon="antenna" title={t("live.none")}>
+                  <p>{t("live.noneHint")}</p>
+                </Empty>
+              ) : value.positions.length === 0 ? (
                 <Empty icon="road" title={t("history.nothing")}>
                   <p>{t("history.nothingHint")}</p>
                 </Empty>

@@ -288,7 +288,7 @@ function RowContent({ device }: { device: Device }) {
         <Icon name={categoryIcon(device.category)} />
       </span>
       <span class="grow">
-        <span class="name ellipsis" style={{ display: "block" }}>
+        <span class="name ellipsis" title={device.name} style={{ display: "block" }}>
           {device.name}
         </span>
         <span class="sub ellipsis" style={{ display: "block" }}>
@@ -348,7 +348,7 @@ function Card({
           <Icon name={categoryIcon(device.category)} />
         </span>
         <div class="grow">
-          <h2 class="ellipsis">{device.name}</h2>
+          <h2 class="ellipsis" title={device.name}>{device.name}</h2>
           <span class="small muted">{device.model || device.uniqueId}</span>
         </div>
         <Button kind="quiet" icon="close" label={t("action.close")} onClick={onClose} />
