@@ -5,17 +5,28 @@ that we subscribe to, and how devices are told things by these.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import structlog
+from msgspec.structs import replace
+from psycopg import AsyncConnection
 
 from tracker_protocols.model import DeviceKey
-from tracker_server.listeners.broker import Broker, brokers_of
+from tracker_server.listeners.broker import Broker, Heir, of_worker, settings_of
 from tracker_server.listeners.mqtt.endpoint import ENDPOINT, MqttEndpoint
 from tracker_server.listeners.payloads import Routes
 from tracker_server.pipeline.mqtt_book import Book
 from tracker_server.pipeline.post import Carrier, Post
 from tracker_server.station import Station
+from tracker_server.storage.database import AWAY, Role
 from tracker_server.storage.mqtt_feed import MqttFeed
+from tracker_server.storage.mqtt_members import Member, put_member, read_members, remove_member
+
+log = structlog.get_logger(__name__)
+
+AnyBroker = TypeVar("AnyBroker", bound=Broker)
 
 
 class MqttStation:
@@ -30,10 +41,15 @@ class MqttStation:
         self.endpoint: Final = MqttEndpoint(
             settings, ingest, station.listeners.common, self.book, self._lost, first=not number
         )
-        routes = Routes(mqtt.routes)
-        self._brokers = brokers_of(
-            mqtt.broker, mqtt.brokers, ingest, self.book, routes, station.metrics, number
-        )
+        routes = self._routes = Routes(mqtt.routes)
+        self._number = number
+        self._settings = settings_of(mqtt)
+        self._brokers = [
+            self._broker(Broker, name, number)
+            for name, one in self._settings.items()
+            if one.group or not number
+        ]
+        self._heirs: list[Heir] = []
 
         def post(*carriers: Carrier) -> Post:
             topics = mqtt.commands_topic
@@ -51,7 +67,7 @@ class MqttStation:
     @property
     def readers(self) -> tuple[MqttEndpoint | Broker, ...]:
         """All through which devices are heard."""
-        return self.endpoint, *self._brokers
+        return self.endpoint, *self._brokers, *self._heirs
 
     async def begin(self, tasks: asyncio.TaskGroup) -> None:
         """Know all clients, then listen. Raises ListenError."""
@@ -60,8 +76,64 @@ class MqttStation:
         await self._feed.ready.wait()
         await self.endpoint.open()
         station.beside(tasks, self.endpoint.sweep())
+        try:
+            await self._remember(tasks)
+        except AWAY as error:
+            log.warning(
+                "what brokers keep from earlier is looked after at the next start", error=str(error).strip()
+            )
         for broker in self._brokers:
             station.beside(tasks, broker.run())
+
+    def _broker(self, kind: type[AnyBroker], name: str, process: int) -> AnyBroker:
+        station, one = self._station, of_worker(self._settings[name], process)
+        return kind(name, one, station.ingest, self.book, self._routes, station.metrics)
+
+    async def _remember(self, tasks: asyncio.TaskGroup) -> None:
+        """What the brokers keep for us from earlier: topics that are not in the settings any more are given up, and what is
+        there for a process that is no more is taken in by the first one.
+        """
+        async with await self._station.database.connect(Role.CORE) as connection:
+            members = await read_members(connection)
+            written = {(one.broker, one.client_id, one.process): one.filters for one in members}
+            for broker in self._brokers:
+                mine = Member(
+                    broker.name, self._settings[broker.name].client_id, self._number, broker.filters
+                )
+                known = written.get((mine.broker, mine.client_id, mine.process), ())
+                broker.stale = tuple(name for name in known if name not in mine.filters)
+                await put_member(connection, replace(mine, filters=mine.filters + broker.stale))
+                broker.on_given_up = partial(self._given_up, tasks, mine)
+        for member in filter(self._is_no_more, members):
+            heir = self._broker(Heir, member.broker, member.process)
+            heir.stale = member.filters
+            self._heirs.append(heir)
+            self._station.beside(tasks, self._inherit(heir, member))
+
+    def _is_no_more(self, member: Member) -> bool:
+        settings = self._settings.get(member.broker)
+        if self._number or settings is None or settings.client_id != member.client_id:
+            return False  # the first process's to look after; or another server's, or at a broker that we do not know
+        return member.process >= (self._station.settings.workers if settings.group else 1)
+
+    def _given_up(self, tasks: asyncio.TaskGroup, member: Member) -> None:
+        self._station.beside(tasks, self._write(put_member, member))
+
+    async def _inherit(self, heir: Heir, member: Member) -> None:
+        await heir.run()
+        await self._write(remove_member, member)
+
+    async def _write(
+        self, write: Callable[[AsyncConnection[Any], Member], Awaitable[None]], member: Member
+    ) -> None:
+        """Where the database is away it stays as it was: the next start finds nothing to do at the broker."""
+        try:
+            async with await self._station.database.connect(Role.CORE) as connection:
+                await write(connection, member)
+        except AWAY as error:
+            log.warning(
+                "what a broker keeps is not written down", broker=member.broker, error=str(error).strip()
+            )
 
     def called_another(self, protocol: str, name: str, at: float) -> None:
         """Another process has heard who somebody is: a client of its endpoint, or a device over a connection of its own."""

@@ -10,7 +10,7 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -18,12 +18,12 @@ import structlog
 from msgspec import structs
 
 from tracker_protocols.model import DeviceKey, Frame, Message
-from tracker_server.config_mqtt import MqttBroker
+from tracker_server.config_mqtt import Mqtt, MqttBroker
 from tracker_server.listeners.mqtt.intake import hand_in, owing
 from tracker_server.listeners.payloads import Routes, Talk
 from tracker_server.metrics import Metrics
 from tracker_server.mqtt.address import Address, address_of, trust
-from tracker_server.mqtt.client import Client, ConnectionEndedError, VersionRefusedError, open_client
+from tracker_server.mqtt.client import Client, ConnectionEndedError, Taken, VersionRefusedError, open_client
 from tracker_server.mqtt.codes import Code, Kind
 from tracker_server.mqtt.packets import MQTT_3_1_1, MQTT_5, Connect, Publish, acknowledge, puback, publish
 from tracker_server.mqtt.topics import SHARED
@@ -40,6 +40,7 @@ KEEP_ALIVE_S: Final = 30
 PACKET_BYTES_MAX: Final = (
     16_777_216  # a broker does not hand us what is longer; no tracker says so much at once
 )
+QUIET_S: Final = 3.0  # nothing has come for so long, so nothing is left: what is there comes at once
 DEVICES_MAX: Final = 200_000  # topics of one broker, of which something is remembered
 
 
@@ -78,7 +79,7 @@ class Link:
         self.stuck = asyncio.Event()
         self.client: Client | None = None
         self.stopping = False
-        self.heard_at = 0.0  # nobody asks: its devices are told things by what the book knows of them
+        self.heard_at = time.monotonic()  # of the last publish
         self._broker = broker
         self._ingest = ingest
         self._talk = talk
@@ -93,6 +94,7 @@ class Link:
         self.client = client
         if self.stopping:
             return  # it comes again
+        self.heard_at = time.monotonic()
         received_at = datetime.now(UTC)
         fresh: list[tuple[Session, Frame]] = []
         for said in publishes:
@@ -140,6 +142,11 @@ class Link:
         self._sessions[protocol] = session
         return session
 
+    @property
+    def owes(self) -> bool:
+        """Whether something that has come is not acknowledged yet."""
+        return any(session.owed for session in self._sessions.values())
+
     def forget(self) -> None:
         """The connection is gone: what it brought is committed all the same."""
         for session in self._sessions.values():
@@ -175,6 +182,8 @@ class Broker:
         self.name = name
         self.on_arrival: Callable[[DeviceKey], None] = lambda _: None
         self.on_ready: Callable[[], None] = lambda: None
+        self.on_given_up: Callable[[], None] = lambda: None
+        self.stale: tuple[str, ...] = ()  # filters of earlier settings, in the session that the broker keeps
         self._settings = settings
         self._address = address_of(settings.url)
         self._ingest = ingest
@@ -187,9 +196,20 @@ class Broker:
         self._here = False
         self._up = metrics.mqtt_broker_up.labels(name)
         self._stopping = False
+        self._done = False
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """What it subscribes to."""
+        return tuple(filters_of(self._settings))
+
+    @property
+    def client_id(self) -> str:
+        """Its session's name at the broker."""
+        return self._settings.client_id
 
     async def run(self) -> None:
-        """Until cancelled; whenever the broker is away, again after a while that grows until it lets us in."""
+        """Until it is done; whenever the broker is away, again after a while that grows until it lets us in."""
         delay_s = RETRY_S_FIRST
         while True:
             try:
@@ -201,6 +221,8 @@ class Broker:
                 self._tell(error)
             except ConnectionEndedError as error:
                 self._tell(error)
+            if self._done:
+                return
             if self._here:
                 delay_s = RETRY_S_FIRST  # a broker that begins again is there again soon
             self._here = False
@@ -214,35 +236,39 @@ class Broker:
         """One connection, until it ends or has to be made anew. Raises ConnectionEndedError."""
         link = self._link = Link(self.name, self._ingest, self._talk, self._hear, self._metrics)
         link.stopping = self._stopping
-        link.client = client = await self._connect(link)
+        link.client = client = await self._connect(link.take)
         try:
-            await self._subscribe(client)
-            stuck = asyncio.ensure_future(link.stuck.wait())
-            try:
-                await asyncio.wait({client.ended, stuck}, return_when=asyncio.FIRST_COMPLETED)
-                if not client.ended.done():
-                    log.warning("a publish cannot be kept now; its broker keeps it", broker=self.name)
-                    await asyncio.wait({client.ended}, timeout=FULL_S)
-            finally:
-                stuck.cancel()
-            if client.ended.done():
-                raise ConnectionEndedError(client.ended.result())
+            await self._serve(client, link)
         finally:
-            self._up.set(0)
             self._link = None
             link.forget()
             client.close()
 
-    async def _connect(self, link: Link) -> Client:
+    async def _serve(self, client: Client, link: Link) -> None:
+        """A connection that stands. Raises ConnectionEndedError."""
+        stuck = asyncio.ensure_future(link.stuck.wait())
+        try:
+            await self._subscribe(client)
+            await asyncio.wait({client.ended, stuck}, return_when=asyncio.FIRST_COMPLETED)
+            if not client.ended.done():
+                log.warning("a publish cannot be kept now; its broker keeps it", broker=self.name)
+                await asyncio.wait({client.ended}, timeout=FULL_S)
+            if client.ended.done():
+                raise ConnectionEndedError(client.ended.result())
+        finally:
+            self._up.set(0)
+            stuck.cancel()
+
+    async def _connect(self, take: Taken, *, clean: bool = False) -> Client:
         settings, address = self._settings, self._address
         said = Connect(
             self._version,
             settings.client_id,
-            clean=False,
+            clean=clean,
             keep_alive_s=KEEP_ALIVE_S,
             user=address.user or None,
             password=address.password.encode() or None,
-            session_expiry_s=settings.session_expiry_s,
+            session_expiry_s=0 if clean else settings.session_expiry_s,
             receive_max=settings.receive_max,
             packet_bytes_max=PACKET_BYTES_MAX,
         )
@@ -250,13 +276,18 @@ class Broker:
             tls = context_of(settings, address)
         except OSError as error:
             raise ConnectionEndedError(f"its certificates cannot be used: {error}") from None
-        return await open_client(address.host, address.port, said, tls, link.take)
+        return await open_client(address.host, address.port, said, tls, take)
 
     async def _subscribe(self, client: Client) -> None:
-        filters = filters_of(self._settings)
+        filters = self.filters
         codes = await client.subscribe(filters)
         if any(code >= Code.UNSPECIFIED for code in codes):
             raise ConnectionEndedError(f"it refuses the subscription: {[hex(code) for code in codes]}")
+        if self.stale:
+            await client.unsubscribe(self.stale)
+            log.info("unsubscribed", broker=self.name, topics=self.stale)
+            self.stale = ()
+            self.on_given_up()
         self._here = True
         self._up.set(1)
         log.info("subscribed", broker=self.name, address=str(self._address), topics=filters)
@@ -323,6 +354,22 @@ class Broker:
             self._link.client.close()
 
 
+class Heir(Broker):
+    """Of a process that is no more: what a broker has kept for it is taken in, and its session there is ended."""
+
+    async def _serve(self, client: Client, link: Link) -> None:
+        if client.session_present:
+            await client.unsubscribe(self.stale)
+            log.info("taking over what a broker kept for a process that is no more", client_id=self.client_id)
+            while link.owes or time.monotonic() - link.heard_at < QUIET_S:
+                await asyncio.wait({client.ended}, timeout=QUIET_S / 10)
+                if client.ended.done() or link.stuck.is_set():
+                    raise ConnectionEndedError("not all of it has come")
+        client.close()
+        (await self._connect(lambda _client, _publishes: None, clean=True)).close()
+        self._done = True
+
+
 def context_of(settings: MqttBroker, address: Address) -> ssl.SSLContext | None:
     """TLS as the settings want it. Raises OSError where a file cannot be used."""
     if not address.tls:
@@ -333,22 +380,9 @@ def context_of(settings: MqttBroker, address: Address) -> ssl.SSLContext | None:
     return context
 
 
-def brokers_of(
-    first: MqttBroker,
-    others: Mapping[str, MqttBroker],
-    ingest: Ingest,
-    book: Book,
-    routes: Routes,
-    metrics: Metrics,
-    number: int,
-) -> list[Broker]:
-    """All that have an address; in the worker of this number those of a group, which share the work."""
-    named = {"broker": first, **others}
-    return [
-        Broker(name, of_worker(settings, number), ingest, book, routes, metrics)
-        for name, settings in named.items()
-        if settings.url and (settings.group or not number)
-    ]
+def settings_of(mqtt: Mqtt) -> dict[str, MqttBroker]:
+    """The brokers that have an address, by name."""
+    return {name: one for name, one in {"broker": mqtt.broker, **mqtt.brokers}.items() if one.url}
 
 
 def of_worker(settings: MqttBroker, number: int) -> MqttBroker:

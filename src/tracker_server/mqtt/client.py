@@ -19,6 +19,7 @@ from tracker_server.mqtt.packets import (
     Connect,
     Publish,
     Subscribe,
+    Unsubscribe,
     acknowledge,
     connect,
     publish,
@@ -26,6 +27,7 @@ from tracker_server.mqtt.packets import (
     read_granted,
     read_publish,
     subscribe,
+    unsubscribe,
 )
 from tracker_server.mqtt.topics import SHARED
 
@@ -56,6 +58,7 @@ class Client(asyncio.Protocol):
     def __init__(self, said: Connect, take: Taken | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.version = said.version
+        self.session_present = False  # the broker has kept what came while we were away
         self._said = said
         self._take_publishes = take
         self._transport: asyncio.Transport | None = None
@@ -129,7 +132,7 @@ class Client(asyncio.Protocol):
             self.write(acknowledge(self.version, Kind.PUBREL, number))
         elif kind == Kind.PUBREL:
             self.write(acknowledge(self.version, Kind.PUBCOMP, number))
-        elif kind == Kind.SUBACK:
+        elif kind in {Kind.SUBACK, Kind.UNSUBACK}:
             subscribing = self._subscribing.pop(number, None)
             if subscribing is not None and not subscribing.done():
                 subscribing.set_result(read_granted(body, self.version))
@@ -143,6 +146,7 @@ class Client(asyncio.Protocol):
             refused = VersionRefusedError if code == Code.UNSUPPORTED_VERSION else ConnectionEndedError
             self._end(refused(f"it refuses us: {_name(code)}"))
             return
+        self.session_present = bool(body[0] & 1)
         self._receive_max = properties.get("receive_maximum", IDS)
         self._packet_bytes_max = properties.get("maximum_packet_size", self._packet_bytes_max)
         self._tick_s = properties.get("server_keep_alive", self._said.keep_alive_s) / 2
@@ -235,11 +239,21 @@ class Client(asyncio.Protocol):
         subscription that is new, and our own publishes do not come back. Raises ConnectionEndedError.
         """
         asked = tuple((one, qos | (_options(one) if self.version == MQTT_5 else 0)) for one in filters)
-        number = self._number()
-        future: asyncio.Future[tuple[int, ...]] = asyncio.get_running_loop().create_future()
-        self._subscribing[number] = future
+        number, granted = self._ask()
         self.write(subscribe(self.version, Subscribe(number, asked)))
-        return await future
+        return await granted
+
+    async def unsubscribe(self, filters: Sequence[str]) -> None:
+        """Ask for these no longer; what the broker has kept of them comes all the same. Raises ConnectionEndedError."""
+        number, granted = self._ask()
+        self.write(unsubscribe(self.version, Unsubscribe(number, tuple(filters))))
+        await granted
+
+    def _ask(self) -> tuple[int, asyncio.Future[tuple[int, ...]]]:
+        number = self._number()
+        granted: asyncio.Future[tuple[int, ...]] = asyncio.get_running_loop().create_future()
+        self._subscribing[number] = granted
+        return number, granted
 
     def write(self, data: bytes) -> None:
         """Packets of the owner's: acknowledgements, or what needs none."""

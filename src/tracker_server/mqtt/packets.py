@@ -256,7 +256,7 @@ def read_admission(body: bytes, version: int) -> tuple[int, Properties]:
 
 
 def read_granted(body: bytes, version: int) -> tuple[int, ...]:
-    """§3.9, SUBACK: a code for each filter."""
+    """§3.9, §3.11, SUBACK and UNSUBACK: a code for each filter; none in an UNSUBACK before MQTT 5."""
     reader = Reader(body)
     reader.two()
     if version == MQTT_5:
@@ -357,6 +357,12 @@ def subscribe(version: int, said: Subscribe) -> bytes:
     body = said.packet_id.to_bytes(2) + (b"\0" if version == MQTT_5 else b"")
     body += b"".join(text(name) + bytes((qos,)) for name, qos in said.filters)
     return packet(Kind.SUBSCRIBE, body, 2)
+
+
+def unsubscribe(version: int, said: Unsubscribe) -> bytes:
+    """§3.10."""
+    body = said.packet_id.to_bytes(2) + (b"\0" if version == MQTT_5 else b"")
+    return packet(Kind.UNSUBSCRIBE, body + b"".join(map(text, said.filters)), 2)
 
 
 def suback(version: int, kind: Kind, packet_id: int, codes: list[int]) -> bytes:
