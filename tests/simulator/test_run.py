@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from pathlib import Path
@@ -21,7 +22,7 @@ from tests.simulator.peers import (
 )
 from tests.simulator.plans import START, plan
 from tracker_protocols.model import Message, Report
-from tracker_server.simulator.fleet import Fleet
+from tracker_server.simulator.fleet import Fleet, why
 from tracker_server.simulator.identity import unique_id
 from tracker_server.simulator.ledger import Ledger
 from tracker_server.simulator.plan import Plan
@@ -348,3 +349,11 @@ async def test_who_is_let_in_late_calls_until_he_is() -> None:
     result = make_report(fleet)
     assert result.ok, result
     assert result.fixes.answered == 80
+
+
+def test_who_gave_up_calling_is_told() -> None:
+    assert why(TimeoutError(), 5.0) == "no answer within 5 s"
+    assert why(OSError(errno.ETIMEDOUT, "Connect call failed"), 5.0) == "Connection timed out"
+    assert (
+        why(OSError(errno.ECONNREFUSED, "Connect call failed ('127.0.0.1', 1)"), 5.0) == "Connection refused"
+    )

@@ -186,10 +186,8 @@ class Fleet:
                     await loop.create_datagram_endpoint(lambda: one, remote_addr=(plan.host, plan.port))
                 else:
                     await loop.create_connection(lambda: one, plan.host, plan.port)
-        except TimeoutError:
-            self.score.errors[f"cannot connect: no answer within {plan.timeout_s:g} s"] += 1
         except OSError as error:
-            self.score.errors[f"cannot connect: {_why(error)}"] += 1
+            self.score.errors[f"cannot connect: {why(error, plan.timeout_s)}"] += 1
 
     async def _part(self, one: Conversation) -> None:
         if one.transport is None:
@@ -222,8 +220,12 @@ class Fleet:
             ledger.flush()
 
 
-def _why(error: OSError) -> str:
-    """The system's own words, without the address that some loops put before them."""
+def why(error: OSError, timeout_s: float) -> str:
+    """The system's own words, without the address that some loops put before them; ours, where it was we who waited no
+    longer. (What the system gives up after its own tries is a TimeoutError as well, with a number.)
+    """
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return f"no answer within {timeout_s:g} s"
     if error.errno is None or isinstance(error, socket.gaierror):
         return error.strerror or str(error)
     return os.strerror(error.errno)
