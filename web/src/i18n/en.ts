@@ -587,6 +587,7 @@ export const en = {
   "time.now": "now",
 
   "tokens.about": "A token lets a program act as you. Links to shared trackers stand here too.",
+  "tokens.access": "Token",
   "tokens.days": "{count, plural, one {# day} other {# days}}",
   "tokens.label": "What for",
   "tokens.make": "Make a token",
@@ -596,7 +597,6 @@ export const en = {
   "tokens.title": "Tokens and links",
   "tokens.token": "Token",
   "tokens.until": "until {when}",
-  "tokens.user": "Token",
 
   "totp.about": "A code from your phone beside the password.",
   "totp.codeHint": "The six digits that the app shows now: so nobody locks himself out.",

@@ -589,6 +589,7 @@ export const es: Messages = {
   "time.now": "ahora",
 
   "tokens.about": "Un token deja que un programa actúe como usted. Aquí están también los enlaces compartidos.",
+  "tokens.access": "Token",
   "tokens.days": "{count, plural, one {# día} other {# días}}",
   "tokens.label": "Para qué",
   "tokens.make": "Crear un token",
@@ -598,7 +599,6 @@ export const es: Messages = {
   "tokens.title": "Tokens y enlaces",
   "tokens.token": "Token",
   "tokens.until": "hasta {when}",
-  "tokens.user": "Token",
 
   "totp.about": "Un código del teléfono además de la contraseña.",
   "totp.codeHint": "Las seis cifras que muestra ahora la aplicación: así nadie se queda fuera.",

@@ -589,6 +589,7 @@ export const ru: Messages = {
   "time.now": "сейчас",
 
   "tokens.about": "Токен позволяет программе действовать за вас. Здесь же и ссылки на общие трекеры.",
+  "tokens.access": "Токен",
   "tokens.days": "{count, plural, one {# день} few {# дня} other {# дней}}",
   "tokens.label": "Для чего",
   "tokens.make": "Создать токен",
@@ -598,7 +599,6 @@ export const ru: Messages = {
   "tokens.title": "Токены и ссылки",
   "tokens.token": "Токен",
   "tokens.until": "до {when}",
-  "tokens.user": "Токен",
 
   "totp.about": "Код с телефона вдобавок к паролю.",
   "totp.codeHint": "Шесть цифр, которые приложение показывает сейчас: так никто не останется без входа.",
