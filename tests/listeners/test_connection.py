@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -134,3 +135,26 @@ async def test_what_cannot_be_decoded_is_kept_whole() -> None:
         assert await reader.readexactly(4) == b"pong"
         writer.close()
     assert kept.frames == [b"<what?>"]
+
+
+def connections_in_memory() -> int:
+    return sum(type(one) is TcpConnection for one in gc.get_objects())
+
+
+async def test_nothing_is_left_of_a_lost_connection_for_the_collector() -> None:
+    """It comes seldom in a server, and devices that call for each packet make thousands of connections meanwhile."""
+    gc.collect()
+    before = connections_in_memory()
+    async with listening() as (address, _, _kept):
+        gc.disable()
+        try:
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(b"<ping><what?>")
+            assert await reader.readexactly(4) == b"pong"
+            assert connections_in_memory() == before + 1
+            writer.close()
+            async with asyncio.timeout(60):
+                while connections_in_memory() != before:  # noqa: ASYNC110  (nothing tells of it)
+                    await asyncio.sleep(0.05)
+        finally:
+            gc.enable()
