@@ -51,6 +51,11 @@ def run(seconds: float) -> Found:
         Measure(f"{name}: Mosquitto alone, nobody subscribed", "messages/s", bare),
         mqtt_part.measure(),
     ]
+    if Server.workers > 1:
+        with mosquitto() as port:  # one that keeps nothing for anybody
+            divided = through_broker(seconds, port, group="bench")
+        what = f"{name}: through Mosquitto to a group of all processes"
+        measures.append(Measure(what, "fixes/s", divided, "more"))
     return Found("mqtt", measures, watch.disturbed(0.0))
 
 
@@ -90,13 +95,13 @@ def endpoint(seconds: float) -> tuple[list[float], list[float], list[float]]:
     return rates, cpus, own
 
 
-def through_broker(seconds: float, port: int) -> list[float]:
-    """From the first publish until the last row."""
+def through_broker(seconds: float, port: int, group: str = "") -> list[float]:
+    """From the first publish until the last row. Without a group one process takes what the broker has."""
     rates: list[float] = []
     settings = {
         "TRACKER_MQTT__BROKER__URL": f"mqtt://127.0.0.1:{port}",
         "TRACKER_MQTT__BROKER__RECEIVE_MAX": str(PUBLISHERS * WINDOW),
-        "TRACKER_MQTT__BROKER__GROUP": "bench" if Server.workers > 1 else "",
+        "TRACKER_MQTT__BROKER__GROUP": group,
     }
     with server(settings) as one:
         flood(port, FIRST_GUESS // PUBLISHERS, 1_000)
