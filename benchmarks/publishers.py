@@ -20,6 +20,7 @@ from processes import Server, Watch, free_port, server
 
 PUBLISHERS = 200
 WINDOW = 20
+PROCESSES = 2
 REPETITIONS = 3
 FIRST_GUESS = 20_000
 ENDPOINT_AIM = 25_000.0
@@ -31,15 +32,27 @@ SINK = Path(__file__).with_name("sink.py")
 HANDED_ON_GUESS = 10_000.0
 
 
-def run(seconds: float) -> Found:
-    """All of them, one after the other, so that they can be compared; and what MQTT itself costs."""
-    watch = Watch()
+def run(seconds: float, *, full: bool) -> Found:
+    """All of them, one after the other, so that they can be compared, of a server of ``PROCESSES``, or of as many as
+    ``--workers`` says; ``full``: those that divide a broker's work, too, and what MQTT itself costs.
+    """
+    watch, workers = Watch(), Server.workers
+    Server.workers = workers if workers > 1 else PROCESSES
+    try:
+        measures = _measures(seconds, full=full)
+    finally:
+        Server.workers = workers
+    return Found("mqtt", measures, watch.disturbed(0.0))
+
+
+def _measures(seconds: float, *, full: bool) -> list[Measure]:
     with mosquitto() as port:
         direct, cpu, own = endpoint(seconds)
         through = through_broker(seconds, port)
+    with mosquitto() as port:  # one that keeps nothing for anybody
         handed_on = broker_to_a_sink(seconds, port)
         bare = broker_alone(seconds, port)
-    name = f"MQTT, {PUBLISHERS} publishers, QoS 1"
+    name = f"MQTT, {PUBLISHERS} publishers, QoS 1, {Server.workers} processes"
     measures = [
         Measure(f"{name}: stored, then acknowledged", "fixes/s", direct, "more", ENDPOINT_AIM),
         Measure(f"{name}: CPU of server and database", "s/1000 fixes", cpu, "less"),
@@ -49,14 +62,13 @@ def run(seconds: float) -> Found:
             f"{name}: Mosquitto alone, to one subscriber that only acknowledges", "messages/s", handed_on
         ),
         Measure(f"{name}: Mosquitto alone, nobody subscribed", "messages/s", bare),
-        mqtt_part.measure(),
     ]
-    if Server.workers > 1:
-        with mosquitto() as port:  # one that keeps nothing for anybody
+    if full:
+        with mosquitto() as port:
             divided = through_broker(seconds, port, group="bench")
         what = f"{name}: through Mosquitto to a group of all processes"
-        measures.append(Measure(what, "fixes/s", divided, "more"))
-    return Found("mqtt", measures, watch.disturbed(0.0))
+        measures += [Measure(what, "fixes/s", divided, "more"), mqtt_part.measure()]
+    return measures
 
 
 def flood(port: int, fixes: int, seed: int, *, start: int = 0) -> dict[str, float]:
