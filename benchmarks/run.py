@@ -29,7 +29,7 @@ from rich.console import Console
 
 from tracker_server.station import calm_collector
 
-SECONDS = 2.5
+SECONDS = 2.0
 FULL_SECONDS = 15.0
 
 
@@ -99,14 +99,14 @@ NAMED = SHORT | LONG | PEER
 
 def main() -> None:
     """Run what is asked for, print the table, write the files."""
-    parser = argparse.ArgumentParser(description="Measure the server. The short set takes some five minutes.")
+    parser = argparse.ArgumentParser(
+        description="Measure the server. The short set takes less than five minutes."
+    )
     parser.add_argument(
         "--only", action="append", choices=list(NAMED), help="this benchmark alone; may be given again"
     )
     parser.add_argument("--full", action="store_true", help="all of them, longer, with more rows")
-    parser.add_argument(
-        "--seconds", type=seconds, help="length of each measured run (default: 2.5; full: 15)"
-    )
+    parser.add_argument("--seconds", type=seconds, help="length of each measured run (default: 2; full: 15)")
     parser.add_argument(
         "--results", type=Path, default=results.HOME / "results", help="folder for the result files"
     )
