@@ -29,6 +29,7 @@ from tracker_server.storage.fences import (
     unassign_fence,
 )
 from tracker_server.storage.objects import accounts_of, link, list_objects, read_object, remove_links
+from tracker_server.track.fences.drawn import DESCRIPTION_CHARACTERS_MAX
 from tracker_server.track.fences.errors import FenceError
 from tracker_server.track.fences.shapes import Corridor, Shape
 from tracker_server.track.fences.wkt import Axes, read_wkt, write_wkt
@@ -49,7 +50,7 @@ class Geofence(Struct, rename="camel", kw_only=True):
 
     id: Number = 0
     name: Name
-    description: Annotated[str, Meta(max_length=4_000)] | None = ""
+    description: Annotated[str, Meta(max_length=DESCRIPTION_CHARACTERS_MAX)] | None = ""
     area: Annotated[str, Meta(min_length=1, max_length=AREA_CHARACTERS_MAX)]
     calendar_id: Number | None = 0
     attributes: Attributes | None = field(default_factory=dict)

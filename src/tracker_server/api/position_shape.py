@@ -262,29 +262,11 @@ def positions_parts(
         yield bytes(memoryview(_paper)[1:end])
 
 
-class Line(Struct, gc=False, rename="camel"):
+class Line(Position, gc=False, rename="camel"):
     """A ``Position`` as it is written where nothing more is computed of it: its attributes' object is still open, what the
     history says follows inside of it, and ``motion`` closes it. So no text is put together for each.
     """
 
-    id: int
-    device_id: int
-    protocol: str
-    server_time: str
-    device_time: str
-    fix_time: str
-    valid: bool
-    outdated: bool
-    latitude: float
-    longitude: float
-    altitude: float
-    speed: float
-    course: float
-    address: str | None
-    accuracy: float
-    network: msgspec.Raw | None
-    geofence_ids: tuple[int, ...] | None
-    attributes: msgspec.Raw
     distance: float | msgspec.UnsetType
     total_distance: float
     motion: msgspec.Raw
@@ -293,13 +275,13 @@ class Line(Struct, gc=False, rename="camel"):
 MOVING: Final = (msgspec.Raw(b"false}"), msgspec.Raw(b"true}"))
 
 
-def _lines(fixes: Fixes, marks: Marks, addresses: Sequence[str | None] | None) -> Iterable[Line | Position]:
+def _lines(fixes: Fixes, marks: Marks, addresses: Sequence[str | None] | None) -> Iterable[Position]:
     said = _said(fixes.attributes, marks)
     silent = [at for at, one in enumerate(said) if one == NOTHING]  # a comma would follow the brace
     if len(silent) == len(said):
         return positions_of(fixes, marks, None, addresses)
     opened = "\n".join(said)[:-1].split("}\n")  # no JSON has a new line within a text
-    lines: Iterable[Line | Position] = map(
+    lines: Iterable[Position] = map(
         Line,
         *_columns(fixes, marks, addresses),
         map(msgspec.Raw, opened),

@@ -196,24 +196,19 @@ class Broker:
         self._here = False
         self._up = metrics.mqtt_broker_up.labels(name)
         self._stopping = False
-        self._done = False
 
     @property
     def filters(self) -> tuple[str, ...]:
         """What it subscribes to."""
         return tuple(filters_of(self._settings))
 
-    @property
-    def client_id(self) -> str:
-        """Its session's name at the broker."""
-        return self._settings.client_id
-
     async def run(self) -> None:
         """Until it is done; whenever the broker is away, again after a while that grows until it lets us in."""
         delay_s = RETRY_S_FIRST
         while True:
             try:
-                await self._once()
+                if await self._once():
+                    return
             except VersionRefusedError as error:
                 if self._version == MQTT_5:
                     self._version = MQTT_3_1_1
@@ -221,8 +216,6 @@ class Broker:
                 self._tell(error)
             except ConnectionEndedError as error:
                 self._tell(error)
-            if self._done:
-                return
             if self._here:
                 delay_s = RETRY_S_FIRST  # a broker that begins again is there again soon
             self._here = False
@@ -232,20 +225,20 @@ class Broker:
     def _tell(self, error: ConnectionEndedError) -> None:
         log.warning("broker is away", broker=self.name, address=str(self._address), error=str(error))
 
-    async def _once(self) -> None:
-        """One connection, until it ends or has to be made anew. Raises ConnectionEndedError."""
+    async def _once(self) -> bool:
+        """One connection, until it ends or has to be made anew; True: no other is needed. Raises ConnectionEndedError."""
         link = self._link = Link(self.name, self._ingest, self._talk, self._hear, self._metrics)
         link.stopping = self._stopping
         link.client = client = await self._connect(link.take)
         try:
-            await self._serve(client, link)
+            return await self._serve(client, link)
         finally:
             self._link = None
             link.forget()
             client.close()
 
-    async def _serve(self, client: Client, link: Link) -> None:
-        """A connection that stands. Raises ConnectionEndedError."""
+    async def _serve(self, client: Client, link: Link) -> bool:
+        """A connection that stands; answers as ``_once``. Raises ConnectionEndedError."""
         stuck = asyncio.ensure_future(link.stuck.wait())
         try:
             await self._subscribe(client)
@@ -255,6 +248,7 @@ class Broker:
                 await asyncio.wait({client.ended}, timeout=FULL_S)
             if client.ended.done():
                 raise ConnectionEndedError(client.ended.result())
+            return False
         finally:
             self._up.set(0)
             stuck.cancel()
@@ -357,17 +351,20 @@ class Broker:
 class Heir(Broker):
     """Of a process that is no more: what a broker has kept for it is taken in, and its session there is ended."""
 
-    async def _serve(self, client: Client, link: Link) -> None:
+    async def _serve(self, client: Client, link: Link) -> bool:
         if client.session_present:
             await client.unsubscribe(self.stale)
-            log.info("taking over what a broker kept for a process that is no more", client_id=self.client_id)
+            log.info(
+                "taking over what a broker kept for a process that is no more",
+                client_id=self._settings.client_id,
+            )
             while link.owes or time.monotonic() - link.heard_at < QUIET_S:
                 await asyncio.wait({client.ended}, timeout=QUIET_S / 10)
                 if client.ended.done() or link.stuck.is_set():
                     raise ConnectionEndedError("not all of it has come")
         client.close()
         (await self._connect(lambda _client, _publishes: None, clean=True)).close()
-        self._done = True
+        return True
 
 
 def context_of(settings: MqttBroker, address: Address) -> ssl.SSLContext | None:

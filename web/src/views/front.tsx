@@ -1,6 +1,6 @@
 /** Before anybody is in: signing in, the first start's set-up, a lost password. */
 
-import { useSignal } from "@preact/signals";
+import { type Signal, useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 
 import { api, ApiError } from "../core/api.ts";
@@ -73,6 +73,22 @@ function useForm(send: () => Promise<unknown>) {
   return { problem, busy, onSubmit };
 }
 
+/** The six digits that an authenticator shows. */
+export function CodeField({ hint, code }: { hint: string; code: Signal<string> }) {
+  return (
+    <TextField
+      label={t("signin.code")}
+      hint={hint}
+      name="code"
+      inputMode="numeric"
+      autocomplete="one-time-code"
+      required
+      value={code.value}
+      onInput={(value) => (code.value = value)}
+    />
+  );
+}
+
 export function SignIn() {
   const email = useSignal("");
   const password = useSignal("");
@@ -122,18 +138,7 @@ export function SignIn() {
           value={password.value}
           onInput={(value) => (password.value = value)}
         />
-        {wantsCode.value && (
-          <TextField
-            label={t("signin.code")}
-            hint={t("signin.codeHint")}
-            name="code"
-            inputMode="numeric"
-            autocomplete="one-time-code"
-            required
-            value={code.value}
-            onInput={(value) => (code.value = value)}
-          />
-        )}
+        {wantsCode.value && <CodeField hint={t("signin.codeHint")} code={code} />}
         <Problem text={form.problem.value} />
         <button type="submit" class="button primary" disabled={form.busy.value}>
           {t("signin.submit")}

@@ -10,7 +10,7 @@ import { changeSelf, config, user } from "../core/session.ts";
 import { language, type Language, LANGUAGES, maybe, speak, t } from "../i18n/index.ts";
 import { Icon } from "../ui/icon.tsx";
 import { Button, Confirm, Dialog, Field, Page, Remote, say, Select, TextField, useRemote } from "../ui/parts.tsx";
-import { NewPassword } from "./front.tsx";
+import { CodeField, NewPassword } from "./front.tsx";
 import { ZoneSelect } from "./operator.tsx";
 import { Copy } from "./share.tsx";
 
@@ -204,16 +204,7 @@ function TurnOn({ made, onClose }: { made: AuthenticatorKey; onClose: () => void
           {t("totp.open")}
         </a>
       </div>
-      <TextField
-        label={t("signin.code")}
-        hint={t("totp.codeHint")}
-        name="code"
-        inputMode="numeric"
-        autocomplete="one-time-code"
-        required
-        value={code.value}
-        onInput={(value) => (code.value = value)}
-      />
+      <CodeField hint={t("totp.codeHint")} code={code} />
     </Dialog>
   );
 }

@@ -23,6 +23,7 @@ from tracker_server.track.fences.shapes import (
 )
 
 NAME_CHARACTERS_MAX: Final = 128  # as devices and accounts: it has to fit a message and a table
+DESCRIPTION_CHARACTERS_MAX: Final = 4_000
 FEATURES_MAX: Final = 100_000  # of one file; an account's index is built from all of them at once
 
 

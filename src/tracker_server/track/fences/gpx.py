@@ -6,12 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any, Final
-from xml.etree.ElementTree import Element, ParseError
-
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from xml.etree.ElementTree import Element
 
 from tracker_server.track.fences.drawn import (
+    DESCRIPTION_CHARACTERS_MAX,
     FEATURES_MAX,
     NO_METRES,
     Drawn,
@@ -21,23 +19,18 @@ from tracker_server.track.fences.drawn import (
     shape_of,
 )
 from tracker_server.track.fences.errors import FenceError
+from tracker_server.track.fences.markup import root_of, tag_of
 from tracker_server.track.fences.shapes import Position, Shape
 
-DESCRIPTION_CHARACTERS_MAX: Final = 4_000  # as the API takes it
 _CALLED: Final = {"trk": "Track", "rte": "Route", "wpt": "Waypoint"}
 
 
 def read_gpx(text: str | bytes, metres: Metres = NO_METRES) -> list[Drawn]:
     """All tracks, routes and waypoints; one without a name is called by its kind and number. Raises FenceError, naming
-    which and where. Document types and entities are refused.
+    which and where.
     """
-    try:
-        root: Element = fromstring(text, forbid_dtd=True)
-    except DefusedXmlException:
-        raise FenceError("", "this GPX declares a document type or entities; remove the DOCTYPE") from None
-    except (ParseError, ValueError) as error:
-        raise FenceError("", f"this is no XML: {error}") from None
-    found = [(kind, element) for element in root if (kind := element.tag.rpartition("}")[2]) in _CALLED]
+    root = root_of(text, "GPX")
+    found = [(kind, element) for element in root if (kind := tag_of(element)) in _CALLED]
     if not found:
         raise FenceError("", "this file has no track (trk), route (rte) or waypoint (wpt)")
     if len(found) > FEATURES_MAX:

@@ -6,10 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
-from xml.etree.ElementTree import Element, ParseError, SubElement, register_namespace, tostring
-
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from xml.etree.ElementTree import Element, SubElement, register_namespace, tostring
 
 from tracker_server.track.fences.drawn import (
     FEATURES_MAX,
@@ -23,6 +20,7 @@ from tracker_server.track.fences.drawn import (
     shape_of,
 )
 from tracker_server.track.fences.errors import FenceError
+from tracker_server.track.fences.markup import root_of, tag_of
 from tracker_server.track.fences.shapes import Area, Circle, Corridor, Line, Position, Shape
 
 _NAMESPACE: Final = "http://www.opengis.net/kml/2.2"
@@ -30,16 +28,11 @@ _METRES: Final = ("radius_m", "width_m")
 
 
 def read_kml(text: str | bytes, given: Metres = NO_METRES) -> list[Drawn]:
-    """All placemarks; ``given`` is for those that tell no metres. Raises FenceError, naming placemark and vertex. Document types and entities are
-    refused: no map needs them, and they are how small files become large ones.
+    """All placemarks; ``given`` is for those that tell no metres. Raises FenceError, naming placemark and
+    vertex.
     """
-    try:
-        root: Element = fromstring(text, forbid_dtd=True)
-    except DefusedXmlException:
-        raise FenceError("", "this KML declares a document type or entities; remove the DOCTYPE") from None
-    except (ParseError, ValueError) as error:
-        raise FenceError("", f"this is no XML: {error}") from None
-    placemarks = [element for element in root.iter() if _tag(element) == "Placemark"]
+    root = root_of(text, "KML")
+    placemarks = [element for element in root.iter() if tag_of(element) == "Placemark"]
     if not placemarks:
         raise FenceError("", "this file has no Placemark; export polygons, lines or points")
     if len(placemarks) > FEATURES_MAX:
@@ -47,12 +40,8 @@ def read_kml(text: str | bytes, given: Metres = NO_METRES) -> list[Drawn]:
     return [_placemark(number, element, given) for number, element in enumerate(placemarks, 1)]
 
 
-def _tag(element: Element) -> str:
-    return element.tag.rpartition("}")[2]
-
-
 def _children(element: Element, tag: str) -> Iterator[Element]:
-    return (child for child in element if _tag(child) == tag)
+    return (child for child in element if tag_of(child) == tag)
 
 
 def _text(element: Element, tag: str) -> str | None:
@@ -97,16 +86,16 @@ def _properties(element: Element) -> dict[str, Any]:
     for extended in _children(element, "ExtendedData"):
         for data in extended.iter():
             name = data.get("name")
-            if name and _tag(data) == "Data":
+            if name and tag_of(data) == "Data":
                 out[name] = _text(data, "value") or ""
-            elif name and _tag(data) == "SimpleData":
+            elif name and tag_of(data) == "SimpleData":
                 out[name] = (data.text or "").strip()
     return out
 
 
 def _geometries(element: Element) -> Iterator[tuple[str, Any]]:
     for child in element:
-        match _tag(child):
+        match tag_of(child):
             case "MultiGeometry":
                 yield from _geometries(child)
             case "Polygon":
