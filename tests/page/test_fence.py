@@ -1,31 +1,45 @@
-"""A fence is drawn with the mouse, a tracker drives into it, and the page says so."""
+"""A fence is drawn, by the mouse or by keys alone, a tracker drives into it, and the page says so."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.page.conftest import Visitor, picture, report, set_up
-from tests.servers.serve import Servers
+from tests.page.conftest import PASSWORD, Visitor, picture, report, set_up
+from tests.page.keys import Keyboard
+from tests.servers.postgres import SharedPostgres
+from tests.servers.serve import Running, Servers
 
 pytestmark = pytest.mark.timeout(300)  # a browser draws maps without a graphics card
 
-VAN = "356938035643809"
+ANA = "ana@northern.example"
+VAN, TRUCK = "356938035643809", "356938035643810"
 HOME = (40.4168, -3.7038)
 
 
-def test_a_fence_is_drawn_entered_and_told(server: Servers, postgres_dsn: str, chromium: Browser) -> None:
-    mailing = {"smtp.host": "127.0.0.1", "smtp.from": "tracks@northern.example"}
-    running = server(mailing, dsn=postgres_dsn, protocols=["osmand"])
-    with set_up(running) as office:
-        office.post("/devices", json={"name": "Van 1", "uniqueId": VAN}).raise_for_status()
-        now = int(time.time())
-        report(running, VAN, 40.60, -3.70, speed=30, timestamp=now - 60)
+@pytest.fixture(scope="module")
+def running(postgres_server: SharedPostgres) -> Generator[Running]:
+    """One server with one tracker."""
+    servers = Servers()
+    mailing = {"backup.every_hours": 0, "smtp.host": "127.0.0.1", "smtp.from": "tracks@northern.example"}
+    with postgres_server.database() as dsn:
+        try:
+            running = servers(mailing, dsn=dsn, protocols=["osmand"])
+            with set_up(running, ANA) as office:
+                office.post("/devices", json={"name": "Van 1", "uniqueId": VAN}).raise_for_status()
+            yield running
+        finally:
+            servers.close()
 
+
+def test_a_fence_is_drawn_entered_and_told(running: Running, chromium: Browser) -> None:
+    now = int(time.time())
+    report(running, VAN, 40.60, -3.70, speed=30, timestamp=now - 60)
     visitor = Visitor(chromium, running)
-    page = visitor.sign_in("/fences", "ana@northern.example")
+    page = visitor.sign_in("/fences", ANA)
     expect(page.locator("canvas.fleet")).to_have_attribute("data-drawn", "1")
     page.get_by_role("button", name="Circle").click()
     expect(page.get_by_text("Click the centre, then the edge.")).to_be_visible()
@@ -77,19 +91,70 @@ def test_a_fence_is_drawn_entered_and_told(server: Servers, postgres_dsn: str, c
     (van,) = page.request.get("/api/devices").json()
     counts = {"everyone": False, "deviceIds": [van["id"]]}
     assert page.request.get(f"/api/geofences/{fence['id']}/devices").json() == counts
+    visitor.close()
 
-    # without a mouse: a circle is put on the map, and moved by its handles
-    page.get_by_role("button", name="Circle").press("Enter")
+
+def test_from_signing_in_to_an_alert_by_keys_alone(running: Running, chromium: Browser) -> None:
+    visitor = Visitor(chromium, running)
+    page = visitor.open("/")
+    keys = Keyboard(page)
+    expect(page.get_by_label("E-mail")).to_be_focused()
+    page.keyboard.type(ANA)
+    keys.write("Password", PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("navigation", name="Main")).to_be_visible()
+    keys.is_kept()
+
+    keys.press("Trackers")
+    expect(page.get_by_role("heading", name="Trackers")).to_be_visible()
+    keys.press("Add a tracker")
+    expect(page.get_by_role("textbox", name="Identifier")).to_be_focused()
+    page.keyboard.type(TRUCK)
+    keys.write("Name", "Truck 7")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Waiting for its first position")).to_be_visible()
+    keys.is_kept()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Add a tracker")).to_be_focused()
+    began = int(time.time()) - 600
+    report(running, TRUCK, 41.0, -3.70, speed=30, timestamp=began)
+
+    keys.press("Fences")
+    expect(page.locator("canvas.fleet")).not_to_have_attribute("data-drawn", "0")
+    keys.press("Circle")
     expect(page.get_by_role("button", name="Centre")).to_be_focused()
     page.keyboard.press("ArrowRight")
-    page.keyboard.press("Tab")
-    expect(page.get_by_role("button", name="Edge")).to_be_focused()
+    keys.to("Edge")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
-    expect(asking.get_by_label("Name")).to_be_focused()
+    expect(page.get_by_role("dialog", name="New fence").get_by_label("Name")).to_be_focused()
     page.keyboard.type("Quay")
     page.keyboard.press("Enter")
     expect(page.get_by_role("region", name="Quay")).to_contain_text("Nobody.")
-    drawn = {one["name"]: one["area"] for one in page.request.get("/api/geofences").json()}
-    assert drawn["Quay"].startswith("CIRCLE (")
+    keys.is_kept()
+
+    keys.press("Alerts")
+    keys.press("Add a rule")
+    rule = page.get_by_role("dialog", name="Add a rule")
+    expect(rule.get_by_label("When a tracker")).to_be_focused()
+    page.keyboard.type("enters a fence")
+    keys.press("Quay", "Space")
+    page.keyboard.press("Enter")
+    expect(rule).to_have_count(0)
+    keys.is_kept()
+
+    keys.press("Live")
+    fences = page.request.get("/api/geofences").json()
+    (area,) = (one["area"] for one in fences if one["name"] == "Quay")
+    latitude, longitude = map(float, area.removeprefix("CIRCLE (").partition(",")[0].split())
+    for step, away in enumerate((0.2, 0.1, 0.0001, 0.0, 0.0)):
+        report(running, TRUCK, latitude + away, longitude, speed=40, timestamp=began + 100 + 100 * step)
+    expect(page.get_by_role("status").filter(has_text="Truck 7 has entered Quay")).to_be_visible()
+    keys.press("Truck 7")
+    expect(page.get_by_role("region", name="Truck 7")).to_contain_text("Quay")
+    keys.press("Alerts")
+    keys.press("Log")
+    expect(page.get_by_role("row").filter(has_text="Truck 7 has entered Quay")).to_be_visible()
+    keys.is_kept()
+    assert keys.lost == []
     visitor.close()

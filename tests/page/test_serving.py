@@ -28,10 +28,30 @@ async def test_every_view_is_the_page() -> None:
     pages = {(await asking.get(path)).content for path in VIEWS}
     assert len(pages) == 1
     assert b'<div id="app">' in pages.pop()
-    nothing = await asking.get("/no-such-view")
-    assert (nothing.status_code, nothing.text) == (404, "Not Found")
-    led_on = await asking.get("/no-such-view", headers={"Accept": "text/html,*/*"})
-    assert (led_on.status_code, led_on.text) == (404, (await asking.get("/")).text)
+
+
+@pytest.mark.parametrize("path", ["/no-such-view", "/a/b", "/live/now", "/page/nothing.json"])
+async def test_a_path_that_there_is_not_is_the_page_for_a_browser_and_a_sentence_for_a_program(
+    path: str,
+) -> None:
+    asking = client()
+    seen = await asking.get(path, headers={"Accept": "text/html,*/*"})
+    assert (seen.status_code, seen.text) == (404, (await asking.get("/")).text)
+    assert (
+        seen.headers["content-security-policy"] == (await asking.get("/")).headers["content-security-policy"]
+    )
+    says = f"there is no {path}; / is the page, and the API is below /api"
+    told = await asking.get(path, headers={"Accept": "application/json"})
+    assert (told.status_code, told.json()) == (404, {"error": says})
+    plain = await asking.get(path)
+    assert (plain.status_code, plain.text) == (404, says)
+
+
+async def test_a_slash_too_many_is_led_to_the_view() -> None:
+    led = await client().get("/live/")
+    assert (led.status_code, led.headers["location"]) == (307, "http://page/live")
+    led = await client().get("http://page//elsewhere.example/")
+    assert led.headers["location"] == "http://page//elsewhere.example", "never to another host"
 
 
 async def test_its_policy_allows_nothing_inline_and_nothing_from_elsewhere() -> None:

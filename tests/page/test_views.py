@@ -122,6 +122,14 @@ def test_every_view_is_reached_by_keyboard(visitor: Visitor) -> None:
     expect(page.get_by_role("region", name="Van 1")).to_be_visible()
 
 
+def test_a_mistyped_address_says_so_and_leads_home(visitor: Visitor) -> None:
+    page = visitor.sign_in("/a/b", ANA)
+    expect(page).to_have_title("There is no such page · Northern Fleet")
+    expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
+    page.get_by_role("link", name="To the map").click()
+    expect(page.get_by_role("button", name="Van 1")).to_be_visible()
+
+
 def test_the_page_speaks_three_languages_and_keeps_the_choice(visitor: Visitor) -> None:
     page = visitor.sign_in("/settings", ANA)
 

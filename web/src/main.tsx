@@ -1,5 +1,6 @@
 import { render } from "preact";
 
+import { keepFocus } from "./core/focus.ts";
 import { place } from "./core/router.ts";
 import { config, resume, user } from "./core/session.ts";
 import type { PageConfig } from "./core/types.ts";
@@ -47,5 +48,7 @@ async function begin(): Promise<void> {
   }
 }
 
-render(<App />, document.getElementById("app")!);
+const root = document.getElementById("app")!;
+keepFocus(root);
+render(<App />, root);
 void begin();

@@ -7,6 +7,7 @@ import { IntlMessageFormat } from "intl-messageformat";
 
 import { dateAt, datesOf, interval, shift, startOf } from "../src/core/days.ts";
 import { added, countOf, linesOf, middlesOf, moved, removed } from "../src/core/points.ts";
+import { motionFrom, statusFrom } from "../src/core/status.ts";
 import { along, circleRing, format, metresBetween, parse } from "../src/core/wkt.ts";
 import { en } from "../src/i18n/en.ts";
 import { es } from "../src/i18n/es.ts";
@@ -185,4 +186,28 @@ test("a circle is moved by its centre and sized by its edge", () => {
   assert.equal(format(moved(circle, { line: 0, at: 1 }, along([-3, 40], 10, 250))), "CIRCLE (40 -3, 250)");
   assert.equal(format(moved(circle, { line: 0, at: 1 }, [-3, 40])), "CIRCLE (40 -3, 1)");
   assert.equal(removed(circle, { line: 0, at: 1 }), null);
+});
+
+test("what is said of a tracker never contradicts itself", () => {
+  const at = (speed: number, motion?: boolean) => ({ speed, attributes: { motion } });
+  const said = (...given: Parameters<typeof statusFrom>) => {
+    const { motion, word, knots } = statusFrom(...given);
+    return [motion, word, knots];
+  };
+  assert.deepEqual(said("online", at(30, false)), ["moving", "moving", 30], "the first fix, at speed");
+  assert.deepEqual(said("online", at(30, true)), ["moving", "moving", 30]);
+  assert.deepEqual(said("online", at(0, true)), ["moving", "onTheWay", 0], "at a traffic light, or it tells no speed");
+  assert.deepEqual(said("online", at(2, false)), ["idle", "idle", 0], "a receiver's noise");
+  assert.deepEqual(said("online", at(2)), ["idle", "idle", 0]);
+  assert.deepEqual(said("online", undefined), ["idle", "connected", null]);
+  assert.deepEqual(said("offline", at(30, true)), ["offline", "offline", null], "what it did then is not what it does");
+  assert.deepEqual(said("offline", undefined), ["unknown", "unknown", null]);
+  assert.deepEqual(said("unknown", at(30, true)), ["unknown", "unknown", null]);
+  for (const contact of ["online", "offline", "unknown"] as const) {
+    for (const place of [undefined, at(0), at(2, false), at(2, true), at(30, false), at(30, true)]) {
+      const status = statusFrom(contact, place);
+      assert.equal(status.motion, motionFrom(contact, place), "the map's colour is the list's");
+      assert.equal(Number(status.knots) >= 1 && status.word !== "moving", false, `${status.knots} knots, ${status.word}`);
+    }
+  }
 });

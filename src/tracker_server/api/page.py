@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import re
 from collections.abc import Mapping
 from hashlib import sha256
 from importlib.resources import files
@@ -16,6 +17,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from tracker_server import __version__
+from tracker_server.api.errors import not_found, response_of
 from tracker_server.config import Page, is_local_file
 from tracker_server.config_people import OpenId
 
@@ -92,10 +94,12 @@ def page_routes(
         return answer(request, index, headers)
 
     async def unknown(request: Request) -> Response:
-        """A view that there is not: the page, which leads on to one that there is; plain words for programs."""
+        """A path that there is not: the page says so to a browser, and knows the way home; a sentence for programs."""
         index = kept.get("index.html")
         if index is None or "text/html" not in request.headers.get("accept", ""):
-            return Response("Not Found", 404, headers, "text/plain")
+            refusal = not_found(f"{request.url.path}; / is the page, and the API is below /api")
+            refusal.headers |= headers
+            return response_of(refusal, request)
         return Response(index.content, 404, {**headers, "Cache-Control": "no-cache"}, index.media_type)
 
     async def named(request: Request) -> Response:
@@ -116,8 +120,9 @@ def page_routes(
     routes.append(Route("/page/config.json", page_config))
     if is_local_file(page.tiles):
         routes.append(Route(TILES_FILE, tiles))
-    routes.append(Route("/{view}", unknown))
-    return routes
+    anything = Route("/{rest:path}", unknown)
+    anything.path_regex = re.compile("^/(?P<rest>.*[^/])$")  # "/live/" is led to "/live"
+    return [*routes, anything]
 
 
 def load_files(folder: Traversable) -> dict[str, PageFile]:

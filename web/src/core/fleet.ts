@@ -3,6 +3,7 @@
 import { batch, signal } from "@preact/signals";
 
 import { api } from "./api.ts";
+import { type Motion, motionFrom, type Status, statusFrom } from "./status.ts";
 import type { Device, Event, Geofence, Group, Position } from "./types.ts";
 
 export const devices = signal<ReadonlyMap<number, Device>>(new Map());
@@ -32,13 +33,8 @@ export function onEvent(listener: Listener<Event>): () => void {
 /** A blocked tracker stands in the list of devices for its management's sake; it is not shown anywhere else. */
 export const isBlocked = (device: Device): boolean => Boolean(device.attributes?.block);
 
-export type Motion = "moving" | "idle" | "offline" | "unknown";
-
-export function motionOf(device: Device): Motion {
-  if (device.status === "unknown" || !positions.has(device.id)) return device.status === "online" ? "idle" : "unknown";
-  if (device.status === "offline") return "offline";
-  return positions.get(device.id)?.attributes?.motion === true ? "moving" : "idle";
-}
+export const motionOf = (device: Device): Motion => motionFrom(device.status, positions.get(device.id));
+export const statusOf = (device: Device): Status => statusFrom(device.status, positions.get(device.id));
 
 const FEW = 500;
 const ANNOUNCE_MS = 250;

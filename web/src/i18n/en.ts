@@ -339,6 +339,7 @@ export const en = {
   "live.resize": "Change the list's height",
   "live.search": "Name or identifier",
   "live.share": "Share",
+  "live.speedThen": "{speed} at the last contact",
   "live.trail": "Trail",
 
   "lost.about": "We send a link for a new one.",
@@ -354,6 +355,9 @@ export const en = {
   "map.about": "About this map",
   "map.title": "Map",
 
+  "missing.about": "The address is mistyped, or what stood there is gone.",
+  "missing.home": "To the map",
+  "missing.title": "There is no such page",
   "money.account": "Account",
   "money.balance": "Balance",
   "money.balanceThen": "Balance on {when}",
@@ -379,7 +383,6 @@ export const en = {
   "motion.idle": "Standing",
   "motion.moving": "Moving",
   "motion.offline": "Offline",
-  "motion.unknown": "Unknown",
 
   "nav.alerts": "Alerts",
   "nav.blocked": "{count, plural, one {# tracker is blocked} other {# trackers are blocked}}",
@@ -562,6 +565,12 @@ export const en = {
   "state.waiting": "waiting",
   "state.waived": "free of charge",
   "state.yes": "yes",
+  "status.connected": "Connected",
+  "status.idle": "Standing",
+  "status.moving": "Moving",
+  "status.offline": "Offline",
+  "status.onTheWay": "On its way",
+  "status.unknown": "Unknown",
 
   "tariff.balance": "by the day, from the balance",
   "tariff.choose": "Choose",

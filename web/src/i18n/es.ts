@@ -341,6 +341,7 @@ export const es: Messages = {
   "live.resize": "Cambiar el alto de la lista",
   "live.search": "Nombre o identificador",
   "live.share": "Compartir",
+  "live.speedThen": "{speed} en el último contacto",
   "live.trail": "Rastro",
 
   "lost.about": "Le enviamos un enlace para una nueva.",
@@ -356,6 +357,9 @@ export const es: Messages = {
   "map.about": "Acerca de este mapa",
   "map.title": "Mapa",
 
+  "missing.about": "La dirección está mal escrita, o lo que había ahí ya no está.",
+  "missing.home": "Ir al mapa",
+  "missing.title": "No existe esa página",
   "money.account": "Cuenta",
   "money.balance": "Saldo",
   "money.balanceThen": "Saldo el {when}",
@@ -381,7 +385,6 @@ export const es: Messages = {
   "motion.idle": "Parados",
   "motion.moving": "En marcha",
   "motion.offline": "Sin conexión",
-  "motion.unknown": "Sin datos",
 
   "nav.alerts": "Avisos",
   "nav.blocked": "{count, plural, one {# rastreador bloqueado} other {# rastreadores bloqueados}}",
@@ -564,6 +567,12 @@ export const es: Messages = {
   "state.waiting": "en espera",
   "state.waived": "sin cargo",
   "state.yes": "sí",
+  "status.connected": "Conectado",
+  "status.idle": "Parado",
+  "status.moving": "En marcha",
+  "status.offline": "Sin conexión",
+  "status.onTheWay": "En ruta",
+  "status.unknown": "Sin datos",
 
   "tariff.balance": "por día, del saldo",
   "tariff.choose": "Elegir",

@@ -341,6 +341,7 @@ export const ru: Messages = {
   "live.resize": "Изменить высоту списка",
   "live.search": "Имя или номер",
   "live.share": "Поделиться",
+  "live.speedThen": "{speed} при последней связи",
   "live.trail": "След",
 
   "lost.about": "Пришлём ссылку для нового.",
@@ -356,6 +357,9 @@ export const ru: Messages = {
   "map.about": "Об этой карте",
   "map.title": "Карта",
 
+  "missing.about": "В адресе опечатка, или того, что здесь было, больше нет.",
+  "missing.home": "К карте",
+  "missing.title": "Такой страницы нет",
   "money.account": "Клиент",
   "money.balance": "Баланс",
   "money.balanceThen": "Баланс на {when}",
@@ -381,7 +385,6 @@ export const ru: Messages = {
   "motion.idle": "Стоят",
   "motion.moving": "Едут",
   "motion.offline": "Не на связи",
-  "motion.unknown": "Неизвестно",
 
   "nav.alerts": "Сигналы",
   "nav.blocked": "{count, plural, one {# трекер заблокирован} few {# трекера заблокированы} other {# трекеров заблокировано}}",
@@ -564,6 +567,12 @@ export const ru: Messages = {
   "state.waiting": "ожидает",
   "state.waived": "без платы",
   "state.yes": "да",
+  "status.connected": "На связи",
+  "status.idle": "Стоит",
+  "status.moving": "Едет",
+  "status.offline": "Не на связи",
+  "status.onTheWay": "В пути",
+  "status.unknown": "Неизвестно",
 
   "tariff.balance": "посуточно, с баланса",
   "tariff.choose": "Выбрать",

@@ -2,8 +2,9 @@
 
 import type { Map as MapLibre, MapMouseEvent } from "maplibre-gl";
 
-import { devices, isBlocked, type Motion, motionOf, onPosition, positions } from "../core/fleet.ts";
+import { devices, isBlocked, motionOf, onPosition, positions } from "../core/fleet.ts";
 import { dark, stillness } from "../core/preferences.ts";
+import type { Motion } from "../core/status.ts";
 import type { Position } from "../core/types.ts";
 import { type Glide, isDone, next, shownAt } from "./glide.ts";
 

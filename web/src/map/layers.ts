@@ -93,6 +93,13 @@ export function boundsOf(features: readonly Feature[]): [[number, number], [numb
   return west > east ? null : [[west, south], [east, north]];
 }
 
+/** Places as one feature, to ask for its bounds. */
+export const pointsOf = (places: Iterable<{ longitude: number; latitude: number }>): Feature => ({
+  type: "Feature",
+  geometry: { type: "MultiPoint", coordinates: [...places].map((at) => [at.longitude, at.latitude]) },
+  properties: {},
+});
+
 const EQUATOR_M = 40_075_016.686;
 const TILE_PX = 512;
 

@@ -4,13 +4,15 @@ import { effect, signal } from "@preact/signals";
 import type { Map as MapLibre } from "maplibre-gl";
 import { useEffect, useRef } from "preact/hooks";
 
-import { dark } from "../core/preferences.ts";
+import { dark, type Units, units } from "../core/preferences.ts";
 import { config } from "../core/session.ts";
 import { language, t } from "../i18n/index.ts";
 import { Icon } from "../ui/icon.tsx";
 
 export const map = signal<MapLibre | null>(null);
 const failed = signal(false);
+
+const SCALES = { km: "metric", mi: "imperial", nmi: "nautical" } as const satisfies Record<Units, string>;
 
 async function make(container: HTMLElement): Promise<MapLibre> {
   const [maplibre, worker, basemap] = await Promise.all([
@@ -33,7 +35,9 @@ async function make(container: HTMLElement): Promise<MapLibre> {
     fadeDuration: 0,
     locale: { "Map.Title": t("map.title"), "AttributionControl.ToggleAttribution": t("map.about") },
   });
-  made.addControl(new maplibre.ScaleControl({ unit: "metric" }), "bottom-right");
+  const scale = new maplibre.ScaleControl();
+  made.addControl(scale, "bottom-right");
+  effect(() => scale.setUnit(SCALES[units.value]));
   await new Promise<void>((resolve) => made.once("load", () => resolve()));
   effect(() => {
     void basemap.dress(made, config.value, dark.value);

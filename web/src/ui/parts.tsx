@@ -5,6 +5,7 @@ import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useId, useRef } from "preact/hooks";
 
 import { ApiError } from "../core/api.ts";
+import { remembered } from "../core/focus.ts";
 import { follow, place } from "../core/router.ts";
 import { t } from "../i18n/index.ts";
 import { Icon, type IconName } from "./icon.tsx";
@@ -247,6 +248,8 @@ export function Checks<T>({
 
 // ------------------------------------------------------------------------------------------------- dialogs
 
+const FIRST = ":is(.input, input, a, button):not(header *, [hidden], :disabled)";
+
 /** A dialog over the page; Escape and a click beside it close it. ``onSubmit`` that fails keeps it open and says why. */
 export function Dialog({
   title,
@@ -269,7 +272,11 @@ export function Dialog({
   const problem = useSignal("");
   const busy = useSignal(false);
   useEffect(() => {
+    const giveBack = remembered();
     dialog.current?.showModal();
+    // the browser takes the first button, which is the one that closes it
+    if (document.activeElement?.closest("header")) dialog.current?.querySelector<HTMLElement>(FIRST)?.focus();
+    return giveBack;
   }, []);
   const send = async (event: SubmitEvent) => {
     event.preventDefault();
@@ -289,6 +296,7 @@ export function Dialog({
     <dialog
       ref={dialog}
       class={wide ? "wide" : ""}
+      tabIndex={-1}
       aria-labelledby={titleId}
       onClose={onClose}
       onMouseDown={(event) => {

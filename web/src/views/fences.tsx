@@ -1,10 +1,11 @@
 /** Fences: drawn on the map, brought in from a file, and who is inside of them now. */
 
 import { effect, useSignal } from "@preact/signals";
+import type { Map as MapLibre } from "maplibre-gl";
 import { useEffect, useRef } from "preact/hooks";
 
 import { address, api, ApiError } from "../core/api.ts";
-import { devices, geofences, moved, onEvent, positions, refreshGeofences } from "../core/fleet.ts";
+import { devices, geofences, loaded, moved, onEvent, positions, refreshGeofences } from "../core/fleet.ts";
 import { ago, speedNumber, speedUnit, toKnots } from "../core/format.ts";
 import { countOf, POINTS_MAX } from "../core/points.ts";
 import { may } from "../core/session.ts";
@@ -13,7 +14,7 @@ import { format, parse, type Shape } from "../core/wkt.ts";
 import { t } from "../i18n/index.ts";
 import { type Drawing, draw, placed } from "../map/draw.ts";
 import { addFleet } from "../map/fleet-layer.ts";
-import { addLayers, boundsOf, colourOf, CORRIDOR_M, FENCE_LAYERS, featuresOf, widthOf } from "../map/layers.ts";
+import { addLayers, boundsOf, colourOf, CORRIDOR_M, FENCE_LAYERS, featuresOf, pointsOf, widthOf } from "../map/layers.ts";
 import { reshape } from "../map/reshape.ts";
 import { map, MapButtons, offset, padding, useMap } from "../map/stage.tsx";
 import { DropZone } from "../ui/drop.tsx";
@@ -92,14 +93,17 @@ export default function Fences() {
     };
   });
   const fitted = useRef(false);
+  const fit = (made: MapLibre, duration?: number) => {
+    const fences = boundsOf(geofences.value.flatMap(featuresOf));
+    const bounds = fences ?? boundsOf([pointsOf(positions.values())]); // where none is yet, one is drawn near the trackers
+    if (bounds) made.fitBounds(bounds, { padding: padding(), maxZoom: 14, duration });
+    return bounds !== null;
+  };
   useMap(
     (made) => {
-      if (fitted.current || !geofences.value.length) return;
-      fitted.current = true;
-      const bounds = boundsOf(geofences.value.flatMap(featuresOf));
-      if (bounds) made.fitBounds(bounds, { padding: padding(), maxZoom: 14, duration: 0 });
+      if (loaded.value) fitted.current ||= fit(made, 0);
     },
-    [geofences.value],
+    [geofences.value, loaded.value],
   );
 
   const giveUp = () => {
@@ -282,12 +286,7 @@ export default function Fences() {
         </div>
       )}
       {writes && <DropZone text={t("fences.drop")} onFile={(given) => bringIn(given)} />}
-      <MapButtons
-        onFit={() => {
-          const bounds = boundsOf(geofences.value.flatMap(featuresOf));
-          if (bounds) map.value?.fitBounds(bounds, { padding: padding(), maxZoom: 14 });
-        }}
-      />
+      <MapButtons onFit={() => map.value && fit(map.value)} />
       {fence && !isDrawing.current && (
         <Card
           key={fence.id}

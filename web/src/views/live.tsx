@@ -11,20 +11,21 @@ import {
   groups,
   isBlocked,
   loaded,
-  type Motion,
   motionOf,
   moved,
   onPosition,
   positions,
+  statusOf,
 } from "../core/fleet.ts";
 import { ago, dateTime, distance, number, speed, speedNumber, speedUnit } from "../core/format.ts";
 import { dark, zone } from "../core/preferences.ts";
 import { go, place } from "../core/router.ts";
 import { config, isGuest, may } from "../core/session.ts";
+import type { Motion } from "../core/status.ts";
 import type { Device, Position } from "../core/types.ts";
 import { t } from "../i18n/index.ts";
 import { addFleet, type FleetLayer } from "../map/fleet-layer.ts";
-import { addLayers, boundsOf, FENCE_LAYERS, featuresOf } from "../map/layers.ts";
+import { addLayers, boundsOf, FENCE_LAYERS, featuresOf, pointsOf } from "../map/layers.ts";
 import { map, MapButtons, offset, padding, useMap } from "../map/stage.tsx";
 import { categoryIcon, Icon } from "../ui/icon.tsx";
 import { Button, complain, Empty, Spinner } from "../ui/parts.tsx";
@@ -89,11 +90,7 @@ export default function Live() {
   const narrowed = query.value.trim() !== "" || filter.value !== "all" || group.value !== 0;
 
   const fit = (made: MapLibre) => {
-    const places = listed.value.flatMap((device) => {
-      const at = positions.get(device.id);
-      return at ? [[at.longitude, at.latitude]] : [];
-    });
-    const bounds = boundsOf([{ type: "Feature", geometry: { type: "MultiPoint", coordinates: places }, properties: {} }]);
+    const bounds = boundsOf([pointsOf(listed.value.flatMap((device) => positions.get(device.id) ?? []))]);
     if (bounds) made.fitBounds(bounds, { padding: padding(), maxZoom: 14, duration: 600 });
     return bounds !== null;
   };
@@ -279,9 +276,8 @@ function Rows({
 }
 
 function RowContent({ device }: { device: Device }) {
-  const motion = motionOf(device);
-  const at = positions.get(device.id);
-  const battery = batteryOf(at);
+  const { motion, word, knots } = statusOf(device);
+  const battery = batteryOf(positions.get(device.id));
   return (
     <>
       <span class={`badge-icon ${motion}`}>
@@ -292,11 +288,11 @@ function RowContent({ device }: { device: Device }) {
           {device.name}
         </span>
         <span class="sub ellipsis" style={{ display: "block" }}>
-          {t(`motion.${motion}`)} · {device.lastUpdate ? ago(device.lastUpdate) : t("time.never")}
+          {t(`status.${word}`)} · {device.lastUpdate ? ago(device.lastUpdate) : t("time.never")}
         </span>
       </span>
       <span class="value">
-        {motion === "moving" && at && <span class="strong">{speed(at.speed)}</span>}
+        {word === "moving" && knots !== null && <span class="strong">{speed(knots)}</span>}
         {battery !== null && (
           <span class={battery < 20 ? "chip bad" : "muted"} style={{ display: "block" }}>
             {number(battery, 0)} %
@@ -333,7 +329,7 @@ function Card({
   void moved.value;
   const sharing = useSignal(false);
   const at = positions.get(device.id);
-  const motion = motionOf(device);
+  const { motion, word, knots } = statusOf(device);
   const battery = batteryOf(at);
   const told = at?.attributes ?? {};
   const others = Object.entries(told).filter(([key, value]) => !HIDDEN.has(key) && typeof value !== "object");
@@ -356,17 +352,17 @@ function Card({
       <div class="body">
         <div class="row between">
           <div>
-            {at ? (
+            {knots !== null ? (
               <>
-                <span class="speed-now">{number(speedNumber(at.speed), 0)}</span> <span class="muted">{speedUnit()}</span>
+                <span class="speed-now">{number(speedNumber(knots), 0)}</span> <span class="muted">{speedUnit()}</span>
               </>
             ) : (
-              <span class="muted">{t("live.noFix")}</span>
+              <span class="muted">{at ? t("live.speedThen", { speed: speed(at.speed) }) : t("live.noFix")}</span>
             )}
           </div>
           <span class={`chip ${motion}`}>
             <span class={`dot ${motion}`} />
-            {t(`motion.${motion}`)}
+            {t(`status.${word}`)}
           </span>
         </div>
         {at && <Address at={at} />}

@@ -49,6 +49,18 @@ const Unloaded = () => (
   </Page>
 );
 
+/** An address that is none of ours: mistyped, or of a page that there once was. */
+const Missing = () => (
+  <Page title={t("missing.title")} about={t("missing.about")}>
+    <div class="row">
+      <a class="button primary" href="/live" onClick={follow}>
+        <Icon name="map" />
+        {t("missing.home")}
+      </a>
+    </div>
+  </Page>
+);
+
 const known = () => !isGuest.value;
 
 const VIEWS: readonly View[] = [
@@ -179,12 +191,15 @@ export function Shell() {
     };
   }, [user.value?.id]);
   const shown = VIEWS.filter((one) => one.show());
-  const current = shown.find((one) => one.path === place.value.path);
+  const path = place.value.path;
+  const current = shown.find((one) => one.path === path);
+  const missing = path !== "/" && !VIEWS.some((one) => one.path === path);
   useEffect(() => {
-    if (!current) go("/live", {}, true);
-  }, [current]);
+    if (!current && !missing) go("/live", {}, true); // it is there, but not for this person
+  }, [current, missing]);
   useEffect(() => {
-    document.title = current ? `${t(`nav.${current.label}` as "nav.live")} · ${config.value.title}` : config.value.title;
+    const name = current ? t(`nav.${current.label}` as "nav.live") : missing && t("missing.title");
+    document.title = name ? `${name} · ${config.value.title}` : config.value.title;
   });
   const Current = current?.component;
   const actor = (user.value as { actorId?: number | null } | null | undefined)?.actorId;
@@ -214,6 +229,7 @@ export function Shell() {
             <Current key={current.path} />
           </Suspense>
         )}
+        {missing && <Missing />}
       </main>
       <Toasts />
     </div>
