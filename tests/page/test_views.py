@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.page.conftest import PHONE, Visitor, picture, report, set_up
 from tests.page.walk import serious
@@ -224,3 +226,71 @@ def test_a_fences_points_are_moved(visitor: Visitor) -> None:
     expect(page.get_by_role("button", name="Edge", exact=True)).to_have_count(0)
     assert area("Depot") == "CIRCLE (40.4168 -3.7038, 900.0)", "Escape changes nothing"
     assert page.request.delete(f"/api/geofences/{kept['id']}").status == 204
+
+
+def test_a_way_that_is_lost_or_silent_is_told_and_sought_again(visitor: Visitor) -> None:
+    page = visitor.sign_in("/live", ANA)
+    page.clock.install()
+    page.reload()
+    expect(page.get_by_role("button", name="Van 1")).to_be_visible()
+    lost = page.get_by_role("status").filter(has_text="Connection lost; trying again · this is as of")
+    with page.expect_websocket():
+        page.clock.fast_forward(131_000)  # a cable was pulled: there is no farewell
+    expect(lost).to_have_count(0)
+    page.context.set_offline(True)
+    expect(lost).to_be_visible()
+    page.context.set_offline(False)
+    expect(lost).to_have_count(0)
+
+    # a proxy that lets no socket pass: the page asks instead
+    page.add_init_script(
+        "WebSocket = class { constructor() { setTimeout(() => this.onclose?.(), 0) } close() {} }"
+    )
+    page.reload()
+    expect(lost).to_be_visible()
+    expect(page.get_by_role("button", name="Van 1")).to_be_visible()
+    visitor.said = [one for one in visitor.said if "ERR_INTERNET_DISCONNECTED" not in one]
+
+
+def test_what_is_refused_says_what_to_do_and_nothing_is_sent_twice(visitor: Visitor, tmp_path: Path) -> None:
+    page = visitor.sign_in("/fences", ANA)
+    held: list[Route] = []
+    page.route(
+        "**/api/geofences",
+        lambda route: held.append(route) if route.request.method == "POST" else route.continue_(),
+    )
+    page.get_by_role("button", name="Type it in").click()
+    dialog = page.get_by_role("dialog", name="New fence")
+    dialog.get_by_label("Name").fill("Yard")
+    dialog.get_by_role("textbox", name="Shape as text").fill("CIRCLE (40.4 -3.7, 500)")
+    save = dialog.get_by_role("button", name="Save")
+
+    def refused(says: str, **answer: Any) -> None:
+        save.click()
+        save.press("Enter")
+        expect(save).to_have_attribute("aria-disabled", "true")
+        (route,) = held
+        held.clear()
+        route.fulfill(**answer)
+        expect(dialog.get_by_role("alert")).to_have_text(says)
+
+    html = {"content_type": "text/html", "body": "<h1>nginx</h1>"}
+    full = {"error": "the account has 5 fences, as many as its tariff allows", "reason": "limit"}
+    refused("The server is not ready. Try again in a moment.", status=502, **html)
+    refused("This is too large.", status=413, **html)
+    refused("Too many attempts. Try again in 2 minutes.", status=429, headers={"Retry-After": "61"}, **html)
+    refused(full["error"], status=409, json=full)
+    save.click()
+    held.pop().abort()
+    expect(dialog.get_by_role("alert")).to_have_text("The server cannot be reached.")
+    page.unroute("**/api/geofences")
+    save.click()
+    expect(dialog).to_have_count(0)
+    (kept,) = [one for one in page.request.get("/api/geofences").json() if one["name"] == "Yard"]
+    assert page.request.delete(f"/api/geofences/{kept['id']}").status == 204
+
+    large = tmp_path / "world.geojson"
+    large.write_bytes(b" " * 20_000_001)
+    page.get_by_label("Import", exact=True).set_input_files(large)
+    expect(page.get_by_role("status").filter(has_text="world.geojson is larger than 20 MB.")).to_be_visible()
+    visitor.said = [one for one in visitor.said if "Failed to load resource" not in one]

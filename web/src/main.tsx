@@ -5,7 +5,7 @@ import { place } from "./core/router.ts";
 import { config, resume, user } from "./core/session.ts";
 import type { PageConfig } from "./core/types.ts";
 import { preferred, speak, t } from "./i18n/index.ts";
-import { Button, Spinner } from "./ui/parts.tsx";
+import { Button, Loading } from "./ui/parts.tsx";
 import { Reset, SetUp, Share, SignIn } from "./views/front.tsx";
 import { Shell } from "./views/shell.tsx";
 import { signal } from "@preact/signals";
@@ -31,7 +31,7 @@ function App() {
       </div>
     );
   }
-  if (user.value === undefined) return <Spinner />;
+  if (user.value === undefined) return <Loading />;
   return user.value ? <Shell /> : <SignIn />;
 }
 

@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import { IntlMessageFormat } from "intl-messageformat";
 
+import { ApiError, kindOf } from "../src/core/api.ts";
 import { dateAt, datesOf, interval, shift, startOf } from "../src/core/days.ts";
 import { added, countOf, linesOf, middlesOf, moved, removed } from "../src/core/points.ts";
 import { motionFrom, statusFrom } from "../src/core/status.ts";
@@ -210,4 +211,11 @@ test("what is said of a tracker never contradicts itself", () => {
       assert.equal(Number(status.knots) >= 1 && status.word !== "moving", false, `${status.knots} knots, ${status.word}`);
     }
   }
+});
+
+test("a refusal is of a kind that the page has words for, in each language", () => {
+  const kinds = [0, 403, 409, 413, 429, 500, 502, 503, 504].map((status) => kindOf(new ApiError(status, "")));
+  assert.deepEqual(kinds, ["network", "forbidden", null, "tooLarge", "tooMany", null, "notReady", "notReady", "notReady"]);
+  assert.equal(kindOf(new ApiError(409, "the account has 5 fences", { reason: "limit" })), "limit");
+  assert.equal(new IntlMessageFormat(ru["error.tooMany"], "ru").format({ minutes: 3 }), "Слишком много попыток. Попробуйте снова через 3 минуты.");
 });

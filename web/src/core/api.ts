@@ -4,14 +4,32 @@ export class ApiError extends Error {
   readonly status: number;
   readonly body: Record<string, unknown>;
   readonly totp: boolean;
+  readonly retryAfterS: number;
 
-  constructor(status: number, message: string, body: Record<string, unknown> = {}, totp = false) {
+  /** ``message``: the server's own sentence; empty where it has none, as of a proxy before it. */
+  constructor(status: number, message: string, body: Record<string, unknown> = {}, totp = false, retryAfterS = 0) {
     super(message);
     this.status = status;
     this.body = body;
     this.totp = totp;
+    this.retryAfterS = retryAfterS;
   }
 }
+
+export type Refusal = "network" | "forbidden" | "tooLarge" | "tooMany" | "notReady" | "limit";
+const REFUSALS: Record<number, Refusal> = {
+  0: "network",
+  403: "forbidden",
+  413: "tooLarge",
+  429: "tooMany",
+  502: "notReady",
+  503: "notReady",
+  504: "notReady",
+};
+
+/** What a refusal is, where the page has words of its own for it. */
+export const kindOf = (error: ApiError): Refusal | null =>
+  error.status === 409 && error.body.reason === "limit" ? "limit" : (REFUSALS[error.status] ?? null);
 
 export type Query = Record<string, string | number | boolean | null | undefined | readonly (string | number)[]>;
 
@@ -46,18 +64,19 @@ async function send(method: string, path: string, query: Query = {}, body?: Body
 
 function refusal(response: Response, text: string): ApiError {
   const totp = /totp/i.test(response.headers.get("WWW-Authenticate") ?? "");
+  const retryAfterS = Number(response.headers.get("Retry-After")) || 0;
   try {
     const body: unknown = JSON.parse(text);
     if (body && typeof body === "object") {
       const told = body as Record<string, unknown>;
-      const sentence = told.error ?? told.message ?? told.detail ?? response.statusText;
-      return new ApiError(response.status, String(sentence), told, totp);
+      const sentence = told.error ?? told.message ?? told.detail ?? "";
+      return new ApiError(response.status, String(sentence), told, totp, retryAfterS);
     }
   } catch {
     /* a plain sentence */
   }
   const plain = text.length < 500 && !text.startsWith("<") ? text.trim() : "";
-  return new ApiError(response.status, plain || response.statusText, {}, totp);
+  return new ApiError(response.status, plain, {}, totp, retryAfterS);
 }
 
 async function json<T>(response: Response): Promise<T> {

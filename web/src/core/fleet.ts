@@ -10,6 +10,10 @@ export const devices = signal<ReadonlyMap<number, Device>>(new Map());
 export const groups = signal<readonly Group[]>([]);
 export const geofences = signal<readonly Geofence[]>([]);
 export const connected = signal(false);
+/** The socket was lost, or does not come to be: it is tried again. */
+export const adrift = signal(false);
+/** When adrift: of which moment what is shown is. */
+export const asOf = signal<Date | null>(null);
 export const loaded = signal(false);
 /** Counts up, at most a few times a second, when positions have changed. */
 export const moved = signal(0);
@@ -131,7 +135,8 @@ let socket: WebSocket | null = null;
 let pause = PAUSE_MS_MIN;
 let retry = 0;
 let wanted = false;
-let heardAt = 0;
+let heardAt = 0; // by a clock that nobody sets
+let told: Date | null = null;
 
 const SILENCE_MS = 130_000; // the server says something each 55 s
 /** A way that has gone without a word (a laptop that slept, a cable that was pulled) is not seen by the browser for long. */
@@ -154,6 +159,8 @@ function lose() {
 function openLater() {
   connected.value = false;
   if (!wanted) return;
+  asOf.value = told;
+  adrift.value = true;
   clearTimeout(retry);
   retry = window.setTimeout(open, pause * (0.75 + Math.random() / 2));
   pause = Math.min(pause * 2, PAUSE_MS_MAX);
@@ -170,7 +177,9 @@ export function disconnect(): void {
   socket?.close();
   socket = null;
   connected.value = false;
+  adrift.value = false;
   loaded.value = false;
+  told = null;
   devices.value = new Map();
   waiting.clear();
   positions.clear();
@@ -182,27 +191,44 @@ function open() {
   address.protocol = address.protocol.replace("http", "ws");
   const opened = new WebSocket(address);
   socket = opened;
+  let came = false;
   opened.onopen = () => {
     if (socket !== opened) return opened.close();
+    came = true;
     pause = PAUSE_MS_MIN;
-    heardAt = performance.now();
+    hear();
     connected.value = true;
+    adrift.value = false;
     refresh().catch(() => opened.close());
   };
   opened.onmessage = (message) => {
-    heardAt = performance.now();
-    const told = JSON.parse(String(message.data)) as {
+    hear();
+    const said = JSON.parse(String(message.data)) as {
       devices?: Device[];
       positions?: Position[];
       events?: Event[];
     };
     batch(() => {
-      if (told.devices) takeDevices(told.devices);
-      if (told.positions) takePositions(told.positions);
-      for (const event of told.events ?? []) for (const listener of eventListeners) listener(event);
+      if (said.devices) takeDevices(said.devices);
+      if (said.positions) takePositions(said.positions);
+      for (const event of said.events ?? []) for (const listener of eventListeners) listener(event);
     });
   };
   opened.onclose = () => {
-    if (socket === opened) openLater();
+    if (socket !== opened) return;
+    openLater();
+    // where a proxy lets no sockets pass it is asked instead; and who was signed out learns it so
+    if (!came) refresh().then(note, () => null);
   };
+}
+
+/** What is shown is of now. */
+function note() {
+  told = new Date();
+  if (adrift.peek()) asOf.value = told;
+}
+
+function hear() {
+  heardAt = performance.now();
+  note();
 }

@@ -147,7 +147,11 @@ export const en = {
   "commandType.sosNumber": "Number for SOS",
 
   "error.forbidden": "You may not do this.",
+  "error.limit": "The tariff's limit is reached.",
   "error.network": "The server cannot be reached.",
+  "error.notReady": "The server is not ready. Try again in a moment.",
+  "error.tooLarge": "This is too large.",
+  "error.tooMany": "Too many attempts. Try again in {minutes, plural, one {# minute} other {# minutes}}.",
   "error.unknown": "Something went wrong.",
 
   "event.alarm": "Alarm",
@@ -193,6 +197,7 @@ export const en = {
   "fences.import": "Import",
   "fences.importOf": "Import {name}",
   "fences.imported": "{count, plural, one {# fence imported} other {# fences imported}}",
+  "fences.importing": "Importing {name}",
   "fences.inside": "Inside now",
   "fences.limit": "Speed limit",
   "fences.manyPoints": "It has more than {count} points; draw it anew, or change its text.",
@@ -211,6 +216,7 @@ export const en = {
   "fences.shape": "Move points",
   "fences.shapeCircleHint": "Drag the centre or the edge, or use the arrow keys; Enter saves.",
   "fences.shapeHint": "Drag points or use the arrow keys; small ones add a point, Delete takes one away, Enter saves.",
+  "fences.tooLarge": "{name} is larger than {megabytes} MB. Split it, or ask the operator to run: tracker-server fence import",
   "fences.type": "Type it in",
   "fences.width": "Width (m)",
 
@@ -531,6 +537,7 @@ export const en = {
   "signin.wrongCode": "That code is wrong or over. Enter the one that is shown now.",
 
   "state.active": "active",
+  "state.asOf": "this is as of {time}",
   "state.blocked": "blocked",
   "state.created": "open",
   "state.delivered": "delivered",
@@ -555,6 +562,7 @@ export const en = {
   "state.reconnecting": "Connection lost; trying again",
   "state.refunded": "refunded",
   "state.sent": "sent",
+  "state.slow": "This takes longer than usual. It goes on.",
   "state.suppressed": "not sent",
   "state.suspended": "paused",
   "state.test": "test",

@@ -149,7 +149,11 @@ export const es: Messages = {
   "commandType.sosNumber": "Número para SOS",
 
   "error.forbidden": "No tiene permiso para esto.",
+  "error.limit": "Se ha alcanzado el límite de la tarifa.",
   "error.network": "No se puede contactar con el servidor.",
+  "error.notReady": "El servidor no está listo. Inténtelo de nuevo en un momento.",
+  "error.tooLarge": "Es demasiado grande.",
+  "error.tooMany": "Demasiados intentos. Inténtelo de nuevo en {minutes, plural, one {# minuto} other {# minutos}}.",
   "error.unknown": "Algo salió mal.",
 
   "event.alarm": "Alarma",
@@ -195,6 +199,7 @@ export const es: Messages = {
   "fences.import": "Importar",
   "fences.importOf": "Importar {name}",
   "fences.imported": "{count, plural, one {# zona importada} other {# zonas importadas}}",
+  "fences.importing": "Importando {name}",
   "fences.inside": "Dentro ahora",
   "fences.limit": "Límite de velocidad",
   "fences.manyPoints": "Tiene más de {count} puntos; dibújela de nuevo o cambie su texto.",
@@ -213,6 +218,7 @@ export const es: Messages = {
   "fences.shape": "Mover puntos",
   "fences.shapeCircleHint": "Arrastre el centro o el borde, o use las flechas; Intro guarda.",
   "fences.shapeHint": "Arrastre los puntos o use las flechas; los pequeños añaden uno, Supr lo quita, Intro guarda.",
+  "fences.tooLarge": "{name} ocupa más de {megabytes} MB. Divídalo, o pida al operador que ejecute: tracker-server fence import",
   "fences.type": "Escribirla",
   "fences.width": "Ancho (m)",
 
@@ -533,6 +539,7 @@ export const es: Messages = {
   "signin.wrongCode": "Ese código no vale o caducó. Escriba el que se muestra ahora.",
 
   "state.active": "activo",
+  "state.asOf": "datos de las {time}",
   "state.blocked": "bloqueado",
   "state.created": "abierto",
   "state.delivered": "entregado",
@@ -557,6 +564,7 @@ export const es: Messages = {
   "state.reconnecting": "Conexión perdida; reintentando",
   "state.refunded": "reembolsado",
   "state.sent": "enviado",
+  "state.slow": "Tarda más de lo normal. Sigue en curso.",
   "state.suppressed": "no enviado",
   "state.suspended": "en pausa",
   "state.test": "prueba",

@@ -149,7 +149,11 @@ export const ru: Messages = {
   "commandType.sosNumber": "Номер для SOS",
 
   "error.forbidden": "У вас нет на это прав.",
+  "error.limit": "Достигнут предел тарифа.",
   "error.network": "Сервер недоступен.",
+  "error.notReady": "Сервер не готов. Попробуйте ещё раз чуть позже.",
+  "error.tooLarge": "Это слишком большой объём.",
+  "error.tooMany": "Слишком много попыток. Попробуйте снова через {minutes, plural, one {# минуту} few {# минуты} other {# минут}}.",
   "error.unknown": "Что-то пошло не так.",
 
   "event.alarm": "Тревога",
@@ -195,6 +199,7 @@ export const ru: Messages = {
   "fences.import": "Загрузить",
   "fences.importOf": "Импорт: {name}",
   "fences.imported": "{count, plural, one {Загружена # зона} few {Загружены # зоны} other {Загружено # зон}}",
+  "fences.importing": "Загружается {name}",
   "fences.inside": "Сейчас внутри",
   "fences.limit": "Ограничение скорости",
   "fences.manyPoints": "В ней больше {count} точек: нарисуйте заново или измените текст.",
@@ -213,6 +218,7 @@ export const ru: Messages = {
   "fences.shape": "Сдвинуть точки",
   "fences.shapeCircleHint": "Перетащите центр или край, либо нажимайте стрелки; Enter сохраняет.",
   "fences.shapeHint": "Тяните точки или нажимайте стрелки; малые добавляют точку, Delete убирает, Enter сохраняет.",
+  "fences.tooLarge": "{name} больше {megabytes} МБ. Разделите файл или попросите оператора выполнить: tracker-server fence import",
   "fences.type": "Ввести",
   "fences.width": "Ширина (м)",
 
@@ -533,6 +539,7 @@ export const ru: Messages = {
   "signin.wrongCode": "Код неверен или устарел. Введите тот, что показан сейчас.",
 
   "state.active": "работает",
+  "state.asOf": "данные на {time}",
   "state.blocked": "заблокирован",
   "state.created": "открыт",
   "state.delivered": "доставлено",
@@ -557,6 +564,7 @@ export const ru: Messages = {
   "state.reconnecting": "Связь потеряна; пробуем снова",
   "state.refunded": "возвращён",
   "state.sent": "отправлено",
+  "state.slow": "Это дольше обычного. Загрузка продолжается.",
   "state.suppressed": "не отправлено",
   "state.suspended": "приостановлен",
   "state.test": "тест",

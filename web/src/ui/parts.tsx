@@ -4,22 +4,24 @@ import { signal, useSignal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useId, useRef } from "preact/hooks";
 
-import { ApiError } from "../core/api.ts";
+import { ApiError, kindOf, type Refusal } from "../core/api.ts";
 import { remembered } from "../core/focus.ts";
 import { follow, place } from "../core/router.ts";
-import { t } from "../i18n/index.ts";
+import { language, t } from "../i18n/index.ts";
 import { Icon, type IconName } from "./icon.tsx";
 
 // ------------------------------------------------------------------------------------------------- words of errors
 
-/** The sentence to show for whatever went wrong. */
+/** Of these the server's sentence has more to tell: which field, which limit. */
+const DETAILED: ReadonlySet<Refusal> = new Set(["forbidden", "tooLarge", "limit"]);
+
+/** The sentence to show for whatever went wrong. The server speaks English: others are told the kind in their language. */
 export function sentence(error: unknown): string {
-  if (error instanceof ApiError) {
-    if (error.status === 0) return t("error.network");
-    if (error.status === 403) return error.message || t("error.forbidden");
-    return error.message || t("error.unknown");
-  }
-  return error instanceof Error ? error.message : t("error.unknown");
+  if (!(error instanceof ApiError)) return error instanceof Error ? error.message : t("error.unknown");
+  const kind = kindOf(error);
+  if (!kind || (language.value === "en" && error.message)) return error.message || t("error.unknown");
+  const words = t(`error.${kind}`, { minutes: Math.max(1, Math.ceil(error.retryAfterS / 60)) });
+  return DETAILED.has(kind) ? `${words} ${error.message}`.trim() : words;
 }
 
 // ------------------------------------------------------------------------------------------------- toasts
@@ -363,6 +365,27 @@ export function Empty({ icon, title, children }: { icon: IconName; title: string
 
 export const Spinner = () => <div class="spinner" role="status" aria-label={t("state.loading")} />;
 
+const SLOW_MS = 8_000;
+
+/** In the place of what is asked for; on a slow way it says that it goes on. */
+export function Loading() {
+  const slow = useSignal(false);
+  useEffect(() => {
+    const timer = setTimeout(() => (slow.value = true), SLOW_MS);
+    return () => clearTimeout(timer);
+  }, []);
+  return (
+    <div class="loading">
+      <Spinner />
+      {slow.value && (
+        <p class="muted" role="status">
+          {t("state.slow")}
+        </p>
+      )}
+    </div>
+  );
+}
+
 export function Tabs({ path, tabs }: { path: string; tabs: readonly (readonly [string, string])[] }) {
   const current = place.value.query.get("tab") ?? tabs[0]?.[0];
   const row = useRef<HTMLElement>(null);
@@ -451,5 +474,5 @@ export function Remote<T>({
       </div>
     );
   }
-  return <Spinner />;
+  return <Loading />;
 }

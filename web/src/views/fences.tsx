@@ -19,7 +19,7 @@ import { reshape } from "../map/reshape.ts";
 import { map, MapButtons, offset, padding, useMap } from "../map/stage.tsx";
 import { DropZone } from "../ui/drop.tsx";
 import { Icon, type IconName } from "../ui/icon.tsx";
-import { Button, Checks, complain, Confirm, Dialog, Empty, Field, Remote, say, Select, TextField, useRemote } from "../ui/parts.tsx";
+import { Button, Checks, complain, Confirm, Dialog, Empty, Field, Remote, say, Select, Spinner, TextField, useRemote } from "../ui/parts.tsx";
 
 interface Inside {
   deviceId: number;
@@ -44,6 +44,7 @@ const DRAWINGS: readonly [Drawing, IconName][] = [
   ["corridor", "corridor"],
 ];
 const RADIUS_M = 100;
+const FILE_BYTES_MAX = 20_000_000; // the server's limit: on a slow way one would wait long to hear of it
 const NEW: Geofence = { id: 0, name: "", area: "", attributes: {} };
 
 function kindOf(fence: Geofence): Drawing {
@@ -62,6 +63,7 @@ export default function Fences() {
   const drawing = useSignal<Drawing | null>(null);
   const shaping = useSignal<Geofence | null>(null); // with the area as it has become
   const asking = useSignal<File | null>(null); // for the metres that this file does not tell
+  const bringing = useSignal<File | null>(null);
   const query = useSignal("");
   const stop = useRef<() => void>(() => {});
   const file = useRef<HTMLInputElement>(null);
@@ -160,7 +162,10 @@ export default function Fences() {
     if (bounds) map.value?.fitBounds(bounds, { padding: padding(), maxZoom: 16, duration: 500 });
   };
   const bringIn = async (given: File, metres: Metres | null = null) => {
+    if (bringing.value) return;
+    bringing.value = given;
     try {
+      if (given.size > FILE_BYTES_MAX) throw new Error(t("fences.tooLarge", { name: given.name, megabytes: FILE_BYTES_MAX / 1e6 }));
       const found = await api.upload<Geofence[]>("/geofences/import", given, { ...metres });
       asking.value = null;
       say(t("fences.imported", { count: found.length }));
@@ -171,6 +176,8 @@ export default function Fences() {
       if (metres) throw error; // the dialog shows it
       if (error instanceof ApiError && error.body.reason === "metres") asking.value = given;
       else complain(error);
+    } finally {
+      bringing.value = null;
     }
   };
   const words = query.value.trim().toLocaleLowerCase();
@@ -266,6 +273,12 @@ export default function Fences() {
           </div>
         </footer>
       </section>
+      {bringing.value && !asking.value && (
+        <div class="hint-bar" role="status">
+          <Spinner />
+          <span>{t("fences.importing", { name: bringing.value.name })}</span>
+        </div>
+      )}
       {drawing.value && (
         <div class="hint-bar" role="status">
           <span>{t(`fences.${drawing.value}Hint`)}</span>

@@ -60,6 +60,7 @@ function useForm(send: () => Promise<unknown>) {
   const busy = useSignal(false);
   const onSubmit = async (event: SubmitEvent) => {
     event.preventDefault();
+    if (busy.value) return;
     busy.value = true;
     problem.value = "";
     try {
@@ -140,7 +141,7 @@ export function SignIn() {
         />
         {wantsCode.value && <CodeField hint={t("signin.codeHint")} code={code} />}
         <Problem text={form.problem.value} />
-        <button type="submit" class="button primary" disabled={form.busy.value}>
+        <button type="submit" class="button primary" aria-disabled={form.busy.value || undefined}>
           {t("signin.submit")}
         </button>
         <button type="button" class="button quiet small" onClick={() => (lost.value = true)}>
@@ -178,7 +179,7 @@ function Lost({ onBack }: { onBack: () => void }) {
         )}
         <Problem text={form.problem.value} />
         {!sent.value && (
-          <button type="submit" class="button primary" disabled={form.busy.value}>
+          <button type="submit" class="button primary" aria-disabled={form.busy.value || undefined}>
             {t("lost.submit")}
           </button>
         )}
@@ -203,7 +204,7 @@ export function Reset() {
       <form onSubmit={form.onSubmit}>
         <NewPassword value={password.value} onInput={(value) => (password.value = value)} />
         <Problem text={form.problem.value} />
-        <button type="submit" class="button primary" disabled={form.busy.value}>
+        <button type="submit" class="button primary" aria-disabled={form.busy.value || undefined}>
           {t("reset.submit")}
         </button>
       </form>
@@ -266,7 +267,7 @@ export function SetUp() {
         />
         <NewPassword value={password.value} onInput={(value) => (password.value = value)} />
         <Problem text={form.problem.value} />
-        <button type="submit" class="button primary" disabled={form.busy.value}>
+        <button type="submit" class="button primary" aria-disabled={form.busy.value || undefined}>
           {t("setup.submit")}
         </button>
       </form>
@@ -280,8 +281,9 @@ export function Share() {
   useEffect(() => {
     resumeByToken(place.value.query.get("token") ?? "").then(
       () => go("/live", {}, true),
-      () => {
-        problem.value = t("share.ended");
+      (error: unknown) => {
+        const ended = error instanceof ApiError && [401, 403, 404].includes(error.status);
+        problem.value = ended ? t("share.ended") : sentence(error);
       },
     );
   }, []);

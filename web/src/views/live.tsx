@@ -28,7 +28,7 @@ import { addFleet, type FleetLayer } from "../map/fleet-layer.ts";
 import { addLayers, boundsOf, FENCE_LAYERS, featuresOf, pointsOf } from "../map/layers.ts";
 import { map, MapButtons, offset, padding, useMap } from "../map/stage.tsx";
 import { categoryIcon, Icon } from "../ui/icon.tsx";
-import { Button, complain, Empty, Spinner } from "../ui/parts.tsx";
+import { Button, complain, Empty, Loading } from "../ui/parts.tsx";
 import { ShareDialog } from "./share.tsx";
 
 const ROW_PX = 62;
@@ -193,7 +193,7 @@ export default function Live() {
           )}
         </header>
         {!loaded.value ? (
-          <Spinner />
+          <Loading />
         ) : visible.value.length === 0 ? (
           <Empty icon="antenna" title={t("live.none")}>
             <p>{t("live.noneHint")}</p>

@@ -4,7 +4,8 @@ import { useSignal } from "@preact/signals";
 import { type ComponentType, lazy, Suspense } from "preact/compat";
 import { useEffect } from "preact/hooks";
 
-import { connect, connected, devices, disconnect, isBlocked, loaded, onEvent } from "../core/fleet.ts";
+import { adrift, asOf, connect, devices, disconnect, isBlocked, onEvent } from "../core/fleet.ts";
+import { time } from "../core/format.ts";
 import { dark, theme } from "../core/preferences.ts";
 import { follow, go, place } from "../core/router.ts";
 import { config, isGuest, may, operator, signOut, user } from "../core/session.ts";
@@ -12,7 +13,7 @@ import type { Event } from "../core/types.ts";
 import { t } from "../i18n/index.ts";
 import { Stage } from "../map/stage.tsx";
 import { Icon, type IconName } from "../ui/icon.tsx";
-import { Button, Page, say, Spinner, Toasts } from "../ui/parts.tsx";
+import { Button, Loading, Page, say, Toasts } from "../ui/parts.tsx";
 import { eventName } from "./words.ts";
 
 interface View {
@@ -219,13 +220,14 @@ export function Shell() {
             </button>
           </div>
         )}
-        {loaded.value && !connected.value && (
+        {adrift.value && (
           <div class="banner" role="status">
             {t("state.reconnecting")}
+            {asOf.value && ` · ${t("state.asOf", { time: time(asOf.value) })}`}
           </div>
         )}
         {Current && (
-          <Suspense fallback={<Spinner />}>
+          <Suspense fallback={<Loading />}>
             <Current key={current.path} />
           </Suspense>
         )}
