@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from typing import ClassVar
 
 import pytest
 import structlog
 
+from tracker_protocols import BY_NAME
 from tracker_protocols.gt06 import GT06
 from tracker_protocols.model import BadFrame, DeviceKey, Heartbeat, Message, Reason, Reply
 from tracker_protocols.protocol import Protocol, Transport
 from tracker_protocols.wire.decoder import StreamDecoder
 from tracker_protocols.wire.framing import Delimited, Framing
 from tracker_server.config import Limits
+from tracker_server.config_mqtt import Mqtt
+from tracker_server.listeners.connection import Connection
 from tracker_server.listeners.door import Door
+from tracker_server.listeners.http import HttpConnection
+from tracker_server.listeners.mqtt.connection import MqttConnection
+from tracker_server.listeners.mqtt.endpoint import MqttShared
 from tracker_server.listeners.server import Common, Shared
 from tracker_server.listeners.tcp import TcpConnection
 from tracker_server.metrics import Metrics
+from tracker_server.mqtt.packets import MQTT_5, Connect, connect
 from tracker_server.pipeline.batch import Batch, Stored
 from tracker_server.pipeline.batcher import Batcher
 from tracker_server.pipeline.ingest import Ingest
+from tracker_server.pipeline.mqtt_book import Book
 from tracker_server.pipeline.quarantine import Room
 from tracker_server.pipeline.trackers import Tracker, Trackers
 
@@ -63,9 +72,24 @@ class Kept:
         pass
 
 
+Opening = Callable[[Ingest, Common], Callable[[], Connection]]
+
+
+def tcp(ingest: Ingest, common: Common) -> Callable[[], Connection]:
+    return partial(TcpConnection, Shared(BUGGY, Transport.TCP, ingest, common, proxy=False))
+
+
+def http(ingest: Ingest, common: Common) -> Callable[[], Connection]:
+    return partial(HttpConnection, Shared(BY_NAME["osmand"], Transport.HTTP, ingest, common, proxy=False))
+
+
+def mqtt(ingest: Ingest, common: Common) -> Callable[[], Connection]:
+    return partial(MqttConnection, MqttShared(Mqtt(), ingest, common, Book(), print, int))
+
+
 @asynccontextmanager
 async def listening(
-    limits: Limits | None = None,
+    limits: Limits | None = None, opening: Opening = tcp
 ) -> AsyncGenerator[tuple[tuple[str, int], Metrics, Kept]]:
     metrics, kept = Metrics(), Kept()
     limits = limits or Limits()
@@ -78,15 +102,13 @@ async def listening(
         account_for_new="default",
     )
     ingest = Ingest(Trackers(), batcher, Room(100, 100, metrics), future_max_s=60, register_unknown=False)
-    shared = Shared(BUGGY, Transport.TCP, ingest, Common(limits, Door(10, 10, metrics), metrics), proxy=False)
-    server = await asyncio.get_running_loop().create_server(lambda: TcpConnection(shared), "127.0.0.1", 0)
+    begin = opening(ingest, Common(limits, Door(10, 10, metrics), metrics))
+    server = await asyncio.get_running_loop().create_server(begin, "127.0.0.1", 0)
     writing = asyncio.create_task(batcher.run())
     try:
         yield server.sockets[0].getsockname()[:2], metrics, kept
     finally:
         server.close()
-        for connection in list(shared.connections):
-            connection.close("test ends")
         await server.wait_closed()
         batcher.stop()
         await writing
@@ -137,24 +159,33 @@ async def test_what_cannot_be_decoded_is_kept_whole() -> None:
     assert kept.frames == [b"<what?>"]
 
 
-def connections_in_memory() -> int:
-    return sum(type(one) is TcpConnection for one in gc.get_objects())
+def in_memory(kind: type[Connection]) -> int:
+    return sum(type(one) is kind for one in gc.get_objects())
 
 
-async def test_nothing_is_left_of_a_lost_connection_for_the_collector() -> None:
+TALKS = {
+    "tcp": (tcp, TcpConnection, b"<ping><what?>", b"pong"),
+    "http": (http, HttpConnection, b"GET /?id=T1&nothing=1 HTTP/1.1\r\nHost: t\r\n\r\n", b"HTTP/1.1"),
+    "mqtt": (mqtt, MqttConnection, connect(Connect(MQTT_5, "T1", clean=True, keep_alive_s=9)), b"\x20"),
+}
+
+
+@pytest.mark.parametrize("name", TALKS)
+async def test_nothing_is_left_of_a_lost_connection_for_the_collector(name: str) -> None:
     """It comes seldom in a server, and devices that call for each packet make thousands of connections meanwhile."""
+    opening, kind, words, answer = TALKS[name]
     gc.collect()
-    before = connections_in_memory()
-    async with listening() as (address, _, _kept):
+    before = in_memory(kind)
+    async with listening(opening=opening) as (address, _, _kept):
         gc.disable()
         try:
             reader, writer = await asyncio.open_connection(*address)
-            writer.write(b"<ping><what?>")
-            assert await reader.readexactly(4) == b"pong"
-            assert connections_in_memory() == before + 1
+            writer.write(words)
+            assert await reader.readexactly(len(answer)) == answer
+            assert in_memory(kind) == before + 1
             writer.close()
             async with asyncio.timeout(60):
-                while connections_in_memory() != before:  # noqa: ASYNC110  (nothing tells of it)
+                while in_memory(kind) != before:  # noqa: ASYNC110  (nothing tells of it)
                     await asyncio.sleep(0.05)
         finally:
             gc.enable()

@@ -137,6 +137,8 @@ class Connection(asyncio.Protocol):
             log.debug(
                 "connection ended", device=self.session.device, remote=self.session.remote, reason=reason
             )
+            # It points back here: the two would stay until the collector comes, which is seldom.
+            self.session = None
 
     def pause_writing(self) -> None:
         """A device that does not read its answers is not read either."""

@@ -48,6 +48,10 @@ class HttpConnection(Connection):
     def noise_bytes(self) -> int:
         return 0
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        del self._parser  # it calls back here, and needs the collector to be freed with us
+
     def frames_of(self, data: bytes, received_at: datetime) -> list[Frame]:
         try:
             self._parser.feed_data(data)

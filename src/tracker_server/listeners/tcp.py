@@ -19,12 +19,6 @@ class TcpConnection(Connection):
         assert isinstance(decoder, StreamDecoder)
         self._decoder = decoder
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self.session = (
-            None  # which points back here: the two would stay until the collector comes, which is seldom
-        )
-
     def frames_of(self, data: bytes, received_at: datetime) -> list[Frame]:
         return self._decoder.receive_data(data, received_at)
 

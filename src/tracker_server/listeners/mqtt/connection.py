@@ -316,6 +316,7 @@ class MqttConnection(Connection):
     def connection_lost(self, exc: Exception | None) -> None:
         for session in self._sessions.values():
             self.shared.ingest.forget(session)
+        self._sessions.clear()
         if self.client_id:
             if self.shared.leave(self):
                 self.keep()

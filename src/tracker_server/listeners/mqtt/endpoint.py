@@ -166,17 +166,18 @@ class MqttShared(Shared):
         earlier = self._wills.pop(client.client_id, None)
         if earlier is not None:
             earlier[1].cancel()  # it came back before that was due
+        assert client.session is not None
+        remote = client.session.remote
         if delay_s:
-            due = self.loop.call_later(delay_s, self._say, client, will)
+            due = self.loop.call_later(delay_s, self._say, client, will, remote)
             self._wills[client.client_id] = client.came_at, due
         else:
-            self._say(client, will)
+            self._say(client, will, remote)
 
-    def _say(self, client: MqttConnection, will: Will) -> None:
+    def _say(self, client: MqttConnection, will: Will, remote: str) -> None:
         self._wills.pop(client.client_id, None)
         if self.stopping or client.client_id in self.clients:
             return
-        assert client.session is not None
         now = datetime.now(UTC)
         who = client.who
         try:
@@ -186,7 +187,7 @@ class MqttShared(Shared):
                 return
             devices = {m.device for m in frame.messages if m.device is not None}
             words = LastWords(lambda: self.lost(devices))
-            session = Session(protocol, self.transport, client.session.remote, words)
+            session = Session(protocol, self.transport, remote, words)
             frame = Frame(frame.data, owing(frame.messages, b"stored"))
             self.ingest.receive(session, [frame], now)
         except Exception:
