@@ -26,6 +26,7 @@ import unlock
 from measures import Found, Measure
 from msgspec import Struct
 from rich.console import Console
+from scaled import scaled
 
 from tracker_server.station import calm_collector
 
@@ -45,12 +46,17 @@ def track(_: Given) -> Found:
     """The track engine's own figures (track.py) as measures: rates are for a second of CPU unless they say wall."""
     from track import measure  # pyright: ignore[reportAttributeAccessIssue]  (tests have a folder of that name)
 
-    aims = {"fences_10000_fixes_per_s": 250_000.0, "fences_100000_share_of_10000": 0.5}
+    aims = {
+        "fences_10000_fixes_per_s": 250_000.0,
+        "fences_100000_share_of_10000": 0.5,
+        "engine_us_per_fix_batches_of_500": 15.0,
+        "engine_us_per_fix_frames_of_20": 15.0,
+    }
     calm_collector()  # as in a server that has started
     measures: list[Measure] = []
-    for name, value in measure().items():
+    for name, values in measure().items():
         unit = "µs" if name.startswith("engine") else "ratio" if "share" in name else "fixes/s"
-        measures.append(Measure(name, unit, [value], "less" if unit == "µs" else "more", aims.get(name)))
+        measures.append(Measure(name, unit, values, "less" if unit == "µs" else "more", aims.get(name)))
     return Found("track", measures)
 
 
@@ -152,7 +158,7 @@ def measure(names: list[str], said: Given, folder: Path) -> None:
         except RuntimeError as error:
             failed.append(name)
             console.print(f"[red]{name} failed:[/] {error}")
-    found += beside_peer(found)
+    found += [*beside_peer(found), *scaled(found)]
     console.print(results.table(found))
     console.print(results.disturbances(found))
     paths = results.write(found, about, folder)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from measures import Found, Measure
+from scaled import YARDSTICK, scaled
 
 from tests.servers.ports import free_port
 from tests.servers.serve import Servers
@@ -146,3 +148,21 @@ def test_the_frames_of_every_protocol_can_be_timed() -> None:
 
     for protocol in ALL:
         assert work(protocol, min(2, protocol.device.fixes_in_packet_max))() == FRAMES, protocol.name
+
+
+def test_figures_are_scaled_by_what_the_prototype_costs_in_the_same_run() -> None:
+    prototype = Measure(YARDSTICK, "s/1000 fixes", [0.02, 0.021, 0.022])
+    engine = Measure("engine_us_per_fix_frames_of_20", "µs", [18.0], aim=15)
+    fences = Measure("fences_10000_fixes_per_s", "fixes/s", [200_000], "more", 250_000)
+    share = Measure("fences_100000_share_of_10000", "ratio", [0.9], "more", 0.5)
+    memory = Measure("5,000 devices, a fix each 4 s: server's memory", "MB", [147], aim=100)
+    (found,) = scaled([Found("ingest teltonika", [prototype]), Found("x", [engine, fences, share, memory])])
+    assert [(one.name, round(one.middle, 1), one.reached) for one in found.measures[1:]] == [
+        ("scaled: engine_us_per_fix_frames_of_20", 12.0, True),
+        ("scaled: fences_10000_fixes_per_s", 300_000.0, True),
+    ]
+    assert found.measures[0].middle == pytest.approx(1.5)
+
+
+def test_nothing_is_scaled_without_the_prototype_beside_it() -> None:
+    assert scaled([Found("x", [Measure("engine", "µs", [18.0], aim=15)])]) == []

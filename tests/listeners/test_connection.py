@@ -84,7 +84,7 @@ def http(ingest: Ingest, common: Common) -> Callable[[], Connection]:
 
 
 def mqtt(ingest: Ingest, common: Common) -> Callable[[], Connection]:
-    return partial(MqttConnection, MqttShared(Mqtt(), ingest, common, Book(), print, int))
+    return partial(MqttConnection, MqttShared(Mqtt(), ingest, common, Book(), print, lambda: None))
 
 
 @asynccontextmanager
