@@ -68,3 +68,25 @@ async def test_each_fix_once_in_its_order(postgres_dsn: str, monkeypatch: pytest
             assert len(set(ids)) == len(ids) == expected
             assert max(map(len, chunks)) < 40  # the moment that has more than a slice
         assert (await (await connection.execute("SHOW transaction_read_only")).fetchone()) == ("off",)
+
+
+ODD = """
+INSERT INTO core.positions (device_id, fixed_at, received_at, digest, latitude, longitude, valid, protocol, attributes, network)
+SELECT %s, at, at, n, 1, 1, true, protocol, attributes, network
+FROM unnest(%s::text[], %s::jsonb[], %s::jsonb[]) WITH ORDINALITY f (protocol, attributes, network, n),
+     (SELECT %s::timestamptz) m (at)
+"""
+
+
+async def test_no_text_is_taken_for_two(postgres_dsn: str) -> None:
+    device: int = query(postgres_dsn, SETUP)[0]["id"]
+    query(postgres_dsn, "SELECT core.ensure_days(%s)", [[BEGIN.date()]])
+    protocols = ["os\nmand", "\\x41", "ж"]
+    attributes = ['{"note": "a\\nb"}', "{}", '{"note": "}\\n{"}']
+    networks = [None, '{"note": "a\\nb"}', None]
+    query(postgres_dsn, ODD, [device, protocols, attributes, networks, BEGIN])
+    async with await psycopg.AsyncConnection.connect(postgres_dsn, autocommit=True) as connection:
+        (fixes,) = [chunk async for chunk in positions_between(connection, device, BEGIN, BEGIN)]
+    assert fixes.protocols == protocols
+    assert fixes.attributes == attributes
+    assert fixes.networks == networks

@@ -1,13 +1,14 @@
 """Fixes as the API shows them: through the gate, in the order of the engine's (moment, digest), by column.
 
-A day of one tracker is some 9,000 rows. So what has a fixed width comes as one value of bytes for each row, thousands are
-read as a table at once, and whatever is done is done to a column.
+A day of one tracker is some 9,000 rows. So a thousand come as one: what has a fixed width as a table, the rest as texts one
+after the other. The database then writes them in one piece, where each row would wake us for itself; and whatever is done
+is done to a column.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
@@ -15,6 +16,7 @@ from typing import Any, LiteralString
 import numpy as np
 import psycopg
 from msgspec import Struct
+from numpy.typing import NDArray
 from psycopg import AsyncConnection
 
 from tracker_server.model.people import IN_SCOPE, Scope
@@ -30,6 +32,10 @@ LAST = datetime.max.replace(tzinfo=UTC) - MICROSECOND
 SLICE_GROWTH_MAX = 8.0  # one is at most so many times as long as the one before
 IDS_MAX = 500  # positions asked for by their numbers in one request
 POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01, from where the database counts
+
+
+Packed = tuple[Any, ...]
+"""Rows that the database put together: one of ``COLUMNS``, whose values are None where there were no rows."""
 
 
 class Fixes(Struct, frozen=True):
@@ -67,10 +73,6 @@ def _those(column: Any, at: Sequence[int]) -> Any:
 
 
 # each field of a record as it is sent: its type's number, its width, its value
-RECORD: LiteralString = """
-record_send(ROW(id, device_id, account_id, fixed_at, received_at, latitude, longitude, valid, coalesce(altitude_m, 'NaN'),
-                coalesce(speed_mps, 'NaN'), coalesce(course_deg, 'NaN'), coalesce(accuracy_m, 'NaN')))
-"""
 WIDTHS = {
     **dict.fromkeys(("id", "device_id", "account_id", "fixed_at", "received_at"), ">i8"),
     "latitude": ">f8",
@@ -78,27 +80,44 @@ WIDTHS = {
     "valid": "?",
     **dict.fromkeys(("altitude_m", "speed_mps", "course_deg", "accuracy_m"), ">f4"),
 }
-TABLE = np.dtype(
-    [
-        ("fields", ">i4"),
-        *(part for name, kind in WIDTHS.items() for part in ((f"{name} is", ">i8"), (name, kind))),
-    ]
-)
-COLUMNS: LiteralString = f"{RECORD}, protocol, attributes::text, network::text"
-# the sort is of narrow rows
+LATEST_WIDTHS = {**WIDTHS, "odometer_mm": ">i8", "moving": "?", "engine_us": ">i8"}
+RECORD: LiteralString = """
+id, device_id, account_id, fixed_at, received_at, latitude, longitude, valid, coalesce(altitude_m, 'NaN'),
+coalesce(speed_mps, 'NaN'), coalesce(course_deg, 'NaN'), coalesce(accuracy_m, 'NaN')
+"""
+UNKNOWN = -(2**63)  # of the engine's time, where nobody has set it
+LATEST_RECORD: LiteralString = f"{RECORD}, odometer_mm, moving, coalesce(engine_us, '-9223372036854775808')"
+# of text that may be anything: no text holds a NUL; none of the others' holds a new line
+TEXTS: LiteralString = r"""
+string_agg(convert_to(protocol, 'UTF8'), '\x00'), string_agg(attributes::text, E'\n'),
+string_agg(coalesce(network::text, ''), E'\n')
+"""
+COLUMNS: LiteralString = f"string_agg(record_send(ROW({RECORD})), ''), {TEXTS}"
+LATEST_COLUMNS: LiteralString = f"""
+string_agg(record_send(ROW({LATEST_RECORD})), ''), {TEXTS}, string_agg(array_to_string(fence_ids, ','), E'\n')
+"""
+
+
+def _table_of(widths: Mapping[str, str]) -> np.dtype[Any]:
+    fields = [part for name, kind in widths.items() for part in ((f"{name} is", ">i8"), (name, kind))]
+    return np.dtype([("fields", ">i4"), *fields])
+
+
+TABLE, LATEST_TABLE = _table_of(WIDTHS), _table_of(LATEST_WIDTHS)
+# sorted first: what is put together comes in the order of what it is put together from
 RANGE: LiteralString = f"""
 SELECT {COLUMNS} FROM (
     SELECT * FROM display.positions
     WHERE device_id = %(device)s AND fixed_at >= %(since)s AND fixed_at < %(before)s ORDER BY fixed_at, digest LIMIT %(limit)s
 ) sorted
 """  # noqa: S608
-ONE_MOMENT: LiteralString = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-_LATEST: LiteralString = f"SELECT {COLUMNS}, odometer_mm, moving, fence_ids, engine_us FROM display.latest"  # noqa: S608
-LATEST: LiteralString = f"{_LATEST} WHERE {IN_SCOPE} ORDER BY device_id"
-LATEST_OF: LiteralString = f"{_LATEST} WHERE device_id = ANY(%(devices)s) ORDER BY device_id"
 NUMBERED: LiteralString = f"""
-SELECT {COLUMNS} FROM display.positions WHERE id = ANY(%(ids)s) ORDER BY fixed_at, digest
+SELECT {COLUMNS} FROM (SELECT * FROM display.positions WHERE id = ANY(%(ids)s) ORDER BY fixed_at, digest) sorted
 """  # noqa: S608
+_LATEST: LiteralString = f"SELECT {LATEST_COLUMNS} FROM (SELECT * FROM display.latest WHERE"  # noqa: S608
+LATEST: LiteralString = f"{_LATEST} {IN_SCOPE} ORDER BY device_id) sorted"
+LATEST_OF: LiteralString = f"{_LATEST} device_id = ANY(%(devices)s) ORDER BY device_id) sorted"
+ONE_MOMENT: LiteralString = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 DELETE: LiteralString = """
 DELETE FROM core.positions WHERE device_id = %(device)s AND fixed_at >= %(since)s AND fixed_at <= %(until)s
@@ -123,10 +142,17 @@ ON CONFLICT (device_id) DO UPDATE SET from_at = least(track_queue.from_at, exclu
 """
 
 
-def fixes_of(rows: Sequence[tuple[Any, ...]]) -> Fixes:
-    """Rows of ``COLUMNS``, or of more, by column."""
-    records, protocols, attributes, networks = list(zip(*rows, strict=True))[:FIELDS] or ((), (), (), ())
-    table = np.frombuffer(b"".join(records), dtype=TABLE)
+def fixes_of(row: Packed) -> Fixes:
+    """A row of ``COLUMNS``, or of more, by column."""
+    return _fixes(_records(row, TABLE), row)
+
+
+def _records(row: Packed, table: np.dtype[Any]) -> NDArray[np.void]:
+    return np.frombuffer(row[0] or b"", dtype=table)
+
+
+def _fixes(table: NDArray[np.void], row: Packed) -> Fixes:
+    _, protocols, attributes, networks, *_ = row
     altitudes, speeds, courses, accuracies = (
         table[name].astype(np.float64) for name in ("altitude_m", "speed_mps", "course_deg", "accuracy_m")
     )
@@ -139,17 +165,19 @@ def fixes_of(rows: Sequence[tuple[Any, ...]]) -> Fixes:
         latitudes=table["latitude"].tolist(),
         longitudes=table["longitude"].tolist(),
         valid=table["valid"].tolist(),
-        protocols=protocols,
+        protocols=[] if protocols is None else bytes(protocols).decode().split("\0"),
         altitudes_m=altitudes,
         speeds_mps=speeds,
         courses_deg=courses,
         accuracies_m=accuracies,
-        attributes=attributes,
-        networks=networks,
+        attributes=_lines(attributes),
+        networks=[one or None for one in _lines(networks)],
     )
 
 
-FIELDS = 4  # of ``COLUMNS``
+def _lines(text: str | None) -> list[str]:
+    """A text for each row; None: there was no row."""
+    return [] if text is None else text.split("\n")
 
 
 class Slice(Struct, frozen=True):
@@ -184,8 +212,8 @@ async def positions_between(
     it where it is not read to its end.
     """
 
-    def read(one: Slice) -> asyncio.Task[Sequence[tuple[Any, ...]]]:
-        return asyncio.create_task(_rows_of(connection, device_id, one))
+    def read(one: Slice) -> asyncio.Task[Packed]:
+        return asyncio.create_task(_row_of(connection, device_id, one))
 
     end = min(until, LAST) + MICROSECOND
     async with connection.transaction():
@@ -194,15 +222,15 @@ async def positions_between(
         following = read(now)
         try:
             while True:
-                rows = await following
-                fixes, last = fixes_of(rows), None
-                if len(rows) == now.limit:
+                fixes, last = fixes_of(await following), None
+                rows = len(fixes)
+                if rows == now.limit:
                     last_us = int(fixes.fixed_us[-1])
                     last = EPOCH + MICROSECOND * last_us
                     fixes = fixes.taken(range(int(fixes.fixed_us.searchsorted(last_us))))
                 elif now.before == end:
                     break
-                now = now.following(len(rows), last, end)
+                now = now.following(rows, last, end)
                 following = read(now)
                 await asyncio.sleep(0)  # it is asked for
                 if fixes:
@@ -213,9 +241,17 @@ async def positions_between(
         yield fixes
 
 
-async def _rows_of(connection: AsyncConnection[Any], device_id: int, one: Slice) -> Sequence[tuple[Any, ...]]:
+async def _row_of(connection: AsyncConnection[Any], device_id: int, one: Slice) -> Packed:
     asked = {"device": device_id, "since": one.since, "before": one.before, "limit": one.limit}
-    return await (await connection.execute(RANGE, asked, binary=True, prepare=True)).fetchall()
+    return await _packed(connection, RANGE, asked)
+
+
+async def _packed(
+    connection: AsyncConnection[Any], statement: LiteralString, asked: Mapping[str, Any]
+) -> Packed:
+    row = await (await connection.execute(statement, asked, binary=True, prepare=True)).fetchone()
+    assert row is not None, "what is put together is one row"
+    return row
 
 
 async def _settled(task: asyncio.Task[Any]) -> None:
@@ -226,34 +262,33 @@ async def _settled(task: asyncio.Task[Any]) -> None:
 
 async def latest_positions(connection: AsyncConnection[Any], scope: Scope) -> tuple[Fixes, Marks]:
     """The latest of each tracker in this scope."""
-    found = await connection.execute(LATEST, scope.parameters(), binary=True)
-    return _marked(await found.fetchall())
+    return _marked(await _packed(connection, LATEST, scope.parameters()))
 
 
 async def latest_positions_of(
     connection: AsyncConnection[Any], device_ids: Sequence[int]
 ) -> tuple[Fixes, Marks]:
     """The latest of these trackers."""
-    found = await connection.execute(LATEST_OF, {"devices": list(device_ids)}, binary=True)
-    return _marked(await found.fetchall())
+    return _marked(await _packed(connection, LATEST_OF, {"devices": list(device_ids)}))
 
 
-def _marked(rows: Sequence[tuple[Any, ...]]) -> tuple[Fixes, Marks]:
+def _marked(row: Packed) -> tuple[Fixes, Marks]:
     """As the engine left each tracker; the step to a latest fix is not asked for, it would be a look-up for each."""
+    table = _records(row, LATEST_TABLE)
+    inside = {text: tuple(map(int, filter(None, text.split(",")))) for text in set(_lines(row[-1]))}
     marks = Marks(
         None,
-        [row[FIELDS] / 1000 for row in rows],
-        [row[FIELDS + 1] for row in rows],
-        [tuple(row[FIELDS + 2]) for row in rows],
-        [None if row[FIELDS + 3] is None else row[FIELDS + 3] // 1000 for row in rows],
+        (table["odometer_mm"] / 1000).tolist(),
+        table["moving"].tolist(),
+        [inside[text] for text in _lines(row[-1])],
+        [None if us == UNKNOWN else us // 1000 for us in table["engine_us"].tolist()],
     )
-    return fixes_of(rows), marks
+    return _fixes(table, row), marks
 
 
 async def positions_numbered(connection: AsyncConnection[Any], ids: Sequence[int]) -> Fixes:
     """Those with these numbers, of whatever tracker: whoever asks must be held to his scope by what comes back."""
-    found = await connection.execute(NUMBERED, {"ids": list(ids[:IDS_MAX])}, binary=True)
-    return fixes_of(await found.fetchall())
+    return fixes_of(await _packed(connection, NUMBERED, {"ids": list(ids[:IDS_MAX])}))
 
 
 async def names_of(connection: AsyncConnection[Any], device_ids: Sequence[int]) -> dict[int, tuple[str, str]]:
