@@ -1,16 +1,19 @@
 """Whether the simulator sees what another load generator sees: both against the same server, in turns.
 
-``outside.py`` shares no code with the simulator. Each round has both in closed loop and both in open loop at a quarter of the rate,
-right after one another, and which of them is first changes from round to round. Compared is within a round.
+``outside.py`` shares no code with the simulator; it is told the same journeys as places in a file, and says them in its own words, so
+that the server has the same work. Each round has both in closed loop and both in open loop at half of the rate, right after one
+another, and which of them is first changes from round to round. Compared is within a round.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
 from collections import defaultdict
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from statistics import median
 
@@ -18,12 +21,14 @@ from floor import count
 from measures import Found, Measure
 from processes import Server, server, simulate
 
+from tracker_server.simulator.routes import Journey
+
 DEVICES = 200
 ROUNDS = 5
 APART_MAX = 10.0  # percent
 EVERY_S = 10
-OPEN_SHARE = 0.25  # at half of what it can a server is nine tenths busy, for its batches are smaller: then latencies tell
-# mostly how much each generator's packets hold and cost
+SEED = 1
+OPEN_SHARE = 0.5
 BEGIN = 1_700_000_000
 FIRST_GUESS = 50  # fixes of each device, of the run that tells how many fill the time
 OUTSIDE = Path(__file__).with_name("outside.py")
@@ -36,6 +41,7 @@ def by_simulator(one: Server, fixes: int, begin: int, rate: float) -> Seen:
     """One run of ours."""
     start = datetime.fromtimestamp(begin, UTC).isoformat()
     flags = ["--devices", str(DEVICES), "--fixes", str(fixes), "--interval", str(EVERY_S), "--start", start]
+    flags += ["--seed", str(SEED)]
     if rate:
         flags += ["--rate", str(rate)]
     told = simulate(one, "gt06", *flags).report
@@ -47,9 +53,29 @@ def by_simulator(one: Server, fixes: int, begin: int, rate: float) -> Seen:
     }
 
 
+def places(one: Server) -> Path:
+    """Where the other's drives stand."""
+    return one.home / "places.csv"
+
+
+def write_places(file: Path, fixes: int) -> None:
+    """What the simulator's devices tell, apart from their names and times."""
+    with file.open("w", newline="") as lines:
+        writer = csv.writer(lines)
+        for number in range(DEVICES):
+            way = Journey(SEED, number, datetime.fromtimestamp(BEGIN, UTC), EVERY_S)
+            for fix in islice(way, fixes):
+                speed, course = round((fix.speed_mps or 0.0) * 3.6), int(fix.course_deg or 0)
+                ignition = int(not way.parked)
+                writer.writerow(
+                    (number, fix.latitude, fix.longitude, speed, course, way.satellites, ignition)
+                )
+
+
 def from_outside(one: Server, fixes: int, begin: int, rate: float) -> Seen:
     """One run of the other's. Raises RuntimeError when an answer was wrong or missing."""
     flags = ["--devices", str(DEVICES), "--fixes", str(fixes), "--begin", str(begin), "--rate", str(rate)]
+    flags += ["--places", str(places(one))]
     command = [sys.executable, str(OUTSIDE), str(one.ports["gt06"]), *flags]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -66,11 +92,13 @@ def run(seconds: float) -> Found:
     seen: dict[tuple[str, str], list[Seen]] = defaultdict(list)
     with server() as one:
         begin = BEGIN
+        write_places(places(one), FIRST_GUESS)
         # the server knows all devices then
         by_simulator(one, FIRST_GUESS, begin, 0.0)
         guess = from_outside(one, FIRST_GUESS, begin, 0.0)
         begin += FIRST_GUESS * EVERY_S
         fixes = max(FIRST_GUESS, int(guess["rate"] * seconds) // DEVICES)
+        write_places(places(one), fixes)
         open_rate = guess["rate"] * OPEN_SHARE
         for number in range(ROUNDS):
             for loop, rate, share in (("closed", 0.0, 1), ("open", open_rate, 2)):

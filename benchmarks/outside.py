@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import csv
 import json
 import math
 import random
 import struct
 import time
-from typing import cast
+from pathlib import Path
+from typing import NamedTuple, cast
 
 import uvloop
 
@@ -20,6 +22,7 @@ EVERY_S = 10  # between two fixes of a device
 STEP_DEG = 1.25e-3  # of latitude in that time: 50 km/h
 STEP_KMH = 50
 LOGIN, PLACE = 0x01, 0x22
+NORTH, WEST, POSITIONED = 0x0400, 0x0800, 0x1000
 TICK_S = 0.001
 now_s = time.perf_counter
 
@@ -48,28 +51,62 @@ def frame(kind: int, content: bytes, serial: int) -> bytes:
     return b"xx" + body + struct.pack(">H", checksum(body)) + b"\r\n"
 
 
-def place(at: int, latitude: float, longitude: float, course: int) -> bytes:
-    """The content of a location packet: time, nine satellites, place (north and east), speed, course, no cell."""
+class Seen(NamedTuple):
+    """What a device tells of itself: degrees, km/h, satellites, ignition."""
+
+    latitude: float
+    longitude: float
+    speed: int = STEP_KMH
+    course: int = 0
+    satellites: int = 9
+    ignition: int = 1
+
+
+def place(at: int, seen: Seen) -> bytes:
+    """The content of a location packet: time, satellites, place, speed, course, no cell, ignition."""
     moment = time.gmtime(at)
+    flags = POSITIONED | (NORTH if seen.latitude >= 0 else 0) | (WEST if seen.longitude < 0 else 0)
+    north, east = (round(abs(degrees) * 1.8e6) for degrees in seen[:2])
     return (
-        struct.pack(">6BB", moment.tm_year - 2000, *moment[1:6], 0xC9)
-        + struct.pack(">IIBH", int(latitude * 1.8e6), int(longitude * 1.8e6), STEP_KMH, 0x1400 | course)
+        struct.pack(">6BB", moment.tm_year - 2000, *moment[1:6], 0xC0 | seen.satellites)
+        + struct.pack(">IIBH", north, east, seen.speed, flags | seen.course)
         + bytes(8)
-        + b"\x01\x00\x00"
+        + bytes((seen.ignition, 0, 0))
     )
 
 
-def route(rng: random.Random, begin: int, fixes: int) -> list[bytes]:
-    """One device's packets, numbered after its login."""
+def driven(rng: random.Random, fixes: int) -> list[Seen]:
+    """A drive that ends nowhere, at one speed."""
     latitude, longitude, course = rng.uniform(40, 60), rng.uniform(10, 30), rng.randrange(360)
-    made: list[bytes] = []
-    for number in range(fixes):
+    made: list[Seen] = []
+    for _ in range(fixes):
         course = (course + rng.randrange(-15, 16)) % 360
         latitude += STEP_DEG * math.cos(math.radians(course))
         longitude += STEP_DEG * math.sin(math.radians(course)) / math.cos(math.radians(latitude))
-        content = place(begin + number * EVERY_S, latitude, longitude, course)
-        made.append(frame(PLACE, content, (number + 2) & 0xFFFF))
+        made.append(Seen(latitude, longitude, course=course))
     return made
+
+
+def given_in(file: Path, devices: int, fixes: int) -> list[list[Seen]]:
+    """The drives of a CSV file without a heading: a device's number from 0, and what it tells, fix after fix."""
+    drives: list[list[Seen]] = [[] for _ in range(devices)]
+    with file.open(newline="") as lines:
+        for number, latitude, longitude, *rest in csv.reader(lines):
+            if int(number) < devices:
+                drives[int(number)].append(Seen(float(latitude), float(longitude), *map(int, rest)))
+    if short := [number for number, drive in enumerate(drives) if len(drive) < fixes]:
+        raise SystemExit(
+            f"{file}: fewer than {fixes} fixes for device {short[0]}; lower --fixes or --devices"
+        )
+    return [drive[:fixes] for drive in drives]
+
+
+def packets(begin: int, drive: list[Seen]) -> list[bytes]:
+    """One device's packets, numbered after its login."""
+    return [
+        frame(PLACE, place(begin + number * EVERY_S, seen), (number + 2) & 0xFFFF)
+        for number, seen in enumerate(drive)
+    ]
 
 
 class Run:
@@ -143,13 +180,14 @@ class Device(asyncio.Protocol):
             self._sent += 1
 
 
-async def generate(port: int, devices: int, fixes: int, begin: int, rate: float) -> dict[str, float]:
+async def generate(port: int, drives: list[list[Seen]], begin: int, rate: float) -> dict[str, float]:
     """All of it; how it went: ``rate`` in fixes a second, latencies in seconds, CPU in µs a fix."""
-    run, rng = Run(devices, fixes, rate), random.Random(begin)
+    devices, fixes = len(drives), len(drives[0])
+    run = Run(devices, fixes, rate)
     loop = asyncio.get_running_loop()
     fleet: list[Device] = []
-    for number in range(devices):
-        one = Device(run, number, str(351_000_000_000_000 + number), route(rng, begin, fixes))
+    for number, drive in enumerate(drives):
+        one = Device(run, number, str(351_000_000_000_000 + number), packets(begin, drive))
         fleet.append(one)
         await loop.create_connection(lambda one=one: one, "127.0.0.1", port)
     await run.ready.wait()
@@ -198,8 +236,19 @@ def main() -> None:
     parser.add_argument(
         "--rate", type=float, default=0.0, help="fixes a second of all (default: as fast as answers come)"
     )
+    parser.add_argument(
+        "--places",
+        type=Path,
+        help="CSV of what they tell: device from 0, latitude, longitude, km/h, course, satellites, ignition "
+        "(default: drives of our own)",
+    )
     given = parser.parse_args()
-    print(json.dumps(uvloop.run(generate(given.port, given.devices, given.fixes, given.begin, given.rate))))
+    if given.places:
+        drives = given_in(given.places, given.devices, given.fixes)
+    else:
+        rng = random.Random(given.begin)
+        drives = [driven(rng, given.fixes) for _ in range(given.devices)]
+    print(json.dumps(uvloop.run(generate(given.port, drives, given.begin, given.rate))))
 
 
 if __name__ == "__main__":
