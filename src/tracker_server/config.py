@@ -474,7 +474,7 @@ def _file(config: Path | None, environment: Mapping[str, str]) -> list[Source]:
         if named is None:
             return []
         raise ConfigError(f"{path}: there is no such file; --config and {FILE_VARIABLE} name it") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
 
 

@@ -64,7 +64,7 @@ def _template(name: str, text: str) -> Any:
     if text.lstrip()[:1] in {"{", "["} and not PLACE.match(text.lstrip()):
         try:
             tree = msgspec.json.decode(text)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise TemplateError(f"{name}: {text!r} is no JSON: {error}") from None
     for leaf in _texts(tree):
         if set(PLACE.sub("", leaf)) & set("{}"):

@@ -50,7 +50,7 @@ def _given(text: str) -> bytes:
         return _write({"_type": "cmd", "action": text})
     try:
         said = msgspec.json.decode(text)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise CommandError(f"attributes.data: is no JSON: {error}") from None
     if not isinstance(said, dict) or "_type" not in said:
         raise CommandError('attributes.data: has no _type; write such as {"_type":"cmd","action":"dump"}')

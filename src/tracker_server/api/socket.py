@@ -124,7 +124,7 @@ class LiveSocket:
             text = await self._socket.receive_text()
             try:
                 wish = msgspec.json.decode(text, type=Wish)
-            except (msgspec.DecodeError, msgspec.ValidationError):
+            except (msgspec.DecodeError, RecursionError):
                 continue
             self._subscriber.wants_logs = wish.logs and self._principal.may(Right.ADMINISTER)
 

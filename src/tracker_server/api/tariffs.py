@@ -222,7 +222,7 @@ def _check_size(body: bytes) -> None:
     """Refuse what would keep a processor busy. What cannot be read here is told by the calculator itself."""
     try:
         span = msgspec.json.decode(body, type=_Span)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return
     if (span.end - span.start).days * len(span.actions) > TRACKER_DAYS_MAX:
         raise bad(

@@ -56,7 +56,7 @@ def what_if(text: bytes) -> bytes:
     """The answer to a question, both JSON. Raises ``InvalidValueError`` for a question that makes no sense."""
     try:
         raw = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidValueError("file", f"it is not JSON ({error}); mend it there") from None
     return msgspec.json.format(msgspec.json.encode(answer(read(raw))), indent=1)
 

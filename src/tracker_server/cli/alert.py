@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from tracker_server.cli.alert_rule import app as rule
 from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
 from tracker_server.cli.output import Format, write_rows
-from tracker_server.cli.values import period_of, unique_id_of
+from tracker_server.cli.values import limit_of, period_of, unique_id_of
 
 if TYPE_CHECKING:
     from tracker_server.alerts.letters import Language
@@ -80,8 +80,7 @@ def list_(  # noqa: PLR0913  (each is a flag)
     from tracker_server.storage.alert_log import COLUMNS, alert_log
     from tracker_server.storage.database import Role
 
-    if limit is not None and limit < 1:
-        wrong(f"--limit: {limit} is too small; write a number from 1 on")
+    limit = limit_of(limit)
     unique_id = None if device is None else unique_id_of("--device", device)
     begins, ends = period_of(since, until)
     rows_max = TABLE_ROWS if form == "table" and limit is None else limit

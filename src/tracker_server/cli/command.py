@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
 from tracker_server.cli.output import Format, counted, each, write_rows
-from tracker_server.cli.values import unique_id_of
+from tracker_server.cli.values import limit_of, unique_id_of
 
 if TYPE_CHECKING:
     from tracker_protocols.wire.command import Command
@@ -57,6 +57,7 @@ def send(
     from tracker_server.storage.database import Role
 
     unique_id = unique_id_of("UNIQUE_ID", unique_id)
+    _check_type(kind)
     attributes: dict[str, Any] = dict(_pair(text) for text in set_)
     if data is not None:
         attributes["data"] = data
@@ -82,6 +83,15 @@ def send(
         )
 
     run(main)
+
+
+def _check_type(kind: str) -> None:
+    """Refuse what no language has a word for: of a device that has not reported yet nothing else is known."""
+    from tracker_protocols import ALL
+
+    known = sorted({word for protocol in ALL if protocol.commands for word in protocol.commands.types})
+    if kind not in known:
+        wrong(f"TYPE: {kind[:80]!r} is no command; there are: {', '.join(known)}")
 
 
 async def _try_out(connection: Any, device_id: int, unique_id: str, command: Command) -> None:
@@ -182,8 +192,7 @@ def list_(
     from tracker_server.storage.database import Role
 
     wanted = None if unique_id is None else unique_id_of("UNIQUE_ID", unique_id)
-    if limit is not None and limit < 1:
-        wrong(f"--limit: {limit} is too small; write a number from 1 on")
+    limit = limit_of(limit)
     rows_max = TABLE_ROWS if form == "table" and limit is None else limit
     loaded = where.load()
     gated = viewer == "customer"

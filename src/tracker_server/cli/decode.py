@@ -127,7 +127,7 @@ def _install(protocol: str, file: Path) -> Mapping:
                 tree = next(iter(tree.values()))
         mapping = msgspec.convert(tree, Mapping)
         JsonDecoder.mappings = {"": Compiled(mapping, str(file))}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
         wrong(f"--mapping: {file}: cannot be read as TOML: {error}")
     except (msgspec.ValidationError, MappingError) as error:
         wrong(f"--mapping: {file}: {error}")
@@ -166,7 +166,7 @@ def decode_lines(protocol: Protocol, received_at: datetime) -> None:
             if row.get("sequence") != sequence:
                 sequence, decoder = row.get("sequence"), protocol.decoder()
             answer = as_json(read(decoder, frame, received_at))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             answer = {"messages": [], "replies": [], "error": f"this line cannot be read: {error!r}"}
         sys.stdout.buffer.write(json_bytes(answer) + b"\n")
         sys.stdout.buffer.flush()

@@ -94,7 +94,7 @@ def add(
             if frames:
                 tell(
                     f"{counted(frames, 'frame')} of it in quarantine: "
-                    f"`tracker-server quarantine replay --device {unique_id}` stores them"
+                    f"`tracker-server quarantine replay --device {unique_id}` brings home what they tell"
                 )
 
     run(main)

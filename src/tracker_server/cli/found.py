@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from tracker_server.cli.common import HERE, Where, database, run
+from tracker_server.cli.common import HERE, Where, database, run, wrong
 from tracker_server.cli.history import refuse_unknown, tell_state
 from tracker_server.cli.output import Format, closing, write_rows
 from tracker_server.cli.values import period_of, unique_id_of
@@ -66,8 +66,11 @@ def events(  # noqa: PLR0913  (its flags)
     form
         Table for people; JSON (one array) or CSV for programs.
     """
+    from tracker_server.model.event import EventType
     from tracker_server.storage.track_found import Kind
 
+    if unknown := sorted({*(kinds or ())} - {*map(str, EventType)}):
+        wrong(f"--type: {unknown[0][:80]!r} is none; there are: {', '.join(EventType)}")
     columns = ("type", "occurred_at", "fence", "attributes", *(["superseded"] if superseded else []))
     _show(
         Kind.EVENTS, unique_id, (since, until), viewer, form, (EVENTS, columns), where,

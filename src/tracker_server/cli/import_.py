@@ -51,6 +51,7 @@ def traccar(
         Bring positions over, too.
     """
     import psycopg
+    from psycopg.conninfo import conninfo_to_dict
 
     from tracker_server.storage.accounts import account_ids
     from tracker_server.storage.database import Role
@@ -61,6 +62,10 @@ def traccar(
         wrong(
             f"--dsn: {dsn.rsplit('@', maxsplit=1)[-1]!r} is no DSN of PostgreSQL; write postgresql://user:password@host/database"
         )
+    try:
+        conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError as error:
+        wrong(f"--dsn: {str(error).strip()}; write postgresql://user:password@host/database")
     loaded = where.load()
 
     async def main() -> None:

@@ -14,6 +14,7 @@ from cyclopts import App
 
 from tracker_server import __version__
 
+WRONG_USE = 2
 INTERRUPTED = 130  # as a shell has it for a program that SIGINT ended
 NOBODY_READS = 141  # and for one that SIGPIPE did
 
@@ -66,9 +67,24 @@ def version() -> None:
     print(__version__)  # noqa: T201
 
 
+def _check_characters(word: str) -> None:
+    """Refuse bytes that are no text: neither the database nor a terminal takes them."""
+    try:
+        word.encode()
+    except UnicodeEncodeError as error:
+        begin = word[: error.start + 1][-40:]
+        print(  # noqa: T201
+            f"tracker-server: {begin!r} is not UTF-8 at its end; type it in UTF-8, or set the terminal to it",
+            file=sys.stderr,
+        )
+        raise SystemExit(WRONG_USE) from None
+
+
 def main(tokens: Sequence[str] | None = None) -> None:
     """Entry point of the console script; ``tokens`` instead of the process's arguments."""
     given = sys.argv[1:] if tokens is None else tokens
+    for word in given:
+        _check_characters(word)
     if not given or given[0] not in COMMANDS:  # it may be help that is asked for, which tells of each
         app.resolved_commands()
     try:

@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 
 from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
 from tracker_server.cli.output import Format, write_rows
+from tracker_server.cli.values import limit_of
 
 if TYPE_CHECKING:
     from tracker_server.pipeline.dispatcher import Channel
@@ -48,8 +49,7 @@ def list_(
     from tracker_server.storage.database import Role
     from tracker_server.storage.outbox import COLUMNS, messages
 
-    if limit is not None and limit < 1:
-        wrong(f"--limit: {limit} is too small; write a number from 1 on")
+    limit = limit_of(limit)
     rows_max = TABLE_ROWS if form == "table" and limit is None else limit
     loaded = where.load()
 

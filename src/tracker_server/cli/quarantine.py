@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
 from tracker_server.cli.output import Format, counted, mapped, progress, write_rows
-from tracker_server.cli.values import moment_of, unique_id_of
+from tracker_server.cli.values import limit_of, moment_of, unique_id_of
 
 if TYPE_CHECKING:
     from tracker_server.storage.quarantine_replay import Replayed
@@ -39,13 +39,6 @@ def choice_of(
     if device:
         device = unique_id_of("--device", device)
     return Choice(device, reason, protocol, moment_of("--before", before))
-
-
-def limit_of(limit: int | None) -> int | None:
-    """The value of --limit, or exit 2."""
-    if limit is not None and limit < 1:
-        wrong(f"--limit: {limit} is too small; write a number from 1 on")
-    return limit
 
 
 @app.command(name="list")

@@ -10,6 +10,7 @@ from tracker_server.cli.common import wrong
 PRIORITY_MAX = 1_000_000
 NAME_CHARACTERS_MAX = 200
 NOTE_CHARACTERS_MAX = 500
+NUMBER_MAX = 2**63 - 1  # what the database counts to
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -90,6 +91,14 @@ def unique_id_of(flag: str, text: str) -> str:
         return parse_unique_id(text)
     except BadValueError as error:
         wrong(f"{flag}: {error}")
+
+
+def limit_of(limit: int | None) -> int | None:
+    """The value of --limit, or exit 2."""
+    if limit is not None and not 1 <= limit <= NUMBER_MAX:
+        far = "small; write a number from 1 on" if limit < 1 else "great; leave it out to have all"
+        wrong(f"--limit: {limit} is too {far}")
+    return limit
 
 
 def moment_of(flag: str, text: str | None) -> datetime | None:

@@ -133,7 +133,14 @@ class Stripe:
         try:
             told = msgspec.json.decode(body)
             return _event(told)
-        except (msgspec.DecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
+        except (
+            msgspec.DecodeError,
+            RecursionError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            ValueError,
+        ) as error:
             raise BadMessageError(f"{type(error).__name__}: {error}; is it a snapshot event?") from None
 
     async def give_back(self, payback: Payback) -> TakenOver:

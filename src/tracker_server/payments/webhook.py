@@ -105,7 +105,7 @@ class Webhook:
         self._check(headers.get(HEADER, ""), body, now)
         try:
             message = msgspec.json.decode(body, type=Message)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise BadMessageError(f"{error}; see docs/howto/take-payments.md") from None
         return _event(message, now)
 

@@ -59,7 +59,7 @@ def read_scenario(file: Path, flags: dict[str, Any], now: datetime) -> list[Plan
         table = tomllib.loads(file.read_text())
     except OSError as error:
         raise PlanError(f"--scenario: {file} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PlanError(f"--scenario: {file} is no TOML: {error}") from None
     families = table.pop("family", None)
     if not isinstance(families, list) or not 0 < len(families) <= FAMILIES_MAX:

@@ -83,7 +83,7 @@ def of_geojson(data: bytes, name: str, *, width_m: float | None = None) -> Shape
     """The shape of a file of one: a geometry, a Feature, or a FeatureCollection with one feature. Raises FenceError."""
     try:
         document = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FenceError("", f"this is no JSON: {error}") from None
     if not isinstance(document, dict):
         raise FenceError("", "is no GeoJSON object")

@@ -40,7 +40,7 @@ def read_geojson(text: str | bytes, given: Metres = NO_METRES) -> list[Drawn]:
     """
     try:
         document = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FenceError("", f"this is no JSON: {error}") from None
     kind = document.get("type") if isinstance(document, dict) else None
     if kind == "FeatureCollection":
