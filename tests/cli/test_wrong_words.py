@@ -76,6 +76,24 @@ def test_another_database_that_cannot_be_meant(bare: Terminal, dsn: str, sentenc
     assert said.endswith("write postgresql://user:password@host/database")
 
 
+def test_a_name_that_no_file_can_have(terminal: Terminal) -> None:
+    said = terminal.refused("backup", "create", "a" * 300)
+    assert "cannot be written: File name too long" in said
+
+
+def test_a_rule_beyond_all_numbers(terminal: Terminal) -> None:
+    assert f"RULE-ID: there is no rule {'9' * 90}; " in terminal.refused("alert", "rule", "show", "9" * 90)
+
+
+def test_nothing_to_decode(bare: Terminal) -> None:
+    assert "HEX: is empty; write a frame in hexadecimal" in bare.wrong("decode", "gt06", " ")
+
+
+def test_a_start_beyond_the_calendar(bare: Terminal) -> None:
+    flags = ("--protocol", "gt06", "--target", "127.0.0.1:1", "--start", "9999-12-31T23:59:59-14:00")
+    assert "--start: '9999-12-31T23:59:59-14:00' is not a time" in bare.wrong("simulate", *flags)
+
+
 def scenario(folder: Path) -> Any:
     return read_scenario(written(folder), {}, NOW)
 

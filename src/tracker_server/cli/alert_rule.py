@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 
 from tracker_server.cli.common import HERE, Where, database, refused, run, say, tell, wrong
 from tracker_server.cli.output import Format, counted, write_object, write_rows
-from tracker_server.cli.values import line_of_text, unique_id_of
+from tracker_server.cli.values import NUMBER_MAX, line_of_text, unique_id_of
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -321,7 +321,7 @@ def show(
 
     async def main() -> list[dict[str, Any]]:
         async with database(loaded) as home, await home.connect(Role.CORE) as connection:
-            return await listed(connection, rule_id=rule_id)
+            return await listed(connection, rule_id=max(0, min(rule_id, NUMBER_MAX)))
 
     found = run(main)
     if not found:

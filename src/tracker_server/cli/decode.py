@@ -136,6 +136,8 @@ def _install(protocol: str, file: Path) -> Mapping:
 
 def bytes_of(frame: str, *, text: bool) -> bytes:
     """The bytes that an argument means, or exit 2."""
+    if not frame.strip():
+        wrong("HEX: is empty; write a frame in hexadecimal, or --text before one of text")
     try:
         if text:
             return frame.replace("\\r", "\r").replace("\\n", "\n").encode("latin-1")

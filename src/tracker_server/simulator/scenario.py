@@ -204,9 +204,9 @@ def _transport(name: str) -> Transport:
 
 def _moment(told: str) -> datetime:
     try:
-        moment = datetime.fromisoformat(told)
-    except ValueError:
+        moment = datetime.fromisoformat(told).replace(microsecond=0)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise PlanError(
             f"--start: {told!r} is not a time of ISO 8601; for example 2026-01-31T08:00:00Z"
         ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).replace(microsecond=0).astimezone(UTC)

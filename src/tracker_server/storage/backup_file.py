@@ -214,7 +214,11 @@ class Writer:
 @contextmanager
 def writing(path: Path) -> Generator[Writer]:
     """Write a new file: there is all of it under its name in the end, or nothing. Raises BackupError."""
-    if path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise BackupError(f"{path}: cannot be written: {error.strerror or error}") from None
+    if there:
         raise BackupError(f"{path}: there is such a file already; choose another name, or remove it")
     part = path.with_name(path.name + PART)
     try:
