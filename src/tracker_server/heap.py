@@ -7,7 +7,9 @@ from typing import Any, Final
 
 M_ARENA_MAX: Final = -8  # of mallopt(3)
 M_TRIM_THRESHOLD: Final = -1
-TRIM_BYTES: Final = 128 * 1024
+M_MMAP_THRESHOLD: Final = -3
+TRIM_BYTES: Final = 4 * 1024 * 1024  # so much may lie free at the heap's end between two times of giving back
+LARGE_BYTES: Final = 2 * 1024 * 1024  # what is larger is asked of the system by itself, page by page
 GIVE_BACK_EVERY_S: Final = 20.0
 
 
@@ -19,6 +21,7 @@ def share_one_heap() -> None:
     if mallopt is not None:
         mallopt(M_ARENA_MAX, 1)
         mallopt(M_TRIM_THRESHOLD, TRIM_BYTES)
+        mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
 
 
 async def give_back(every_s: float = GIVE_BACK_EVERY_S) -> None:

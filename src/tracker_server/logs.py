@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 
-import structlog
-import structlog.tracebacks
-
 from tracker_server.config import Log
+from tracker_server.lean import structlog
 
 
 def set_up(log: Log) -> None:
@@ -22,11 +20,7 @@ def set_up(log: Log) -> None:
     ]
     # no values of variables with a traceback: they are passwords, keys and places
     renderer: list[structlog.typing.Processor] = (
-        [
-            structlog.dev.ConsoleRenderer(
-                exception_formatter=structlog.dev.RichTracebackFormatter(show_locals=False)
-            )
-        ]
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if console
         else [
             structlog.processors.ExceptionRenderer(

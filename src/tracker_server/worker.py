@@ -11,8 +11,9 @@ import signal
 import sys
 from collections.abc import Iterable
 
-import structlog
+from tracker_server.lean import structlog
 
+# isort: split
 from tracker_server.aside import let_go
 from tracker_server.config import Settings
 from tracker_server.metrics import Metrics

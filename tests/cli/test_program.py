@@ -113,6 +113,16 @@ def test_a_list_does_not_import_the_server() -> None:
     assert {"tracker_server.app", "uvicorn", "starlette", "prometheus_client"} & loaded == set()
 
 
+@pytest.mark.parametrize("serving", ["tracker_server.logs, tracker_server.app", "tracker_server.worker"])
+def test_a_server_loads_no_rich(serving: str) -> None:
+    code = (
+        f"import sys, {serving}\n"
+        "assert not [name for name in sys.modules if name.split('.')[0] == 'rich']\n"
+        "import rich.console"  # it was not taken away from others
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 def test_a_reader_who_has_seen_enough(terminal: Terminal) -> None:
     """`tracker-server device list --format csv | head -1`"""
     with psycopg.connect(terminal.dsn, autocommit=True) as connection:

@@ -17,9 +17,7 @@ from tracker_server.track.marking import Floats, Integers, Marks
 
 KNOTS_PER_MPS: Final = 3600 / 1852
 FEW: Final = 50  # so many are made one by one, and so many are written while they are warm
-PART_BYTES: Final = (
-    65_536  # at least, and below the 128 KiB from which memory is asked of the system for each
-)
+PART_BYTES: Final = 262_144  # at least: half a slice of a history, a write of the socket
 COMMA: Final = ord(",")
 
 
@@ -244,7 +242,7 @@ def positions_parts(
     formulas: Formulas | None = None,
     addresses: Sequence[str | None] | None = None,
 ) -> Iterator[bytes]:
-    """The same in parts, between which commas belong; the allocator has such small ones at hand."""
+    """The same in parts, between which commas belong."""
     if formulas is not None and any(map(formulas.has, set(fixes.device_ids))):
         lines: Iterator[Any] = iter(positions_of(fixes, marks, formulas, addresses))
     else:
