@@ -91,7 +91,8 @@ def test_the_description_has_every_route() -> None:
 
 def test_paths_that_there_are_not(world: World) -> None:
     with world.nobody() as nobody:
-        for path in ("/api/nothing", "/api", "/api/", "/api/session/x/y", "/api/session/abc"):
+        long = [f"/api/devices/{'9' * digits}" for digits in (20, 90, 5_000)]
+        for path in ("/api/nothing", "/api", "/api/", "/api/session/x/y", "/api/session/abc", *long):
             answer = nobody.get(path)
             assert answer.status_code == 404, path
             assert "html" not in answer.headers["content-type"]

@@ -13,6 +13,7 @@ import msgspec
 import psycopg
 import structlog
 from msgspec.json import encode
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
@@ -72,9 +73,24 @@ def make_routes(endpoints: Sequence[Endpoint], services: Services) -> list[BaseR
     return routes
 
 
+class _Id(Convertor[int]):
+    """As many digits as an id may have; of more than 4,300 Python makes no number."""
+
+    regex = f"[0-9]{{1,{len(str(NUMBER_MAX))}}}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("id", _Id())
+
+
 def _starlette(path: str) -> str:
     """Ids are numbers: a path with anything else there is none of ours."""
-    return path.replace("{id}", "{id:int}")
+    return path.replace("{id}", "{id:id}")
 
 
 def _http(

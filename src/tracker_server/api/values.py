@@ -96,7 +96,10 @@ def read_json(body: bytes, kind: Any, loads: Callable[[bytes], Any] = msgspec.js
     try:
         value = loads(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise bad("body", f"is no JSON: {error}") from None
+        told = str(error)
+        if " out of range" in told:
+            raise bad("body", "holds a number that is too large") from None
+        raise bad("body", f"is no JSON: {told}") from None
     return convert(value, kind)
 
 

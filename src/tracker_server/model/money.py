@@ -73,17 +73,18 @@ def parse_minor(text: object, unit: Currency, field: str) -> int:
     found = _DECIMAL.fullmatch(text)
     if found is None:
         raise InvalidValueError(
-            field, f'{text!r} is not an amount; write digits and a point, such as "310.00"'
+            field, f'{text[:40]!r} is not an amount; write digits and a point, such as "310.00"'
         )
     sign, whole, fraction = found[1], found[2], found[3] or ""
     if len(fraction) > unit.exponent:
         raise InvalidValueError(
             field,
-            f"{text!r} has {len(fraction)} decimals, but {unit.code} has {unit.exponent}; round it as you mean it",
+            f"{text[:40]!r} has {len(fraction)} decimals, but {unit.code} has {unit.exponent}; round it as you mean it",
         )
-    if len(whole.lstrip("0")) > WHOLE_DIGITS_MAX:
+    whole = whole.lstrip("0") or "0"  # Python reads no more than 4,300 digits, zeros or not
+    if len(whole) > WHOLE_DIGITS_MAX:
         raise InvalidValueError(
-            field, f"{text!r} is too large; at most {WHOLE_DIGITS_MAX} digits may stand before the point"
+            field, f"{text[:40]!r} is too large; at most {WHOLE_DIGITS_MAX} digits may stand before the point"
         )
     amount_minor = int(whole + fraction.ljust(unit.exponent, "0"))
     return -amount_minor if sign else amount_minor
