@@ -78,7 +78,7 @@ def shape_of(rng: random.Random, latitude: float, longitude: float) -> Shape:
 @pytest.mark.parametrize("seed", range(6))
 def test_fixes_one_by_one_get_the_answers_of_arrays(seed: int) -> None:
     rng = random.Random(seed)
-    latitude, longitude = rng.choice([(52.0, 21.0), (-33.9, 179.98), (69.9, -18.0), (0.0, 0.0)])
+    latitude, longitude = rng.choice([(52.0, 21.0), (-33.9, 179.98), (78.2, 15.6), (0.0, 0.0)])
     fences = [
         Fence(
             id=n,
@@ -95,7 +95,8 @@ def test_fixes_one_by_one_get_the_answers_of_arrays(seed: int) -> None:
         latitudes + np.array([rng.uniform(-0.004, 0.004) for _ in range(count)]),
         longitudes + np.array([rng.choice([0.0, rng.uniform(-0.004, 0.004)]) for _ in range(count)]),
     )
-    hits = index.judge(latitudes, longitudes, np.full(count, 30.0), before)
+    margins = np.array([rng.choice([0.0, 30.0, 100.0, rng.uniform(0.0, 100.0)]) for _ in range(count)])
+    hits = index.judge(latitudes, longitudes, margins, before)
     together = {
         n: (
             sorted((int(place), int(side)) for fix, place, side in zip(*hits[:3], strict=True) if fix == n),
@@ -107,5 +108,5 @@ def test_fixes_one_by_one_get_the_answers_of_arrays(seed: int) -> None:
     assert any(crossed for _, crossed in together.values())
     for n in range(count):
         way = float(before[0][n]), float(before[1][n])
-        alone = index.judge_one(float(latitudes[n]), float(longitudes[n]), 30.0, way)
+        alone = index.judge_one(float(latitudes[n]), float(longitudes[n]), float(margins[n]), way)
         assert (sorted(alone[0]), sorted(alone[1])) == together[n]

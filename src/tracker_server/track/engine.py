@@ -317,7 +317,7 @@ def _accept(  # noqa: PLR0913  (the one place where a fix meets everything)
     else:
         at_rest = advance_motion(state.motion, one)
     hits, crossed, judged_from = verdict
-    if len(fences):
+    if fences.fences:
         if judged_from is not before and not jumped:
             crossed = _crossed(fix, before, settings, fences)
         if crossed and not at_rest:

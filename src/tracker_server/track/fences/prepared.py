@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import shapely
@@ -16,6 +16,7 @@ from tracker_server.track.geodesy import EQUATOR_RADIUS_M, Floats, geod, mercato
 MARGIN_MAX_M: Final = 100.0  # the most that hysteresis may ask for: how far beyond a fence its box reaches
 MAP_TOLERANCE_M: Final = 0.05  # how far an edge on the map may lie from the straight one in degrees
 METRES_PER_DEGREE_MIN: Final = 110_500.0  # of latitude, at the equator; more elsewhere: boxes come out larger
+METRES_PER_DEGREE_MAX: Final = 111_700.0  # of latitude at the poles, of longitude at the equator
 
 CIRCLE, AREA, CORRIDOR = 0, 1, 2
 
@@ -24,18 +25,32 @@ Box = tuple[float, float, float, float]
 
 
 LEGS_MAX: Final = 16  # up to so many are looked at one by one, which beats asking a library
-Leg = tuple[tuple[float, float], tuple[float, float]]
+Point = tuple[float, float]
+
+
+class Leg(NamedTuple):
+    """A straight piece of a line on the map, and the rectangle around it."""
+
+    begin: Point
+    end: Point
+    west: float
+    south: float
+    east: float
+    north: float
 
 
 class Prepared:
     """A fence with its geometry in degrees and its edge on the map, both with their own spatial index.
 
     ``centre``: of a circle, on the map. ``legs``: of a corridor's line, on the map, where they are few. ``half_m``: radius of
-    a circle, half the width of a corridor. ``inner_m``: the most that a fix has to be inside to be surely inside. It is half of
+    a circle, half the width of a corridor. ``box``: grown by the largest margin, in the fence's own frame; ``lean``: how many
+    degrees of latitude and of longitude it is certain to shrink for a metre less. ``inner_m``: the most that a fix has to be inside to be surely inside. It is half of
     the fence's own depth, so that a fence smaller than the hysteresis can be entered at all.
     """
 
-    __slots__ = ("boxes", "centre", "edge", "fence", "geometry", "half_m", "inner_m", "kind", "legs")
+    __slots__ = (
+        "box", "boxes", "centre", "edge", "fence", "geometry", "half_m", "inner_m", "kind", "lean", "legs",
+    )  # fmt: skip
 
     def __init__(self, fence: Fence) -> None:
         self.fence = fence
@@ -61,14 +76,19 @@ class Prepared:
                 self.edge = shapely.multilinestrings([_on_map(line) for line in shape.lines])
                 if shapely.get_num_coordinates(self.edge) <= LEGS_MAX:
                     lines = [shapely.get_coordinates(line).tolist() for line in shapely.get_parts(self.edge)]
-                    self.legs = [
-                        (tuple(one), tuple(other)) for line in lines for one, other in pairwise(line)
-                    ]
+                    self.legs = [_leg(*ends) for line in lines for ends in pairwise(line)]
                 self.half_m, self.inner_m = shape.width_m / 2, shape.width_m / 4
         for geometry in (self.geometry, self.edge):
             if geometry is not None:
                 shapely.prepare(geometry)
-        self.boxes = boxes_of(shape)
+        self.box = _own_box(shape)
+        self.lean = _lean(self.box)
+        self.boxes = boxes_of(self.box)
+
+
+def _leg(begin: Sequence[float], end: Sequence[float]) -> Leg:
+    (x, y), (to_x, to_y) = begin, end
+    return Leg((x, y), (to_x, to_y), min(x, to_x), min(y, to_y), max(x, to_x), max(y, to_y))
 
 
 def _rings(shape: Area) -> list[Line]:
@@ -126,11 +146,11 @@ def _depth_m(shape: Area, geometry: shapely.Geometry) -> float:
     return max(deepest, bound_m)
 
 
-def boxes_of(shape: Shape) -> list[tuple[Box, float]]:
-    """The boxes, grown by the largest margin, in which a fix may concern the fence, each within −180…180 and
-    with the turn in degrees that leads from there to the shape's own frame.
+def boxes_of(own: Box) -> list[tuple[Box, float]]:
+    """The boxes in which a fix may concern a fence with this one, each within −180…180 and with the turn in degrees that
+    leads from there to the fence's own frame.
     """
-    west, south, east, north = _own_box(shape)
+    west, south, east, north = own
     south, north = max(south, -90.0), min(north, 90.0)
     if east - west >= 360.0:
         # More than once round: every longitude, in each turn in which the shape has something.
@@ -158,6 +178,16 @@ def _bounds(lines: list[Line]) -> Box:
     longitude = [x for line in lines for x, _ in line]
     latitude = [y for line in lines for _, y in line]
     return min(longitude), min(latitude), max(longitude), max(latitude)
+
+
+def _lean(box: Box) -> tuple[float, float]:
+    """Degrees of latitude and of longitude in a metre, nowhere in the box more than there really are."""
+    west, south, east, north = box
+    rise = 1.0 / METRES_PER_DEGREE_MAX
+    if east - west >= 360.0:
+        return rise, 0.0  # it reaches round a pole whatever its margin
+    lowest = 0.0 if south <= 0.0 <= north else min(abs(south), abs(north))
+    return rise, rise / math.cos(math.radians(lowest))
 
 
 def _grown(box: Box, metres: float) -> Box:
