@@ -32,7 +32,7 @@ SHAPES = {
     "Yard": "POLYGON ((40.40 -3.72, 40.40 -3.70, 40.41 -3.70, 40.41 -3.72, 40.40 -3.72))",
     "North road": "LINESTRING (40.42 -3.70, 40.46 -3.68, 40.50 -3.67)",
 }
-HELD_FOR = "invoice 17 is unpaid"
+HELD_FOR = "Invoice 17 is unpaid"
 TITLE = "Northern Fleet"
 # names and notes that somebody gave: they are the same in every language
 GIVEN = (

@@ -8,7 +8,7 @@ globalThis.look = (root, language, known) => {
 
   const width = document.documentElement.clientWidth;
   if (document.documentElement.scrollWidth > width) found.push(`the window scrolls sideways: ${document.documentElement.scrollWidth}`);
-  for (const one of root.querySelectorAll(".page, .panel, .details, .scroll, .body, form")) {
+  for (const one of root.querySelectorAll(".page, .panel, .details, .scroll, .body, .content, form")) {
     if (one.scrollWidth > one.clientWidth + 1 && shown(one)) found.push(`${name(one)} scrolls sideways: ${one.scrollWidth} of ${one.clientWidth}`);
   }
 

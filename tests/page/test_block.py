@@ -33,7 +33,7 @@ def test_a_block_and_its_end_are_seen_at_once(server: Servers, postgres_dsn: str
     desk = visitor.sign_in("/trackers", "ana@northern.example")
     desk.get_by_role("button", name="Hold Van 1").click()
     asking = desk.get_by_role("dialog", name="Hold Van 1")
-    asking.get_by_label("Reason").fill("invoice 17 is unpaid")
+    asking.get_by_label("Reason").fill("Invoice 17 is unpaid")
     asking.get_by_role("button", name="Hold", exact=True).click()
 
     expect(drawn).to_have_attribute("data-drawn", "1")  # nobody touched the customer's page
@@ -43,11 +43,11 @@ def test_a_block_and_its_end_are_seen_at_once(server: Servers, postgres_dsn: str
     customer.get_by_role("link", name="Trackers").click()
     row = customer.get_by_role("row").filter(has_text="Van 1")
     expect(row.get_by_role("img", name="Blocked: Held by the operator.")).to_be_visible()
-    expect(row).to_contain_text("invoice 17 is unpaid")
+    expect(row).to_contain_text("Invoice 17 is unpaid")
     expect(row).to_contain_text("since")
     picture(customer, "blocked")
 
-    expect(desk.get_by_role("row").filter(has_text="Van 1")).to_contain_text("invoice 17 is unpaid")
+    expect(desk.get_by_role("row").filter(has_text="Van 1")).to_contain_text("Invoice 17 is unpaid")
     desk.get_by_role("row").filter(has_text="Van 1").get_by_role("button", name="Release").click()
     expect(row.get_by_role("img")).to_have_count(0)
     customer.get_by_role("link", name="Live").click()

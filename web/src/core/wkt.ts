@@ -98,7 +98,7 @@ export function along([longitude, latitude]: Point, bearing: number, metres: num
 }
 
 /** A circle as a ring of points, closed. */
-export function circleRing(centre: Point, radius: number, steps = 64): Point[] {
+export function circleRing(centre: Point, radius: number, steps = 96): Point[] {
   const line = Array.from({ length: steps }, (_, step) => along(centre, (step * 360) / steps, radius));
   return [...line, line[0]!];
 }

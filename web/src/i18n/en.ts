@@ -635,7 +635,7 @@ export const en = {
   "trackers.backPaid": "What {name} sent in its unpaid time is shown.",
   "trackers.backPay": "Show its unpaid time for {amount}",
   "trackers.blocked": "Blocked",
-  "trackers.blockedText": "They are not on the map. Nothing is lost: {waiting, plural, =0 {what they send is kept} one {# position waits} other {# positions wait}}.",
+  "trackers.blockedText": "{count, plural, one {It is} other {They are}} not on the map. Nothing is lost: {waiting, plural, =0 {what is sent is kept} one {# position waits} other {# positions wait}}.",
   "trackers.convert": "Begin to pay",
   "trackers.converted": "{name} is a paid tracker now.",
   "trackers.due": "Due",

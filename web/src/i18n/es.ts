@@ -637,7 +637,7 @@ export const es: Messages = {
   "trackers.backPaid": "Se ve lo que {name} envió en su tiempo impago.",
   "trackers.backPay": "Ver su tiempo impago por {amount}",
   "trackers.blocked": "Bloqueado",
-  "trackers.blockedText": "No están en el mapa. Nada se pierde: {waiting, plural, =0 {lo que envían se guarda} one {espera # posición} other {esperan # posiciones}}.",
+  "trackers.blockedText": "{count, plural, one {No está} other {No están}} en el mapa. Nada se pierde: {waiting, plural, =0 {lo que se envía se guarda} one {espera # posición} other {esperan # posiciones}}.",
   "trackers.convert": "Pasar a pago",
   "trackers.converted": "{name} ya es de pago.",
   "trackers.due": "Debe",

@@ -637,7 +637,7 @@ export const ru: Messages = {
   "trackers.backPaid": "{name}: показано, что было отправлено за неоплаченное время.",
   "trackers.backPay": "Показать неоплаченное время за {amount}",
   "trackers.blocked": "Заблокирован",
-  "trackers.blockedText": "На карте их нет. Ничего не теряется: {waiting, plural, =0 {присланное сохраняется} one {ждёт # координата} few {ждут # координаты} other {ждут # координат}}.",
+  "trackers.blockedText": "На карте {count, plural, one {его} other {их}} нет. Ничего не теряется: {waiting, plural, =0 {присланное сохраняется} one {ждёт # координата} few {ждут # координаты} other {ждут # координат}}.",
   "trackers.convert": "Перевести на тариф",
   "trackers.converted": "{name}: теперь на тарифе.",
   "trackers.due": "К оплате",

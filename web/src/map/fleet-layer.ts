@@ -10,6 +10,8 @@ import { type Glide, isDone, next, shownAt } from "./glide.ts";
 
 const REACH_PX = 18; // how near a click must be
 const LABELS_FROM_ZOOM = 9;
+const FEW = 25; // so many are named at every zoom, where the names have room
+const LABEL_ROOM_PX = [90, 20] as const;
 const LABELS_MAX = 300; // more would be read by nobody, and cost frames
 const NAMES_MAX = 4 * LABELS_MAX;
 const LABEL_PX = 22;
@@ -96,6 +98,7 @@ export function addFleet(
     const zoom = map.getZoom();
     const bearing = map.getBearing();
     const colours = COLOURS[dark.peek() ? "dark" : "light"];
+    const few = glides.size <= FEW;
     let gliding = false;
     const pxPerDegree = (TILE_PX * 2 ** zoom) / 360;
     let fastest = 0; // px a millisecond
@@ -119,11 +122,12 @@ export function addFleet(
       places.push({ id, x, y });
       const motion = motionOf(device);
       if (id === selected) halo(x, y, colours[motion]);
-      if (motion === "moving" && zoom >= ARROWS_FROM_ZOOM) arrow(x, y, at.course - bearing, colours[motion]);
-      else disc(x, y, zoom < ARROWS_FROM_ZOOM ? 4.5 : 7, colours[motion]);
-      if (id === selected || (zoom >= LABELS_FROM_ZOOM && labelled.length < LABELS_MAX)) {
-        labelled.push({ x, y, text: shortened(device.name) });
-      }
+      const large = few || zoom >= ARROWS_FROM_ZOOM;
+      if (motion === "moving" && large) arrow(x, y, at.course - bearing, colours[motion]);
+      else disc(x, y, large ? 7 : 4.5, colours[motion]);
+      const hasRoom = () => labelled.every((one) => Math.abs(one.x - x) > LABEL_ROOM_PX[0] || Math.abs(one.y - y) > LABEL_ROOM_PX[1]);
+      const named = zoom >= LABELS_FROM_ZOOM ? labelled.length < LABELS_MAX : few && hasRoom();
+      if (id === selected || named) labelled.push({ x, y, text: shortened(device.name) });
     }
     labels(labelled);
     canvas.dataset.drawn = String(places.length);

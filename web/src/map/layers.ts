@@ -31,14 +31,15 @@ export const colourOf = (fence: Geofence): string => {
   return typeof colour === "string" && /^#[0-9a-f]{6}$/i.test(colour) ? colour : "#b0493a";
 };
 
-/** A fence as features, with a point for its name; an area that cannot be read is left out. */
+/** A fence as features, with a point for its name above it, for trackers stand in the middle; an area that cannot be read is left out. */
 export function featuresOf(fence: Geofence): Feature[] {
   const drawn = shapesOf(fence);
   const bounds = boundsOf(drawn);
   if (!bounds) return drawn;
-  const [[west, south], [east, north]] = bounds;
-  const centre = { type: "Point" as const, coordinates: [(west + east) / 2, (south + north) / 2] };
-  return [...drawn, { type: "Feature", geometry: centre, properties: { name: fence.name, colour: colourOf(fence) } }];
+  const [[west], [east, north]] = bounds;
+  const line = drawn[0]?.geometry.type === "LineString" ? drawn[0].geometry.coordinates : [];
+  const above = { type: "Point" as const, coordinates: line[line.length >> 1] ?? [(west + east) / 2, north] };
+  return [...drawn, { type: "Feature", geometry: above, properties: { name: fence.name, colour: colourOf(fence) } }];
 }
 
 function shapesOf(fence: Geofence): Feature[] {
@@ -135,12 +136,14 @@ export const FENCE_LAYERS: readonly LayerWithoutSource[] = [
     id: "fence-name",
     type: "symbol",
     filter: ["==", ["geometry-type"], "Point"],
-    minzoom: 5,
+    minzoom: 8, // from further away a fence is smaller than its name
     layout: {
       "text-field": ["get", "name"],
       "text-font": ["Noto Sans Bold"],
       "text-size": 12,
       "symbol-placement": "point",
+      "text-anchor": "bottom",
+      "text-offset": [0, -0.3],
     },
     paint: { "text-color": ["get", "colour"], "text-halo-color": "#ffffff", "text-halo-width": 1.4 },
   },

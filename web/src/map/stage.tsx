@@ -105,14 +105,14 @@ export function MapButtons({ onFit }: { onFit?: () => void }) {
 }
 
 /** What covers the map at its edges, so that what is to be seen is put beside it. */
-export function padding(player = false) {
+export function padding(player = false, card = document.querySelector(".details") !== null) {
   return innerWidth > 760
-    ? { top: 60, bottom: player ? 230 : 70, left: 400, right: 80 }
+    ? { top: 90, bottom: player ? 230 : 96, left: 400, right: card ? 390 : 90 }
     : { top: player ? 190 : 70, bottom: Math.round(innerHeight * 0.44), left: 40, right: 60 };
 }
 
 /** From the map's middle to the middle of what is left free of it, for one place that is to be seen there. */
-export function offset(player = false): [number, number] {
-  const { top, bottom, left, right } = padding(player);
+export function offset(player = false, card?: boolean): [number, number] {
+  const { top, bottom, left, right } = padding(player, card);
   return [(left - right) / 2, (top - bottom) / 2];
 }

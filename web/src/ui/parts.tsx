@@ -1,6 +1,6 @@
 /** Small parts that all views are made of. */
 
-import { signal, useSignal } from "@preact/signals";
+import { type Signal, signal, useSignal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useId, useRef } from "preact/hooks";
 
@@ -165,6 +165,23 @@ export function TextField({ label, hint, onInput, ...rest }: InputProps) {
   );
 }
 
+/** A field to search in a list; it has its name inside. */
+export function Search({ label, text, wide }: { label: string; text: Signal<string>; wide?: boolean }) {
+  return (
+    <div class={`search ${wide ? "grow" : ""}`}>
+      <Icon name="search" />
+      <input
+        class="input"
+        type="search"
+        placeholder={label}
+        aria-label={label}
+        value={text.value}
+        onInput={(event) => (text.value = event.currentTarget.value)}
+      />
+    </div>
+  );
+}
+
 export function Select<T extends string | number>({
   label,
   hint,
@@ -310,13 +327,15 @@ export function Dialog({
           <h2 id={titleId}>{title}</h2>
           <Button kind="quiet" icon="close" label={t("action.close")} onClick={onClose} />
         </header>
-        {children}
-        {problem.value && (
-          <div class="notice bad" role="alert">
-            <Icon name="info" />
-            <span>{problem.value}</span>
-          </div>
-        )}
+        <div class="content">
+          {children}
+          {problem.value && (
+            <div class="notice bad" role="alert" ref={(shown) => shown?.scrollIntoView({ block: "nearest" })}>
+              <Icon name="info" />
+              <span>{problem.value}</span>
+            </div>
+          )}
+        </div>
         {onSubmit && (
           <footer>
             <Button onClick={onClose}>{t("action.cancel")}</Button>

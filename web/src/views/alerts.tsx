@@ -17,7 +17,6 @@ import {
   Checks,
   Confirm,
   Dialog,
-  Empty,
   Page,
   Remote,
   say,
@@ -26,6 +25,7 @@ import {
   TextField,
   useRemote,
 } from "../ui/parts.tsx";
+import { Nothing, Table } from "../ui/table.tsx";
 import { alarmName, ALARMS, channelName, EVENT_TYPES, stateName, typeName } from "./words.ts";
 
 interface Delivery {
@@ -119,11 +119,9 @@ function Rules() {
       <Remote remote={rules}>
         {(list) =>
           list.length === 0 ? (
-            <div class="card">
-              <Empty icon="bell" title={t("alerts.none")}>
-                <p>{t("alerts.noneHint")}</p>
-              </Empty>
-            </div>
+            <Nothing icon="bell" title={t("alerts.none")}>
+              <p>{t("alerts.noneHint")}</p>
+            </Nothing>
           ) : (
             <div class="card flush">
               <ul>
@@ -356,46 +354,32 @@ function Log() {
       <Remote remote={log}>
         {(list) =>
           list.length === 0 ? (
-            <div class="card">
-              <Empty icon="mail" title={t("alerts.logNone")} />
-            </div>
+            <Nothing icon="mail" title={t("alerts.logNone")} />
           ) : (
-            <div class="card flush table-scroll">
-              <table class="cards-on-phone">
-                <thead>
-                  <tr>
-                    <th scope="col">{t("alerts.at")}</th>
-                    <th scope="col">{t("alerts.what")}</th>
-                    <th scope="col">{t("alerts.to")}</th>
-                    <th scope="col">{t("trackers.state")}</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {list.map((one) => (
-                    <tr key={one.id}>
-                      <td class="nowrap">{dateTime(one.at)}</td>
-                      <td class="full">
-                        <div class="strong" translate={!one.text}>
-                          {one.text || typeName(one.type)}
-                        </div>
-                        <div class="small muted">{devices.value.get(one.deviceId)?.name ?? ""}</div>
-                      </td>
-                      <td>
-                        {channelName(one.channel)} {one.recipient !== one.channel && <span class="muted small">{one.recipient}</span>}
-                      </td>
-                      <td class={one.error ? "full" : ""}>
-                        <span class={`chip ${TONES[one.state] ?? ""}`}>{stateName(one.state)}</span>
-                        {one.error && (
-                          <div class="small muted" translate={false}>
-                            {one.error}
-                          </div>
-                        )}
-                      </td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
+            <Table cards columns={[t("alerts.at"), t("alerts.what"), t("alerts.to"), t("trackers.state")]}>
+              {list.map((one) => (
+                <tr key={one.id}>
+                  <td class="nowrap">{dateTime(one.at)}</td>
+                  <td class="full">
+                    <div class="strong" translate={!one.text}>
+                      {one.text || typeName(one.type)}
+                    </div>
+                    <div class="small muted">{devices.value.get(one.deviceId)?.name ?? ""}</div>
+                  </td>
+                  <td>
+                    {channelName(one.channel)} {one.recipient !== one.channel && <span class="muted small">{one.recipient}</span>}
+                  </td>
+                  <td class={one.error ? "full" : ""}>
+                    <span class={`chip ${TONES[one.state] ?? ""}`}>{stateName(one.state)}</span>
+                    {one.error && (
+                      <div class="small muted" translate={false}>
+                        {one.error}
+                      </div>
+                    )}
+                  </td>
+                </tr>
+              ))}
+            </Table>
           )
         }
       </Remote>

@@ -126,9 +126,7 @@ function Answer({ told, currency }: { told: Outcome; currency: string }) {
             </div>
           ))}
       </dl>
-      <div class="card flush table-scroll">
-        <LedgerTable entries={told.entries} currency={currency} />
-      </div>
+      <LedgerTable entries={told.entries} currency={currency} />
     </>
   );
 }

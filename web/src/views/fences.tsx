@@ -19,7 +19,7 @@ import { reshape } from "../map/reshape.ts";
 import { map, MapButtons, offset, padding, useMap } from "../map/stage.tsx";
 import { DropZone } from "../ui/drop.tsx";
 import { Icon, type IconName } from "../ui/icon.tsx";
-import { Button, Checks, complain, Confirm, Dialog, Empty, Field, Remote, say, Select, Spinner, TextField, useRemote } from "../ui/parts.tsx";
+import { Button, Checks, complain, Confirm, Dialog, Empty, Field, Remote, say, Search, Select, Spinner, TextField, useRemote } from "../ui/parts.tsx";
 
 interface Inside {
   deviceId: number;
@@ -159,7 +159,7 @@ export default function Fences() {
   const show = (fence: Geofence) => {
     chosen.value = fence.id;
     const bounds = boundsOf(featuresOf(fence));
-    if (bounds) map.value?.fitBounds(bounds, { padding: padding(), maxZoom: 16, duration: 500 });
+    if (bounds) map.value?.fitBounds(bounds, { padding: padding(false, true), maxZoom: 16, duration: 500 });
   };
   const bringIn = async (given: File, metres: Metres | null = null) => {
     if (bringing.value) return;
@@ -197,17 +197,7 @@ export default function Fences() {
               ))}
             </div>
           )}
-          <div class="search">
-            <Icon name="search" />
-            <input
-              class="input"
-              type="search"
-              placeholder={t("fences.search")}
-              aria-label={t("fences.search")}
-              value={query.value}
-              onInput={(event) => (query.value = event.currentTarget.value)}
-            />
-          </div>
+          <Search label={t("fences.search")} text={query} />
         </header>
         <div class="scroll">
           {geofences.value.length === 0 ? (

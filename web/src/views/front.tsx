@@ -74,6 +74,21 @@ function useForm(send: () => Promise<unknown>) {
   return { problem, busy, onSubmit };
 }
 
+function EmailField({ email, autofocus }: { email: Signal<string>; autofocus?: boolean }) {
+  return (
+    <TextField
+      label={t("field.email")}
+      type="email"
+      name="email"
+      autocomplete="username"
+      required
+      autofocus={autofocus}
+      value={email.value}
+      onInput={(value) => (email.value = value)}
+    />
+  );
+}
+
 /** The six digits that an authenticator shows. */
 export function CodeField({ hint, code }: { hint: string; code: Signal<string> }) {
   return (
@@ -120,16 +135,7 @@ export function SignIn() {
         </a>
       )}
       <form onSubmit={form.onSubmit} hidden={config.value.openid === "only"}>
-        <TextField
-          label={t("field.email")}
-          type="email"
-          name="email"
-          autocomplete="username"
-          required
-          autofocus
-          value={email.value}
-          onInput={(value) => (email.value = value)}
-        />
+        <EmailField autofocus email={email} />
         <TextField
           label={t("field.password")}
           type="password"
@@ -168,14 +174,7 @@ function Lost({ onBack }: { onBack: () => void }) {
             <span>{t("lost.sent")}</span>
           </div>
         ) : (
-          <TextField
-            label={t("field.email")}
-            type="email"
-            autocomplete="username"
-            required
-            value={email.value}
-            onInput={(value) => (email.value = value)}
-          />
+          <EmailField email={email} />
         )}
         <Problem text={form.problem.value} />
         {!sent.value && (
@@ -256,15 +255,7 @@ export function SetUp() {
           value={name.value}
           onInput={(value) => (name.value = value)}
         />
-        <TextField
-          label={t("field.email")}
-          type="email"
-          name="email"
-          autocomplete="username"
-          required
-          value={email.value}
-          onInput={(value) => (email.value = value)}
-        />
+        <EmailField email={email} />
         <NewPassword value={password.value} onInput={(value) => (password.value = value)} />
         <Problem text={form.problem.value} />
         <button type="submit" class="button primary" aria-disabled={form.busy.value || undefined}>

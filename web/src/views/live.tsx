@@ -28,7 +28,7 @@ import { addFleet, type FleetLayer } from "../map/fleet-layer.ts";
 import { addLayers, boundsOf, FENCE_LAYERS, featuresOf, pointsOf } from "../map/layers.ts";
 import { map, MapButtons, offset, padding, useMap } from "../map/stage.tsx";
 import { categoryIcon, Icon } from "../ui/icon.tsx";
-import { Button, complain, Empty, Loading } from "../ui/parts.tsx";
+import { Button, complain, Empty, Loading, Search } from "../ui/parts.tsx";
 import { ShareDialog } from "./share.tsx";
 
 const ROW_PX = 62;
@@ -141,7 +141,7 @@ export default function Live() {
     const made = map.value;
     if (!at || !made) return;
     fitted.current = true;
-    made.easeTo({ center: [at.longitude, at.latitude], zoom: Math.max(made.getZoom(), 11), offset: offset(), duration: 500 });
+    made.easeTo({ center: [at.longitude, at.latitude], zoom: Math.max(made.getZoom(), 11), offset: offset(false, true), duration: 500 });
   }, [selected, map.value]);
   useMap((made) => (selected && trail.value ? drawTrail(made, selected) : undefined), [selected, trail.value]);
 
@@ -157,17 +157,7 @@ export default function Live() {
             aria-label={t("live.resize")}
             onClick={() => (height.value = height.value === "" ? "high" : height.value === "high" ? "low" : "")}
           />
-          <div class="search">
-            <Icon name="search" />
-            <input
-              class="input"
-              type="search"
-              placeholder={t("live.search")}
-              aria-label={t("live.search")}
-              value={query.value}
-              onInput={(event) => (query.value = event.currentTarget.value)}
-            />
-          </div>
+          <Search label={t("live.search")} text={query} />
           <div class="filters" role="group" aria-label={t("live.filter")}>
             {FILTERS.map((one) => (
               <button key={one} type="button" aria-pressed={filter.value === one} onClick={() => (filter.value = one)}>

@@ -1,6 +1,7 @@
 /** Money: what there is, what it will last for, every movement, invoices, tariffs, and a calculator. */
 
 import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 
 import { address, api } from "../core/api.ts";
 import { devices } from "../core/fleet.ts";
@@ -11,6 +12,7 @@ import type { Account, LedgerEntry } from "../core/types.ts";
 import { maybe, t } from "../i18n/index.ts";
 import { Icon } from "../ui/icon.tsx";
 import { Button, Dialog, Empty, Page, Remote, say, Select, Tabs, useRemote } from "../ui/parts.tsx";
+import { Nothing, Table } from "../ui/table.tsx";
 import { Calculator } from "./calculator.tsx";
 import { PayDialog } from "./pay.tsx";
 import { stateName } from "./words.ts";
@@ -206,33 +208,24 @@ function Outlook({ told }: { told: Forecast }) {
     .sort((a, b) => String(a.blockedAt).localeCompare(String(b.blockedAt)));
   if (ahead.length === 0) return null;
   return (
-    <div class="card flush table-scroll">
-      <header>
-        <h2>{t("money.outlook")}</h2>
-      </header>
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">{t("trackers.tracker")}</th>
-            <th scope="col" class="phone-hidden">
-              {t("trackers.state")}
-            </th>
-            <th scope="col">{t("money.blockedFrom")}</th>
-          </tr>
-        </thead>
-        <tbody>
-          {ahead.slice(0, OUTLOOK_ROWS).map((one) => (
-            <tr key={one.uniqueId}>
-              <td>
-                <strong>{byUniqueId(one.uniqueId)}</strong> <code class="small muted">{one.uniqueId}</code>
-              </td>
-              <td class="phone-hidden">{stateName(one.state)}</td>
-              <td>{dateTime(one.blockedAt)}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table
+      title={t("money.outlook")}
+      columns={[
+        t("trackers.tracker"),
+        { label: t("trackers.state"), class: "phone-hidden" },
+        t("money.blockedFrom"),
+      ]}
+    >
+      {ahead.slice(0, OUTLOOK_ROWS).map((one) => (
+        <tr key={one.uniqueId}>
+          <td>
+            <strong>{byUniqueId(one.uniqueId)}</strong> <code class="small muted">{one.uniqueId}</code>
+          </td>
+          <td class="phone-hidden">{stateName(one.state)}</td>
+          <td>{dateTime(one.blockedAt)}</td>
+        </tr>
+      ))}
+    </Table>
   );
 }
 
@@ -244,15 +237,16 @@ function Recent({ id }: { id: number }) {
   const entries = ledger.value.value?.entries ?? [];
   if (entries.length === 0) return null;
   return (
-    <div class="card flush table-scroll">
-      <header>
-        <h2>{t("money.recent")}</h2>
+    <LedgerTable
+      title={t("money.recent")}
+      link={
         <a href={`/money?tab=ledger&account=${id}`} onClick={follow}>
           {t("money.ledger")}
         </a>
-      </header>
-      <LedgerTable entries={entries.slice(0, RECENT_ROWS)} currency={entries[0]!.currency} />
-    </div>
+      }
+      entries={entries.slice(0, RECENT_ROWS)}
+      currency={entries[0]!.currency}
+    />
   );
 }
 
@@ -261,34 +255,27 @@ function Payments({ id }: { id: number }) {
   const list = payments.value.value ?? [];
   if (list.length === 0) return null;
   return (
-    <div class="card flush table-scroll">
-      <header>
-        <h2>{t("money.payments")}</h2>
-      </header>
-      <table class="cards-on-phone">
-        <tbody>
-          {list.map((one) => (
-            <tr key={one.id}>
-              <td>{dateTime(one.paidAt ?? one.createdAt)}</td>
-              <td class="right strong">{money(one.amount, one.currency)}</td>
-              <td>{one.gateway}</td>
-              <td>
-                <span class={`chip ${one.state === "paid" ? "good" : one.state === "failed" ? "bad" : "info"}`}>
-                  {stateName(one.state)}
-                </span>
-              </td>
-              <td class="right">
-                {one.url && one.state !== "paid" && (
-                  <a class="button small" href={one.url}>
-                    {t("trackers.pay")}
-                  </a>
-                )}
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table title={t("money.payments")} cards>
+      {list.map((one) => (
+        <tr key={one.id}>
+          <td>{dateTime(one.paidAt ?? one.createdAt)}</td>
+          <td class="right strong">{money(one.amount, one.currency)}</td>
+          <td>{one.gateway}</td>
+          <td>
+            <span class={`chip ${one.state === "paid" ? "good" : one.state === "failed" ? "bad" : "info"}`}>
+              {stateName(one.state)}
+            </span>
+          </td>
+          <td class="right">
+            {one.url && one.state !== "paid" && (
+              <a class="button small" href={one.url}>
+                {t("trackers.pay")}
+              </a>
+            )}
+          </td>
+        </tr>
+      ))}
+    </Table>
   );
 }
 
@@ -296,35 +283,37 @@ function Payments({ id }: { id: number }) {
 
 export const kindName = (kind: string): string => maybe(`ledger.${kind}`, kind);
 
-export function LedgerTable({ entries, currency }: { entries: readonly Omit<LedgerEntry, "id" | "currency">[]; currency: string }) {
+export function LedgerTable({
+  entries,
+  currency,
+  title,
+  link,
+}: {
+  entries: readonly Omit<LedgerEntry, "id" | "currency">[];
+  currency: string;
+  title?: string;
+  link?: ComponentChildren;
+}) {
+  const columns = [
+    t("ledger.at"),
+    t("ledger.what"),
+    { label: t("field.amount"), class: "right" },
+    { label: t("money.balance"), class: "right" },
+  ];
   return (
-    <table class="cards-on-phone">
-      <thead>
-        <tr>
-          <th scope="col">{t("ledger.at")}</th>
-          <th scope="col">{t("ledger.what")}</th>
-          <th scope="col" class="right">
-            {t("field.amount")}
-          </th>
-          <th scope="col" class="right">
-            {t("money.balance")}
-          </th>
+    <Table title={title} link={link} cards columns={columns}>
+      {entries.map((entry, at) => (
+        <tr key={at}>
+          <td class="nowrap">{dateTime(entry.at)}</td>
+          <td>
+            <span class="strong">{kindName(entry.kind)}</span>{" "}
+            <span class="muted small">{[entry.device, calendarDate(entry.date)].filter(Boolean).join(" · ")}</span>
+          </td>
+          <td class="right nowrap">{money(entry.amount, currency)}</td>
+          <td class="right nowrap muted">{money(entry.balance, currency)}</td>
         </tr>
-      </thead>
-      <tbody>
-        {entries.map((entry, at) => (
-          <tr key={at}>
-            <td class="nowrap">{dateTime(entry.at)}</td>
-            <td>
-              <span class="strong">{kindName(entry.kind)}</span>{" "}
-              <span class="muted small">{[entry.device, calendarDate(entry.date)].filter(Boolean).join(" · ")}</span>
-            </td>
-            <td class="right nowrap">{money(entry.amount, currency)}</td>
-            <td class="right nowrap muted">{money(entry.balance, currency)}</td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
+      ))}
+    </Table>
   );
 }
 
@@ -356,14 +345,10 @@ function LedgerTab({ id }: { id: number }) {
         {(first) => {
           const entries = [...first.entries, ...more.value];
           return entries.length === 0 ? (
-            <div class="card">
-              <Empty icon="money" title={t("ledger.none")} />
-            </div>
+            <Nothing icon="money" title={t("ledger.none")} />
           ) : (
             <>
-              <div class="card flush table-scroll">
-                <LedgerTable entries={entries} currency={entries[0]!.currency} />
-              </div>
+              <LedgerTable entries={entries} currency={entries[0]!.currency} />
               {cursor.value && <Button onClick={onward}>{t("action.more")}</Button>}
             </>
           );
@@ -379,40 +364,32 @@ function Invoices({ id }: { id: number }) {
     <Remote remote={invoices}>
       {(list) =>
         list.length === 0 ? (
-          <div class="card">
-            <Empty icon="file" title={t("invoices.none")}>
-              <p>{t("invoices.noneHint")}</p>
-            </Empty>
-          </div>
+          <Nothing icon="file" title={t("invoices.none")}>
+            <p>{t("invoices.noneHint")}</p>
+          </Nothing>
         ) : (
-          <div class="card flush table-scroll">
-            <table class="cards-on-phone">
-              <thead>
-                <tr>
-                  <th scope="col">{t("invoices.number")}</th>
-                  <th scope="col">{t("invoices.issued")}</th>
-                  <th scope="col" class="right">
-                    {t("field.amount")}
-                  </th>
-                  <th scope="col">PDF</th>
-                </tr>
-              </thead>
-              <tbody>
-                {list.map((one) => (
-                  <tr key={one.id}>
-                    <td class="strong">{one.number}</td>
-                    <td>{date(one.issuedAt)}</td>
-                    <td class="right">{money(one.amount, one.currency)}</td>
-                    <td>
-                      <a href={address(`/invoices/${one.id}.pdf`)} target="_blank" rel="noreferrer">
-                        {t("invoices.open", { number: one.number })}
-                      </a>
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
+          <Table
+            cards
+            columns={[
+              t("invoices.number"),
+              t("invoices.issued"),
+              { label: t("field.amount"), class: "right" },
+              "PDF",
+            ]}
+          >
+            {list.map((one) => (
+              <tr key={one.id}>
+                <td class="strong">{one.number}</td>
+                <td>{date(one.issuedAt)}</td>
+                <td class="right">{money(one.amount, one.currency)}</td>
+                <td>
+                  <a href={address(`/invoices/${one.id}.pdf`)} target="_blank" rel="noreferrer">
+                    {t("invoices.open", { number: one.number })}
+                  </a>
+                </td>
+              </tr>
+            ))}
+          </Table>
         )
       }
     </Remote>

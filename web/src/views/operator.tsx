@@ -10,7 +10,8 @@ import { may, resume, user } from "../core/session.ts";
 import type { Account, User } from "../core/types.ts";
 import { LANGUAGES, maybe, t } from "../i18n/index.ts";
 import { BlockedMark, Icon } from "../ui/icon.tsx";
-import { Button, Confirm, Dialog, Empty, Page, Remote, say, Select, Tabs, TextField, useRemote } from "../ui/parts.tsx";
+import { Button, Confirm, Dialog, Page, Remote, say, Select, Tabs, TextField, useRemote } from "../ui/parts.tsx";
+import { Nothing, Table } from "../ui/table.tsx";
 import { PASSWORD_MIN } from "./front.tsx";
 import type { Tariff } from "./money.tsx";
 
@@ -77,59 +78,49 @@ function Accounts() {
       </div>
       <Remote remote={accounts}>
         {(list) => (
-          <div class="card flush table-scroll">
-            <table class="cards-on-phone">
-              <thead>
-                <tr>
-                  <th scope="col">{t("field.name")}</th>
-                  <th scope="col">{t("money.tariff")}</th>
-                  <th scope="col" class="right">
-                    {t("money.balance")}
-                  </th>
-                  <th scope="col" class="right">
-                    {t("nav.trackers")}
-                  </th>
-                  <th scope="col">
-                    <span class="visually-hidden">{t("trackers.actions")}</span>
-                  </th>
-                </tr>
-              </thead>
-              <tbody>
-                {list.map((one) => (
-                  <tr key={one.id}>
-                    <td>
-                      <div class="strong">{one.name}</div>
-                      <div class="small muted">
-                        {[one.email, one.zone].filter(Boolean).join(" · ")}
-                      </div>
-                    </td>
-                    <td>{one.tariff}</td>
-                    <td class="right nowrap">{money(one.balance, one.currency)}</td>
-                    <td class="right">
-                      <span class="row end">
-                        {one.devices}
-                        {one.blocked > 0 && <BlockedMark label={t("nav.blocked", { count: one.blocked })} />}
-                      </span>
-                    </td>
-                    <td class="full">
-                      <div class="row end">
-                        <a class="button small" href={`/money?account=${one.id}`} onClick={follow}>
-                          {t("nav.money")}
-                        </a>
-                        <Button
-                          small
-                          kind="quiet"
-                          icon="edit"
-                          label={t("accounts.edit", { name: one.name })}
-                          onClick={() => (editing.value = one)}
-                        />
-                      </div>
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
+          <Table
+            cards
+            columns={[
+              t("field.name"),
+              t("money.tariff"),
+              { label: t("money.balance"), class: "right" },
+              { label: t("nav.trackers"), class: "right" },
+              { label: t("trackers.actions"), silent: true },
+            ]}
+          >
+            {list.map((one) => (
+              <tr key={one.id}>
+                <td>
+                  <div class="strong">{one.name}</div>
+                  <div class="small muted">
+                    {[one.email, one.zone].filter(Boolean).join(" · ")}
+                  </div>
+                </td>
+                <td>{one.tariff}</td>
+                <td class="right nowrap">{money(one.balance, one.currency)}</td>
+                <td class="right">
+                  <span class="row end">
+                    {one.devices}
+                    {one.blocked > 0 && <BlockedMark label={t("nav.blocked", { count: one.blocked })} />}
+                  </span>
+                </td>
+                <td class="full">
+                  <div class="row end">
+                    <a class="button small" href={`/money?account=${one.id}`} onClick={follow}>
+                      {t("nav.money")}
+                    </a>
+                    <Button
+                      small
+                      kind="quiet"
+                      icon="edit"
+                      label={t("accounts.edit", { name: one.name })}
+                      onClick={() => (editing.value = one)}
+                    />
+                  </div>
+                </td>
+              </tr>
+            ))}
+          </Table>
         )}
       </Remote>
       {editing.value && (
@@ -245,58 +236,52 @@ function People() {
       </div>
       <Remote remote={people}>
         {(list) => (
-          <div class="card flush table-scroll">
-            <table class="cards-on-phone">
-              <thead>
-                <tr>
-                  <th scope="col">{t("field.name")}</th>
-                  <th scope="col">{t("people.role")}</th>
-                  <th scope="col">{t("money.account")}</th>
-                  <th scope="col">
-                    <span class="visually-hidden">{t("trackers.actions")}</span>
-                  </th>
-                </tr>
-              </thead>
-              <tbody>
-                {list.map((one) => (
-                  <tr key={one.id}>
-                    <td>
-                      <div class="strong">{one.name || one.email}</div>
-                      <div class="small muted">{one.email}</div>
-                    </td>
-                    <td>
-                      <span class="chip">{maybe(`role.${one.role}`, one.role ?? "")}</span>
-                    </td>
-                    <td>{nameOf(one.accountId)}</td>
-                    <td class="full">
-                      <div class="row end">
-                        {may("administer") && one.id !== user.value?.id && (
-                          <>
-                            <Button
-                              small
-                              onClick={async () => {
-                                await api.get(`/session/${one.id}`);
-                                await resume();
-                              }}
-                            >
-                              {t("people.actAs")}
-                            </Button>
-                            <Button
-                              small
-                              kind="quiet"
-                              icon="trash"
-                              label={t("people.remove", { name: one.email })}
-                              onClick={() => (removing.value = one)}
-                            />
-                          </>
-                        )}
-                      </div>
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
+          <Table
+            cards
+            columns={[
+              t("field.name"),
+              t("people.role"),
+              t("money.account"),
+              { label: t("trackers.actions"), silent: true },
+            ]}
+          >
+            {list.map((one) => (
+              <tr key={one.id}>
+                <td>
+                  <div class="strong">{one.name || one.email}</div>
+                  <div class="small muted">{one.email}</div>
+                </td>
+                <td>
+                  <span class="chip">{maybe(`role.${one.role}`, one.role ?? "")}</span>
+                </td>
+                <td>{nameOf(one.accountId)}</td>
+                <td class="full">
+                  <div class="row end">
+                    {may("administer") && one.id !== user.value?.id && (
+                      <>
+                        <Button
+                          small
+                          onClick={async () => {
+                            await api.get(`/session/${one.id}`);
+                            await resume();
+                          }}
+                        >
+                          {t("people.actAs")}
+                        </Button>
+                        <Button
+                          small
+                          kind="quiet"
+                          icon="trash"
+                          label={t("people.remove", { name: one.email })}
+                          onClick={() => (removing.value = one)}
+                        />
+                      </>
+                    )}
+                  </div>
+                </td>
+              </tr>
+            ))}
+          </Table>
         )}
       </Remote>
       {adding.value && (
@@ -413,38 +398,24 @@ function Quarantine() {
     <Remote remote={rows}>
       {(list) =>
         list.length === 0 ? (
-          <div class="card">
-            <Empty icon="check" title={t("quarantine.none")} />
-          </div>
+          <Nothing icon="check" title={t("quarantine.none")} />
         ) : (
-          <div class="card flush table-scroll">
-            <table class="cards-on-phone">
-              <thead>
-                <tr>
-                  <th scope="col">{t("alerts.at")}</th>
-                  <th scope="col">{t("trackers.tracker")}</th>
-                  <th scope="col">{t("quarantine.why")}</th>
-                  <th scope="col">{t("quarantine.frame")}</th>
-                </tr>
-              </thead>
-              <tbody>
-                {list.map((row) => (
-                  <tr key={row.id}>
-                    <td class="nowrap">{dateTime(row.receivedAt)}</td>
-                    <td>
-                      {row.uniqueId} <span class="muted small">{row.protocol}</span>
-                    </td>
-                    <td>{[maybe(`quarantine.reason.${row.reason}`, row.reason), row.detail].filter(Boolean).join(": ")}</td>
-                    <td class="full">
-                      <code class="small" style={{ overflowWrap: "anywhere" }}>
-                        {row.frame.slice(0, FRAME_CHARACTERS)}
-                      </code>
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
+          <Table cards columns={[t("alerts.at"), t("trackers.tracker"), t("quarantine.why"), t("quarantine.frame")]}>
+            {list.map((row) => (
+              <tr key={row.id}>
+                <td class="nowrap">{dateTime(row.receivedAt)}</td>
+                <td>
+                  {row.uniqueId} <span class="muted small">{row.protocol}</span>
+                </td>
+                <td>{[maybe(`quarantine.reason.${row.reason}`, row.reason), row.detail].filter(Boolean).join(": ")}</td>
+                <td class="full">
+                  <code class="small" style={{ overflowWrap: "anywhere" }}>
+                    {row.frame.slice(0, FRAME_CHARACTERS)}
+                  </code>
+                </td>
+              </tr>
+            ))}
+          </Table>
         )
       }
     </Remote>

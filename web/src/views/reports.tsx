@@ -12,6 +12,7 @@ import type { Attributes } from "../core/types.ts";
 import { t } from "../i18n/index.ts";
 import { Icon } from "../ui/icon.tsx";
 import { Button, Check, complain, Confirm, Dialog, Empty, Page, Remote, say, Select, TextField, useRemote } from "../ui/parts.tsx";
+import { Grid } from "../ui/table.tsx";
 import { eventName } from "./words.ts";
 
 type Row = Record<string, unknown>;
@@ -137,7 +138,7 @@ export default function Reports() {
           )}
         </div>
       </section>
-      {rows.value && <Table kind={rows.value.kind} list={rows.value.list} />}
+      {rows.value && <Rows kind={rows.value.kind} list={rows.value.list} />}
       <section class="card stack" aria-label={t("reports.kept")}>
         <h2>{t("reports.kept")}</h2>
         <Remote remote={kept}>
@@ -201,7 +202,7 @@ export default function Reports() {
   );
 }
 
-function Table({ kind, list }: { kind: Kind; list: readonly Row[] }) {
+function Rows({ kind, list }: { kind: Kind; list: readonly Row[] }) {
   const columns: readonly Column[] = COLUMNS[kind];
   if (list.length === 0) {
     return (
@@ -212,28 +213,17 @@ function Table({ kind, list }: { kind: Kind; list: readonly Row[] }) {
   }
   return (
     <section class="card flush table-scroll" aria-label={t(`reports.kind.${kind}`)} tabIndex={0}>
-      <table>
-        <thead>
-          <tr>
-            {columns.map(([word]) => (
-              <th key={word} scope="col">
-                {t(`reports.column.${word}`)}
-              </th>
+      <Grid columns={columns.map(([word]) => t(`reports.column.${word}`))}>
+        {list.slice(0, ROWS_MAX).map((row, number) => (
+          <tr key={number}>
+            {columns.map(([word, of]) => (
+              <td key={word} class={word === "tracker" ? "strong nowrap" : "nowrap"}>
+                {of(row)}
+              </td>
             ))}
           </tr>
-        </thead>
-        <tbody>
-          {list.slice(0, ROWS_MAX).map((row, number) => (
-            <tr key={number}>
-              {columns.map(([word, of]) => (
-                <td key={word} class={word === "tracker" ? "strong nowrap" : "nowrap"}>
-                  {of(row)}
-                </td>
-              ))}
-            </tr>
-          ))}
-        </tbody>
-      </table>
+        ))}
+      </Grid>
       {list.length > ROWS_MAX && <p class="muted small">{t("reports.more", { count: list.length - ROWS_MAX })}</p>}
     </section>
   );

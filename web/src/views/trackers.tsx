@@ -14,18 +14,18 @@ import { BlockedMark, Icon } from "../ui/icon.tsx";
 import {
   Button,
   Check,
-
   Confirm,
   Dialog,
-  Empty,
   Page,
   Remote,
   say,
+  Search,
   Select,
   Spinner,
   TextField,
   useRemote,
 } from "../ui/parts.tsx";
+import { Grid, Nothing } from "../ui/table.tsx";
 import { CommandDialog } from "./command.tsx";
 import { LinkChecks, useLinks } from "./links.tsx";
 import { PayDialog } from "./pay.tsx";
@@ -100,11 +100,9 @@ export default function Trackers() {
             .sort((a, b) => Number(isHidden(b)) - Number(isHidden(a)) || byName.compare(a.name, b.name));
           if (list.length === 0) {
             return (
-              <div class="card">
-                <Empty icon="antenna" title={t("live.none")}>
-                  <p>{t("trackers.noneHint")}</p>
-                </Empty>
-              </div>
+              <Nothing icon="antenna" title={t("live.none")}>
+                <p>{t("trackers.noneHint")}</p>
+              </Nothing>
             );
           }
           return (
@@ -112,17 +110,7 @@ export default function Trackers() {
               {blocked.length > 0 && <BlockedSummary rows={blocked} onDone={reload} />}
               <div class="card flush">
                 <header>
-                  <div class="search grow" style={{ minWidth: "200px", maxWidth: "340px" }}>
-                    <Icon name="search" />
-                    <input
-                      class="input"
-                      type="search"
-                      aria-label={t("live.search")}
-                      placeholder={t("live.search")}
-                      value={query.value}
-                      onInput={(event) => (query.value = event.currentTarget.value)}
-                    />
-                  </div>
+                  <Search wide label={t("live.search")} text={query} />
                   {blocked.length > 0 && (
                     <Check checked={onlyBlocked.value} onChange={(on) => (onlyBlocked.value = on)}>
                       {t("trackers.onlyBlocked", { count: blocked.length })}
@@ -130,29 +118,21 @@ export default function Trackers() {
                   )}
                 </header>
                 <div class="table-scroll">
-                  <table class="cards-on-phone">
-                    <thead>
-                      <tr>
-                        <th scope="col">{t("trackers.tracker")}</th>
-                        <th scope="col">{t("trackers.state")}</th>
-                        <th scope="col" class="right">
-                          {t("trackers.due")}
-                        </th>
-                        <th scope="col" class="right">
-                          {t("trackers.waiting")}
-                        </th>
-                        <th scope="col">{t("live.lastContact")}</th>
-                        <th scope="col">
-                          <span class="visually-hidden">{t("trackers.actions")}</span>
-                        </th>
-                      </tr>
-                    </thead>
-                    <tbody>
-                      {shown.map((row) => (
-                        <Row key={row.deviceId} row={row} onOpen={(next) => (open.value = next)} onDone={reload} />
-                      ))}
-                    </tbody>
-                  </table>
+                  <Grid
+                    cards
+                    columns={[
+                      t("trackers.tracker"),
+                      t("trackers.state"),
+                      { label: t("trackers.due"), class: "right" },
+                      { label: t("trackers.waiting"), class: "right" },
+                      t("live.lastContact"),
+                      { label: t("trackers.actions"), silent: true },
+                    ]}
+                  >
+                    {shown.map((row) => (
+                      <Row key={row.deviceId} row={row} onOpen={(next) => (open.value = next)} onDone={reload} />
+                    ))}
+                  </Grid>
                 </div>
               </div>
             </>
@@ -201,7 +181,7 @@ function BlockedSummary({ rows, onDone }: { rows: readonly Managed[]; onDone: ()
       <BlockedMark label={t("trackers.blocked")} />
       <div class="grow">
         <strong>{t("nav.blocked", { count: rows.length })}</strong>
-        <p class="small">{t("trackers.blockedText", { waiting })}</p>
+        <p class="small">{t("trackers.blockedText", { count: rows.length, waiting })}</p>
       </div>
       {first && may("money") && (
         <Button kind="pay" onClick={() => (paying.value = true)}>
