@@ -8,7 +8,7 @@ from collections.abc import Generator
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.page.conftest import PASSWORD, Visitor, picture, report, set_up
+from tests.page.conftest import DESKTOP, PASSWORD, Visitor, picture, report, set_up
 from tests.page.keys import Keyboard
 from tests.servers.postgres import SharedPostgres
 from tests.servers.serve import Running, Servers
@@ -61,7 +61,9 @@ def test_a_fence_is_drawn_entered_and_told(running: Running, chromium: Browser) 
     expect(rule.get_by_label("Mails show a map")).to_be_hidden()
     rule.get_by_role("checkbox", name="E-mail").check()
     rule.get_by_label("Mails show a map").check()
+    page.set_viewport_size({"width": DESKTOP[0], "height": 880})  # all of it
     picture(page, "alert-rule")
+    page.set_viewport_size({"width": DESKTOP[0], "height": DESKTOP[1]})
     rule.get_by_role("button", name="Save").click()
     expect(page.get_by_role("listitem").filter(has_text="Enters a fence")).to_be_visible()
     (kept,) = page.request.get("/api/notifications").json()

@@ -43,6 +43,7 @@ def test_from_the_printed_link_to_the_first_tracker_on_the_map(
     adding = page.get_by_role("dialog", name="Add a tracker")
     adding.get_by_label("Identifier").fill("356938035643809")
     adding.get_by_label("Name").fill("Van 1")
+    expect(page.locator(".spinner")).to_have_count(0)
     picture(page, "add-a-tracker")
     adding.get_by_role("button", name="Add a tracker").click()
     expect(page.get_by_text("Waiting for its first position")).to_be_visible()

@@ -14,7 +14,7 @@ import { go, place } from "../core/router.ts";
 import { may } from "../core/session.ts";
 import type { Event, Position, Stop, Trip } from "../core/types.ts";
 import { t } from "../i18n/index.ts";
-import { addLayers, boundsOf, FENCE_LAYERS, featuresOf } from "../map/layers.ts";
+import { addLayers, boundsOf, FENCE_LAYERS, featuresOf, pointsOf } from "../map/layers.ts";
 import { map, MapButtons, offset, padding, useMap } from "../map/stage.tsx";
 import { Icon, type IconName } from "../ui/icon.tsx";
 import { Button, Empty, Remote, useRemote } from "../ui/parts.tsx";
@@ -126,8 +126,7 @@ export default function History() {
 const NO_DAY: Day = { positions: [], trips: [], stops: [], events: [] };
 
 function fitTo(positions: readonly Position[]) {
-  const coordinates = positions.map((one) => [one.longitude, one.latitude]);
-  const bounds = boundsOf([{ type: "Feature", geometry: { type: "MultiPoint", coordinates }, properties: {} }]);
+  const bounds = boundsOf([pointsOf(positions)]);
   if (bounds) map.value?.fitBounds(bounds, { padding: padding(true), maxZoom: 16, duration: 500 });
 }
 
