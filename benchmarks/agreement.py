@@ -1,7 +1,7 @@
 """Whether the simulator sees what another load generator sees: both against the same server, in turns.
 
 ``outside.py`` shares no code with the simulator; it is told the same journeys as places in a file, and says them in its own words, so
-that the server has the same work. Each round has both in closed loop and both in open loop at half of the rate, right after one
+that the server has the same work. Each round has both in closed loop and both in open loop at a quarter of the rate, right after one
 another, and which of them is first changes from round to round. Compared is within a round.
 """
 
@@ -24,11 +24,11 @@ from processes import Server, server, simulate
 from tracker_server.simulator.routes import Journey
 
 DEVICES = 200
-ROUNDS = 5
+ROUNDS = 9
 APART_MAX = 10.0  # percent
 EVERY_S = 10
 SEED = 1
-OPEN_SHARE = 0.5
+OPEN_SHARE = 0.25  # at half of what it can a server is nine tenths busy, for its batches are smaller
 BEGIN = 1_700_000_000
 FIRST_GUESS = 50  # fixes of each device, of the run that tells how many fill the time
 OUTSIDE = Path(__file__).with_name("outside.py")
