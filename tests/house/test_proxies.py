@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets import Origin
 from websockets.sync.client import connect
 
 from tests.notify.mail_server import certificate
@@ -108,7 +109,7 @@ def test_page_api_and_socket_through_nginx(front: Front) -> None:
     with (
         socket.create_connection(("127.0.0.1", front.port), LIMIT_S) as wire,
         connect(
-            f"wss://{NAME}/api/socket", sock=wire, ssl=front.trust, server_hostname="127.0.0.1", origin=SITE,
+            f"wss://{NAME}/api/socket", sock=wire, ssl=front.trust, server_hostname="127.0.0.1", origin=Origin(SITE),
             additional_headers={"Cookie": cookie.partition(";")[0]}, open_timeout=LIMIT_S,
         ) as heard,
     ):  # fmt: skip
