@@ -54,6 +54,24 @@ def test_a_limit_that_cannot_be_meant(bare: Terminal, command: tuple[str, ...]) 
     assert "is too great; leave it out to have all" in bare.wrong(*command, "--limit", "9" * 90)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("alert", "rule", "remove"),
+        ("alert", "rule", "show"),
+        ("command", "cancel"),
+        ("outbox", "drop"),
+        ("outbox", "retry"),
+        ("proximity", "remove"),
+        ("simulate", "--devices"),
+        ("user", "token", "ana@example.com", "--days"),
+    ],
+    ids=" ".join,
+)
+def test_half_a_number_is_none(bare: Terminal, command: tuple[str, ...]) -> None:
+    assert "'1.5' is no whole number; write digits alone" in bare.wrong(*command, "1.5")
+
+
 def test_a_kind_of_event_that_there_is_not(bare: Terminal) -> None:
     said = bare.wrong("events", "1", "--type", "geofenceEnter", "--type", "geofenceenter")
     assert "--type: 'geofenceenter' is none; there are: " in said

@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from tracker_server.cli.alert_rule import app as rule
 from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
 from tracker_server.cli.output import Format, write_rows
-from tracker_server.cli.values import limit_of, period_of, unique_id_of
+from tracker_server.cli.values import Perhaps, limit_of, period_of, unique_id_of
 
 if TYPE_CHECKING:
     from tracker_server.alerts.letters import Language
@@ -45,7 +45,7 @@ def list_(  # noqa: PLR0913  (each is a flag)
     since: Annotated[str | None, Parameter(name="--from")] = None,
     until: Annotated[str | None, Parameter(name="--to")] = None,
     viewer: Annotated[Literal["customer", "operator"], Parameter(name="--as")] = "operator",
-    limit: int | None = None,
+    limit: Perhaps = None,
     form: Annotated[Format, Parameter(name="--format")] = "table",
     where: Where = HERE,
 ) -> None:

@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 
 from tracker_server.cli.common import HERE, Where, database, refused, run, say, tell, wrong
 from tracker_server.cli.output import Format, counted, write_object, write_rows
-from tracker_server.cli.values import NUMBER_MAX, line_of_text, unique_id_of
+from tracker_server.cli.values import NUMBER_MAX, Whole, line_of_text, unique_id_of
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -44,7 +44,7 @@ def add(  # noqa: PLR0913  (each is a flag)
     fence: Words = (),
     language: Literal["en", "es", "ru"] | None = None,
     quiet: str | None = None,
-    throttle: int = 0,
+    throttle: Whole = 0,
     calendar: Path | None = None,
     command: str | None = None,
     picture: Annotated[bool, Parameter(negative=())] = False,
@@ -301,7 +301,7 @@ def shown(row: dict[str, Any]) -> dict[str, Any]:
 
 @app.command
 def show(
-    rule_id: int, /, *, form: Annotated[Format, Parameter(name="--format")] = "table", where: Where = HERE
+    rule_id: Whole, /, *, form: Annotated[Format, Parameter(name="--format")] = "table", where: Where = HERE
 ) -> None:
     """Show one rule.
 
@@ -331,7 +331,7 @@ def show(
 
 
 @app.command
-def remove(*ids: int, where: Where = HERE) -> None:
+def remove(*ids: Whole, where: Where = HERE) -> None:
     """Remove rules. What they had written already is sent all the same.
 
     Example: tracker-server alert rule remove 3

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
 from tracker_server.cli.output import Format, counted, each, write_rows
-from tracker_server.cli.values import limit_of, unique_id_of
+from tracker_server.cli.values import Perhaps, Whole, limit_of, unique_id_of
 
 if TYPE_CHECKING:
     from tracker_protocols.wire.command import Command
@@ -29,7 +29,7 @@ def send(
     *,
     data: str | None = None,
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
-    hours: int | None = None,
+    hours: Perhaps = None,
     where: Where = HERE,
 ) -> None:
     """Tell a device something: at once where it is connected to a running server, else as soon as it comes.
@@ -167,7 +167,7 @@ def list_(
     /,
     *,
     viewer: Annotated[Literal["customer", "operator"], Parameter(name="--as")] = "operator",
-    limit: int | None = None,
+    limit: Perhaps = None,
     form: Annotated[Format, Parameter(name="--format")] = "table",
     where: Where = HERE,
 ) -> None:
@@ -207,7 +207,7 @@ def list_(
 
 
 @app.command
-def cancel(*ids: int, where: Where = HERE) -> None:
+def cancel(*ids: Whole, where: Where = HERE) -> None:
     """Take back commands that have not gone out.
 
     Example: tracker-server command cancel 17

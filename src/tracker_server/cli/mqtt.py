@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 
 from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
 from tracker_server.cli.output import Format, each, write_rows
-from tracker_server.cli.values import unique_id_of
+from tracker_server.cli.values import Whole, unique_id_of
 
 app = App(name="mqtt", help="The MQTT endpoint: logins of devices, commands that wait for them.")
 login = App(name="login", help="Names and secrets of devices and gateways.")
@@ -138,7 +138,7 @@ def send(
     /,
     *,
     topic: str | None = None,
-    hours: int = 24,
+    hours: Whole = 24,
     where: Where = HERE,
 ) -> None:
     """Let a command wait for a device that subscribes: it gets it at once where it is connected, else when it comes.

@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
 from tracker_server.cli.output import Format, write_rows
-from tracker_server.cli.values import limit_of
+from tracker_server.cli.values import Perhaps, Whole, limit_of
 
 if TYPE_CHECKING:
     from tracker_server.pipeline.dispatcher import Channel
@@ -25,7 +25,7 @@ def list_(
     *,
     state: State | None = None,
     account: str | None = None,
-    limit: int | None = None,
+    limit: Perhaps = None,
     form: Annotated[Format, Parameter(name="--format")] = "table",
     where: Where = HERE,
 ) -> None:
@@ -83,7 +83,7 @@ def about(payload: object) -> str:
 
 @app.command
 def retry(
-    *ids: int,
+    *ids: Whole,
     failed: Annotated[bool, Parameter(name="--failed", negative="")] = False,
     where: Where = HERE,
 ) -> None:
@@ -115,7 +115,7 @@ def retry(
 
 @app.command
 def drop(
-    *ids: int,
+    *ids: Whole,
     failed: Annotated[bool, Parameter(name="--failed", negative="")] = False,
     where: Where = HERE,
 ) -> None:

@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from tracker_server.cli.common import HERE, Where, account_id_of, database, refused, run, tell, wrong
 from tracker_server.cli.output import Format, each, write_rows
-from tracker_server.cli.values import unique_id_of
+from tracker_server.cli.values import Whole, unique_id_of
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -137,7 +137,7 @@ def list_(
 
 
 @app.command
-def remove(number: int, /, *, where: Where = HERE) -> None:
+def remove(number: Whole, /, *, where: Where = HERE) -> None:
     """Tell no longer of a pair. What was found stays.
 
     Example: tracker-server proximity remove 3

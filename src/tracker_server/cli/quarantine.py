@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
 from tracker_server.cli.output import Format, counted, mapped, progress, write_rows
-from tracker_server.cli.values import limit_of, moment_of, unique_id_of
+from tracker_server.cli.values import Perhaps, limit_of, moment_of, unique_id_of
 
 if TYPE_CHECKING:
     from tracker_server.storage.quarantine_replay import Replayed
@@ -48,7 +48,7 @@ def list_(
     reason: str | None = None,
     protocol: str | None = None,
     before: str | None = None,
-    limit: int | None = None,
+    limit: Perhaps = None,
     form: Annotated[Format, Parameter(name="--format")] = "table",
     where: Where = HERE,
 ) -> None:
@@ -103,7 +103,7 @@ def shortened(frame: str) -> str:
 
 
 @app.command
-def replay(*, device: str | None = None, limit: int | None = None, where: Where = HERE) -> None:
+def replay(*, device: str | None = None, limit: Perhaps = None, where: Where = HERE) -> None:
     """Decode the kept frames again and store what can be stored now, with their original time of receipt.
 
     For after a tracker was added, or a decoder mended. What still cannot be stored stays.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from tracker_server.cli.common import refused, wrong
+from tracker_server.cli.values import Perhaps
 
 if TYPE_CHECKING:
     from tracker_server.simulator.ledger import Ledger
@@ -23,17 +24,17 @@ def simulate(  # noqa: PLR0913  (each is a flag)
     protocol: str | None = None,
     target: str | None = None,
     scenario: Path | None = None,
-    devices: int | None = None,
-    fixes: int | None = None,
+    devices: Perhaps = None,
+    fixes: Perhaps = None,
     rate: float | None = None,
-    seed: int | None = None,
-    packet: int | None = None,
-    window: int | None = None,
-    repeat: int | None = None,
+    seed: Perhaps = None,
+    packet: Perhaps = None,
+    window: Perhaps = None,
+    repeat: Perhaps = None,
     transport: str | None = None,
     prefix: str | None = None,
     start: str | None = None,
-    interval: int | None = None,
+    interval: Perhaps = None,
     timeout: float | None = None,
     late: float | None = None,
     reconnect: Annotated[bool, Parameter(negative="")] = False,

@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 
 from tracker_server.cli.common import HERE, Where, database, refused, run, tell, wrong
 from tracker_server.cli.output import Format, each, write_rows
-from tracker_server.cli.values import line_of_text, recipient_of
+from tracker_server.cli.values import Whole, line_of_text, recipient_of
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -144,7 +144,7 @@ def list_(
 
 
 @app.command
-def token(email: str, /, *, days: int = 7, where: Where = HERE) -> None:
+def token(email: str, /, *, days: Whole = 7, where: Where = HERE) -> None:
     """Print a token that signs in as this user, for a program (Authorization: Bearer …).
 
     Example: tracker-server user token ana@example.com --days 365

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Annotated, Any, get_origin
+
+from cyclopts import Parameter, Token
 
 from tracker_server.cli.common import wrong
 
@@ -12,6 +16,19 @@ NAME_CHARACTERS_MAX = 200
 NOTE_CHARACTERS_MAX = 500
 NUMBER_MAX = 2**63 - 1  # what the database counts to
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def _whole(kind: Any, tokens: Sequence[Token]) -> Any:
+    """Digits and nothing else: 1.5 is neither 1 nor 2. Raises ValueError."""
+    for token in tokens:
+        if not re.fullmatch(r"[+-]?[0-9]+", token.value.strip()):
+            raise ValueError(f"{token.value!r} is no whole number; write digits alone")
+    numbers = tuple(int(token.value) for token in tokens)
+    return numbers if get_origin(kind) is tuple else numbers[0]
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
+Perhaps = Annotated[int | None, Parameter(converter=_whole)]
 
 
 class BadValueError(ValueError):
