@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.servers.waiting import wait_until
@@ -29,3 +31,21 @@ async def test_what_is_free_between_what_is_in_use_goes_back_to_the_system() -> 
         giving.cancel()
     assert held_mb > full_mb - 15, "it would not have gone by itself"
     assert len(kept) == BLOCKS // KEPT_OF
+
+
+def test_what_an_answer_has_freed_stays_for_the_next() -> None:
+    """A megabyte is 244 pages, and would be asked of the system each time."""
+    code = (
+        "from resource import RUSAGE_SELF, getrusage\n"
+        "from tracker_server.heap import share_one_heap\n"
+        "share_one_heap()\n"
+        "def answer(): bytearray(1_000_000)\n"
+        "answer()\n"
+        "before = getrusage(RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(50): answer()\n"
+        "print(getrusage(RUSAGE_SELF).ru_minflt - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert int(done.stdout) < 500
