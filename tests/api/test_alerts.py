@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.api.people import World
+from tracker_server.pipeline.dispatcher import TemporaryError
 
 
 @pytest.fixture
@@ -68,6 +69,20 @@ def test_the_log_is_of_ones_own_trackers_that_are_shown(world: World, account: i
         assert client.get("/api/alerts/log", params={"deviceId": device}).status_code == 404
     world.unblock(hidden)
     assert len(log(client, deviceId=hidden)) == 1
+
+
+def test_a_customer_is_not_told_why_a_channel_of_the_operators_is_down(world: World, account: int) -> None:
+    device = world.device(account)
+    inside = str(TemporaryError("mail.inside:587 does not let us in: [Errno 111]", down=True))
+    assert inside == "the channel is down [mail.inside:587 does not let us in: [Errno 111]]"
+    alert(world, account, device, error=inside, attempts=1)
+    alert(world, account, device, channel="sms", withheld_at="2027-02-15T12:00:01Z", withheld="replaced",
+          error=f"given up after 60 s: {inside}; it went by e-mail")  # fmt: skip
+    client = world.signed_in("viewer", account)
+    assert [one["error"] for one in log(client, deviceId=device)] == [
+        "given up after 60 s: the channel is down; it went by e-mail",
+        "the channel is down",
+    ]
 
 
 def test_a_preview_in_each_language(world: World, account: int) -> None:

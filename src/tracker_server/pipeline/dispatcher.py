@@ -40,6 +40,8 @@ TIDY_S: Final = 10.0  # how old the figures of the outbox may be
 RETRY_S: Final = 1.0
 FINISH_S_MAX: Final = 5.0  # for what is being delivered when the server is told to stop
 ERROR_CHARACTERS_MAX: Final = 500  # kept of what a peer said
+REASON_CHARACTERS_MAX: Final = 400  # of why a channel is down
+DOWN: Final = "the channel is down"
 
 SUPPRESSED: Final = "suppressed"  # its tracker is hidden
 REPLACED: Final = "replaced"  # it went another way
@@ -78,10 +80,12 @@ class Outgoing(Struct, frozen=True):
 
 
 class TemporaryError(Exception):
-    """Not now. ``down``: it is the whole channel that does not work, whoever the recipient is."""
+    """Not now. ``down``: it is the whole channel that does not work, whoever the recipient is; why is the operator's
+    business, and stands in brackets that his customers do not see.
+    """
 
     def __init__(self, reason: str, *, down: bool = False) -> None:
-        super().__init__(reason)
+        super().__init__(f"{DOWN} [{reason[:REASON_CHARACTERS_MAX]}]" if down else reason)
         self.down = down
 
 

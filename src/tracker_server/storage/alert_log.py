@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 from tracker_server.alerts.letters import LetterError, decode
 from tracker_server.alerts.wording import worded
 from tracker_server.model.people import IN_SCOPE, OTHERS_IN_SCOPE, Scope
+from tracker_server.pipeline.dispatcher import DOWN
 from tracker_server.pipeline.sms import DELIVERED, FAILED
 
 COLUMNS: Final = (
@@ -31,7 +32,9 @@ CASE WHEN l.withheld IS NOT NULL THEN l.withheld WHEN l.failed_at IS NOT NULL OR
      WHEN {_UNCONFIRMED} THEN 'unconfirmed' ELSE 'sent' END"""
 _ERROR: LiteralString = f"""
 CASE WHEN {_UNCONFIRMED} THEN format('no receipt came in %%s hours: nobody knows whether it arrived', %(receipt_hours)s::int)
-     ELSE l.error END"""
+     ELSE {{error}} END"""
+# Why a channel of the operator's is down names his servers.
+_SHOWN: LiteralString = rf"regexp_replace(l.error, '({DOWN}) \[.*\]', '\1')"
 _SELECT: LiteralString = f"""
 SELECT * FROM (
     SELECT l.id, l.event_at AS at, l.event_type AS type, {{account}} AS account, l.account_id, l.device_id, l.unique_id,
@@ -68,7 +71,7 @@ async def alert_log(  # noqa: PLR0913  (each narrows the list)
     """Alerts as ``COLUMNS`` and ids, newest first. ``gated``: as the customer may see them, which asks for the role
     DISPLAY; an account's name is not told there.
     """
-    log, name = ("display.alerts", "NULL::text") if gated else (_EVERYTHING, _NAME)
+    log, name, error = ("display.alerts", "NULL::text", _SHOWN) if gated else (_EVERYTHING, _NAME, "l.error")
     values = {
         **(scope or Scope(everything=True)).parameters(),
         "device": device,
@@ -85,7 +88,8 @@ async def alert_log(  # noqa: PLR0913  (each narrows the list)
     }
     async with connection.cursor(row_factory=dict_row) as cursor:
         async for row in cursor.stream(
-            _SELECT.format(log=log, account=name, others=OTHERS_IN_SCOPE if gated else "true"), values
+            _SELECT.format(log=log, account=name, error=error, others=OTHERS_IN_SCOPE if gated else "true"),
+            values,
         ):
             yield {**row, "text": text_of(row)}
 
