@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from playwright.sync_api import Page
 
+from tests.servers.waiting import wait_until
+
 TABS_MAX = 80
 FOCUSED = """() => {
   const one = document.activeElement;
@@ -55,4 +57,4 @@ class Keyboard:
 
     def is_kept(self) -> None:
         """Whatever was done, the focus is somewhere."""
-        self.page.wait_for_function("document.activeElement !== document.body")
+        wait_until("the focus", lambda: self.page.evaluate("document.activeElement !== document.body"))

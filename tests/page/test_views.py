@@ -14,6 +14,7 @@ from tests.page.conftest import PHONE, Visitor, picture, report, set_up
 from tests.page.walk import serious
 from tests.servers.postgres import SharedPostgres
 from tests.servers.serve import Running, Servers
+from tests.servers.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)  # a browser draws maps without a graphics card
 
@@ -93,7 +94,8 @@ def turn_to(page: Page, path: str) -> None:
 
 def settled(page: Page) -> None:
     """What the view asked for is there."""
-    page.wait_for_function("performance.getEntriesByType('resource').every((one) => one.responseEnd > 0)")
+    done = "performance.getEntriesByType('resource').every((one) => one.responseEnd > 0)"
+    wait_until("the view's answers", lambda: page.evaluate(done))
     expect(page.locator(".spinner")).to_have_count(0)
 
 
