@@ -13,7 +13,7 @@ import msgspec
 import psycopg
 import structlog
 from msgspec.json import encode
-from starlette.convertors import Convertor, register_url_convertor
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
@@ -73,16 +73,10 @@ def make_routes(endpoints: Sequence[Endpoint], services: Services) -> list[BaseR
     return routes
 
 
-class _Id(Convertor[int]):
+class _Id(IntegerConvertor):
     """As many digits as an id may have; of more than 4,300 Python makes no number."""
 
     regex = f"[0-9]{{1,{len(str(NUMBER_MAX))}}}"
-
-    def convert(self, value: str) -> int:
-        return int(value)
-
-    def to_string(self, value: int) -> str:
-        return str(value)
 
 
 register_url_convertor("id", _Id())

@@ -22,6 +22,8 @@ from urllib.parse import quote
 
 import structlog
 
+from tracker_server.heap import LARGE_BYTES, TRIM_BYTES
+
 log = structlog.get_logger(__name__)
 
 DATABASE = "tracker"
@@ -48,7 +50,7 @@ SETTINGS = {
 
 # What a statement has freed stays for the next one, up to some megabytes: a thousand fixes that are put together would else
 # ask the system for hundreds of pages each time, a quarter of what making them costs.
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "2097152", "MALLOC_TRIM_THRESHOLD_": "4194304"}
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(LARGE_BYTES), "MALLOC_TRIM_THRESHOLD_": str(TRIM_BYTES)}
 
 
 class EmbeddedError(Exception):

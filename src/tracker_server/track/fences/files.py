@@ -10,7 +10,7 @@ import msgspec
 
 from tracker_server.track.fences.drawn import NO_METRES, Drawn, Metres
 from tracker_server.track.fences.errors import FenceError
-from tracker_server.track.fences.geojson import read_geojson, write_geojson
+from tracker_server.track.fences.geojson import document_of, read_geojson, write_geojson
 from tracker_server.track.fences.gpx import read_gpx
 from tracker_server.track.fences.kml import read_kml, write_kml
 from tracker_server.track.fences.shapes import Circle, Corridor, Shape
@@ -81,10 +81,7 @@ def drawn_of(fence: Kept) -> Drawn:
 
 def of_geojson(data: bytes, name: str, *, width_m: float | None = None) -> Shape:
     """The shape of a file of one: a geometry, a Feature, or a FeatureCollection with one feature. Raises FenceError."""
-    try:
-        document = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FenceError("", f"this is no JSON: {error}") from None
+    document = document_of(data)
     if not isinstance(document, dict):
         raise FenceError("", "is no GeoJSON object")
     feature: Any = document

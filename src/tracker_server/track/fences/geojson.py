@@ -34,14 +34,19 @@ _LEVELS: Final = {
 }
 
 
+def document_of(text: str | bytes) -> Any:
+    """What a file says as JSON. Raises FenceError."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FenceError("", f"this is no JSON: {error}") from None
+
+
 def read_geojson(text: str | bytes, given: Metres = NO_METRES) -> list[Drawn]:
     """All features of a FeatureCollection, or the one of a Feature; ``given`` is for those that tell no metres. Raises FenceError, naming feature and
     vertex, if any of them cannot be used.
     """
-    try:
-        document = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FenceError("", f"this is no JSON: {error}") from None
+    document = document_of(text)
     kind = document.get("type") if isinstance(document, dict) else None
     if kind == "FeatureCollection":
         features = document.get("features")

@@ -43,13 +43,24 @@ class Prepared:
     """A fence with its geometry in degrees and its edge on the map, both with their own spatial index.
 
     ``centre``: of a circle, on the map. ``legs``: of a corridor's line, on the map, where they are few. ``half_m``: radius of
-    a circle, half the width of a corridor. ``box``: grown by the largest margin, in the fence's own frame; ``lean``: how many
-    degrees of latitude and of longitude it is certain to shrink for a metre less. ``inner_m``: the most that a fix has to be inside to be surely inside. It is half of
+    a circle, half the width of a corridor. ``box``: grown by the largest margin, in the fence's own frame; ``tight``: with no
+    margin at all. ``inner_m``: the most that a fix has to be inside to be surely inside. It is half of
     the fence's own depth, so that a fence smaller than the hysteresis can be entered at all.
     """
 
     __slots__ = (
-        "box", "boxes", "centre", "edge", "fence", "geometry", "half_m", "inner_m", "kind", "lean", "legs",
+        "_lean",
+        "box",
+        "boxes",
+        "centre",
+        "edge",
+        "fence",
+        "geometry",
+        "half_m",
+        "inner_m",
+        "kind",
+        "legs",
+        "tight",
     )  # fmt: skip
 
     def __init__(self, fence: Fence) -> None:
@@ -82,8 +93,16 @@ class Prepared:
             if geometry is not None:
                 shapely.prepare(geometry)
         self.box = _own_box(shape)
-        self.lean = _lean(self.box)
+        self._lean = _lean(self.box)
+        self.tight = self.shrunk(MARGIN_MAX_M)
         self.boxes = boxes_of(self.box)
+
+    def shrunk(self, metres: float) -> Box:
+        """The box, with so much of its margin taken off for certain."""
+        west, south, east, north = self.box
+        rise, widening = self._lean
+        rise, widening = metres * rise, metres * widening
+        return west + widening, south + rise, east - widening, north - rise
 
 
 def _leg(begin: Sequence[float], end: Sequence[float]) -> Leg:

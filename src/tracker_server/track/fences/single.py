@@ -59,11 +59,8 @@ def side_of(fence: Prepared, latitude: float, longitude: float, margin_m: float)
 
 def _is_beyond(fence: Prepared, latitude: float, longitude: float, margin_m: float) -> bool:
     """Whether a fix is outside of the fence's box grown by its margin: then it is surely outside of the fence."""
-    west, south, east, north = fence.box
-    spare_m = MARGIN_MAX_M - margin_m
-    rise, widening = fence.lean
-    rise, widening = spare_m * rise, spare_m * widening
-    return not (south + rise <= latitude <= north - rise and west + widening <= longitude <= east - widening)
+    west, south, east, north = fence.shrunk(MARGIN_MAX_M - margin_m)
+    return not (south <= latitude <= north and west <= longitude <= east)
 
 
 def _may_be_passed(fence: Prepared, way: Sequence[float]) -> bool:
@@ -71,10 +68,7 @@ def _may_be_passed(fence: Prepared, way: Sequence[float]) -> bool:
     degrees, as a line.
     """
     from_x, from_y, x, y = way
-    west, south, east, north = fence.box
-    rise, widening = fence.lean
-    west, east = west + MARGIN_MAX_M * widening, east - MARGIN_MAX_M * widening
-    south, north = south + MARGIN_MAX_M * rise, north - MARGIN_MAX_M * rise
+    west, south, east, north = fence.tight
     if (
         (x < west and from_x < west)
         or (x > east and from_x > east)
