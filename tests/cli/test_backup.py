@@ -153,6 +153,15 @@ def test_a_list_of_backups_that_cannot_be_read_is_named(terminal: Terminal) -> N
     assert "backups.json: cannot be read" in terminal.refused("backup", "list")
 
 
+def test_the_newest_backup_is_listed_first(terminal: Terminal) -> None:
+    for name in ("before.backup", "after.backup"):
+        terminal.ok("backup", "create", name)
+    assert [Path(row["path"]).name for row in terminal.json("backup", "list")] == [
+        "after.backup",
+        "before.backup",
+    ]
+
+
 # ---------------------------------------------------------------------- a copy for analysis
 
 

@@ -54,6 +54,9 @@ def test_a_customer_on_its_invoices(paid: Terminal) -> None:
     assert "--tax-id: 'B58378432' is no tax number of ES" in said
     assert paid.json("account", "show", "A")["tax_id"] == "B58378431"
     assert "--country: 'Spain' is no country" in paid.wrong("account", "set", "A", "--country", "Spain")
+    assert "--country: 'zz' is no country; write its two letters (ISO 3166)" in paid.wrong(
+        "account", "set", "A", "--country", "zz"
+    )
     assert "--tax-id: '§' is no tax number" in paid.wrong("account", "set", "A", "--tax-id", "§")
     paid.ok("account", "set", "A", "--tax-id", "")
     assert paid.json("account", "show", "A")["tax_id"] is None

@@ -368,15 +368,15 @@ def test_replaying_for_a_tracker_that_is_not_there(terminal: Terminal) -> None:
 
 
 def three(terminal: Terminal) -> None:
-    keep(terminal.dsn, b"\x01" * 60, received_at=NOON + SECOND)
     keep(terminal.dsn, b"\x02", unique_id="", reason="no device", received_at=NOON)
+    keep(terminal.dsn, b"\x01" * 60, received_at=NOON + SECOND)
     keep(terminal.dsn, b"GET /", "osmand", unique_id="T1", reason="undecoded", received_at=NOON + 2 * SECOND)
 
 
-def test_the_list_has_whole_frames_in_order_of_receipt(terminal: Terminal) -> None:
+def test_the_list_has_whole_frames_newest_first(terminal: Terminal) -> None:
     three(terminal)
     rows = terminal.json("quarantine", "list")
-    assert [row["frame"] for row in rows] == ["02", "01" * 60, b"GET /".hex()]
+    assert [row["frame"] for row in rows] == [b"GET /".hex(), "01" * 60, "02"]
     assert rows[1] == {
         "id": rows[1]["id"], "received_at": "2026-03-01T12:00:01Z", "unique_id": IMEI, "protocol": "gt06",
         "transport": "tcp", "remote": "10.0.0.1:5", "reason": UNKNOWN, "detail": "", "reports": 1,
@@ -394,10 +394,10 @@ def test_the_list_has_whole_frames_in_order_of_receipt(terminal: Terminal) -> No
         (["--device", IMEI], ["01" * 60]),
         (["--device", ""], ["02"]),
         (["--reason", "undecoded"], [b"GET /".hex()]),
-        (["--protocol", "gt06"], ["02", "01" * 60]),
+        (["--protocol", "gt06"], ["01" * 60, "02"]),
         (["--before", "2026-03-01T12:00:01Z"], ["02"]),
         (["--protocol", "gt06", "--reason", "no device"], ["02"]),
-        (["--limit", "1"], ["02"]),
+        (["--limit", "1"], [b"GET /".hex()]),
         (["--device", "T9"], []),
     ],
 )
@@ -408,9 +408,12 @@ def test_frames_are_chosen_by_all_that_is_given(
     assert [row["frame"] for row in terminal.json("quarantine", "list", *flags)] == frames
 
 
-def test_a_table_shows_the_first_hundred_and_says_so(terminal: Terminal) -> None:
+def test_a_table_shows_the_newest_hundred_and_says_so(terminal: Terminal) -> None:
     keep_many(terminal.dsn, 101)
-    assert "100 of 101 frames; --limit shows more" in terminal.ok("quarantine", "list")
+    table = terminal.ok("quarantine", "list")
+    assert "100 of 101 frames; --limit shows more" in table
+    assert "12:01:40" in table
+    assert "12:00:00" not in table
     assert "101 frames;" not in terminal.ok("quarantine", "list", "--limit", "200")
     assert len(terminal.json("quarantine", "list")) == 101
 
@@ -440,7 +443,7 @@ def test_a_limit_that_cannot_be_meant(bare: Terminal, command: str) -> None:
 def test_dropping_deletes_what_was_chosen(terminal: Terminal) -> None:
     three(terminal)
     assert terminal.ok("quarantine", "drop", "--device", "T1").strip() == "1 frame deleted"
-    assert kept(terminal.dsn) == [(IMEI, UNKNOWN), ("", "no device")]
+    assert kept(terminal.dsn) == [("", "no device"), (IMEI, UNKNOWN)]
     assert (
         terminal.ok("quarantine", "drop", "--device", "", "--before", "2026-03-02").strip()
         == "1 frame deleted"

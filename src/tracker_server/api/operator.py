@@ -211,9 +211,9 @@ async def post_unknown_drop(call: Call[None, None]) -> Dropped:
 
 @routes.get("/quarantine", needs=Right.OPERATE, query=PageQuery, answers=Frames)
 async def get_quarantine(call: Call[PageQuery, None]) -> Frames:
-    """Frames that could not be decoded, assigned or stored."""
+    """Frames that could not be decoded, assigned or stored, newest first."""
     async with call.services.pools.core() as connection:
-        rows = await quarantined(connection, call.query.cursor, call.query.limit)
+        rows = await quarantined(connection, call.query.limit, call.query.cursor or None)
     full = len(rows) == call.query.limit
     return Frames([_frame(row) for row in rows], rows[-1].id if full else None)
 

@@ -123,7 +123,7 @@ def set_(  # noqa: PLR0913  (each is a flag)
     address
         Street and town as on an invoice; a semicolon begins a new line.
     country
-        Two letters, such as ES. Tax numbers are judged by its rules.
+        Its two letters (ISO 3166), such as ES. Tax numbers are judged by its rules.
     tax_id
         Its tax number; an empty text takes it away.
     """

@@ -208,7 +208,7 @@ def _restore(backup: Backup, loaded: Loaded, *, replace: bool) -> None:
 
 @app.command(name="list")
 def list_(*, form: Annotated[Format, Parameter(name="--format")] = "table", where: Where = HERE) -> None:
-    """List the backups that were made or verified here and are still there, oldest first.
+    """List the backups that were made or verified here and are still there, newest first.
 
     Example: tracker-server backup list --format json
 
@@ -225,7 +225,7 @@ def list_(*, form: Annotated[Format, Parameter(name="--format")] = "table", wher
 
     async def main() -> None:
         known = Catalogue(loaded.settings.data_dir).known()
-        rows = each([msgspec.structs.asdict(one) for one in known])
+        rows = each([msgspec.structs.asdict(one) for one in reversed(known)])
         await write_rows(rows, COLUMNS, form, TABLE_COLUMNS)
 
     run(main)

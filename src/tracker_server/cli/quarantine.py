@@ -52,9 +52,9 @@ def list_(
     form: Annotated[Format, Parameter(name="--format")] = "table",
     where: Where = HERE,
 ) -> None:
-    """List the kept frames, oldest first.
+    """List the kept frames, newest first.
 
-    A table shows the first 100 unless --limit is given; JSON and CSV have all, with whole frames in hexadecimal.
+    A table shows the newest 100 unless --limit is given; JSON and CSV have all, with whole frames in hexadecimal.
 
     Example: tracker-server quarantine list --device 356307042441013
 

@@ -30,6 +30,10 @@ line of headings; a text cell that a spreadsheet would take for a formula (it be
 carriage return) has an apostrophe before it, numbers stay numbers. `json`, `csv` and the map formats stream: a history of
 millions of fixes takes no more memory than one of a thousand.
 
+**Order.** Lists of what happened (alerts, messages, commands, payments, invoices, kept frames, backups) are newest first, as they are
+over the API and on the page, and a table that is cut says so and shows the newest. A history (`positions`, `events`, `trips`, `billing ledger`) is told in
+the order of its time. What there is stands in the order of its numbers; trackers by identifier, accounts and tariffs by name.
+
 **Moments** in `--from`, `--to` and `--before` are ISO 8601: `2026-01-31`, `2026-01-31T10:00:00Z`, `2026-01-31T13:00:00+03:00`.
 Without a zone they are UTC; a date alone is its beginning. A period holds its first moment and not its last.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from functools import cache
+from importlib.resources import files
 from typing import Final
 
 from tracker_server.model.money import InvalidValueError
@@ -10,15 +12,27 @@ from tracker_server.model.money import InvalidValueError
 CHARACTERS_MAX: Final = 40
 # How libraries of tax numbers name what a company is known by; tried in this order.
 KINDS: Final = ("vat", "tin", "businessid")
+# What is written for a country though ISO 3166 calls it otherwise.
+MEANT: Final = {"UK": "GB", "EL": "GR"}
 _PLAIN: Final = re.compile(r"[0-9A-Z][0-9A-Z./ -]*", re.ASCII)
 
 
 def country(text: str, field: str) -> str:
     """An ISO 3166 code of two letters, or an error that names ``field``."""
     code = text.strip().upper()
-    if not re.fullmatch(r"[A-Z]{2}", code, re.ASCII):
-        raise InvalidValueError(field, f"{text!r} is no country; write its two letters, such as ES or CL")
+    if code not in countries():
+        example = MEANT.get(code, "ES or CL")
+        raise InvalidValueError(
+            field, f"{text!r} is no country; write its two letters (ISO 3166), such as {example}"
+        )
     return code
+
+
+@cache
+def countries() -> frozenset[str]:
+    """All countries' two letters, as the time zone database lists them."""
+    table = (files("tzdata") / "zoneinfo" / "iso3166.tab").read_text(encoding="utf-8")
+    return frozenset(line[:2] for line in table.splitlines() if line and not line.startswith("#"))
 
 
 def tax_id(text: str, country_code: str | None, field: str) -> str:

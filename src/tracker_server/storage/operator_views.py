@@ -19,7 +19,7 @@ FROM core.quarantine WHERE reason = %s AND unique_id <> '' GROUP BY unique_id OR
 QUARANTINE = """
 SELECT id, received_at, unique_id, protocol, transport, remote, reason, detail, reports,
        length(frame) AS frame_bytes, encode(substring(frame FOR 2048), 'hex') AS frame
-FROM core.quarantine WHERE id > %s ORDER BY id LIMIT %s
+FROM core.quarantine WHERE %(before)s::bigint IS NULL OR id < %(before)s ORDER BY id DESC LIMIT %(limit)s
 """
 BUSY = """
 SELECT (SELECT count(DISTINCT user_id) FROM core.sessions WHERE seen_at > now() - interval '1 day'),
@@ -61,10 +61,12 @@ async def knocked(connection: AsyncConnection[Any], limit: int) -> list[Knocked]
         return await cursor.fetchall()
 
 
-async def quarantined(connection: AsyncConnection[Any], after_id: int, limit: int) -> list[Quarantined]:
-    """In the order in which they were kept, behind one."""
+async def quarantined(
+    connection: AsyncConnection[Any], limit: int, before_id: int | None
+) -> list[Quarantined]:
+    """What was kept last first; ``before_id``: only what was kept before that one."""
     async with connection.cursor(row_factory=class_row(Quarantined)) as cursor:
-        await cursor.execute(QUARANTINE, [after_id, limit])
+        await cursor.execute(QUARANTINE, {"before": before_id, "limit": limit})
         return await cursor.fetchall()
 
 

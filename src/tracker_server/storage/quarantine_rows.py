@@ -23,7 +23,7 @@ CHOSEN = """(%(device)s::text IS NULL OR unique_id = %(device)s)
 LIST = f"""
 SELECT id, received_at, unique_id, protocol, transport, remote, reason, detail, reports,
        length(frame) AS frame_bytes, encode(frame, 'hex') AS frame
-FROM core.quarantine WHERE {CHOSEN} ORDER BY received_at, id LIMIT %(limit)s
+FROM core.quarantine WHERE {CHOSEN} ORDER BY id DESC LIMIT %(limit)s
 """  # noqa: S608
 COUNT = f"SELECT count(*), max(id) FROM core.quarantine WHERE {CHOSEN}"  # noqa: S608
 DROP = f"DELETE FROM core.quarantine WHERE {CHOSEN}"  # noqa: S608
@@ -75,7 +75,7 @@ async def kept(connection: AsyncConnection[Any], choice: Choice) -> Kept:
 async def frames(
     connection: AsyncConnection[Any], choice: Choice, limit: int | None = None
 ) -> AsyncIterator[dict[str, Any]]:
-    """These frames as ``COLUMNS``, in the order of their receipt; ``frame`` in hexadecimal."""
+    """These frames as ``COLUMNS``, what was kept last first; ``frame`` in hexadecimal."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         async for row in cursor.stream(LIST, {**choice.parameters(), "limit": limit}):
             yield row
