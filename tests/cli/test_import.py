@@ -210,6 +210,7 @@ def test_whole_resumed_and_repeated(terminal: Terminal, other: str, postgres_dsn
     )
     assert [(row["name"], row["tracker"]) for row in assigned] == [("Road", "Van 2"), ("Yard", "Van 1")]
     assert assigned[0]["shape"]["width_m"] == 80.0
+    assert {row["since"].year for row in query(postgres_dsn, "SELECT since FROM core.fences")} == {2000}
     assert round(assigned[1]["speed_limit_mps"], 3) == 5.556
     held = query(
         postgres_dsn, "SELECT d.name, b.note FROM core.blocks b JOIN core.devices d ON d.id = b.device_id"

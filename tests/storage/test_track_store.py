@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from datetime import UTC, datetime
 
 import pytest
 
@@ -130,6 +131,29 @@ async def test_history_from_before_there_was_an_engine_is_run(postgres_dsn: str)
     await worked_off(postgres_dsn, stage)
     assert standing(postgres_dsn, tracker) == await of_engine(postgres_dsn, tracker, day)
     await store.close()
+
+
+@pytest.mark.parametrize("since", [None, datetime(2010, 1, 1, tzinfo=UTC)])
+async def test_history_is_judged_by_a_fence_that_says_since_when(
+    postgres_dsn: str, since: datetime | None
+) -> None:
+    """One that was drawn after the reports had come, and does not, changes nothing of it."""
+    day = arranged(random_day(5))[:200]
+    (tracker,) = known(postgres_dsn, "T1")
+    store = IngestStore(database_of(postgres_dsn), TrackStage(BASE))
+    await store_in_pieces(store, tracker, day, random.Random(1), 50)
+    await store.close()
+    assert query(postgres_dsn, "SELECT * FROM core.visits") == []
+    await draw(postgres_dsn)
+    query(postgres_dsn, "UPDATE core.fences SET created_at = now() + interval '1 hour', since = %s", [since])
+    query(
+        postgres_dsn,
+        "INSERT INTO core.track_queue (device_id, from_at) VALUES (%s, '2000-01-01Z')",
+        [tracker.id],
+    )
+    await worked_off(postgres_dsn, TrackStage(BASE))
+    assert bool(query(postgres_dsn, "SELECT * FROM core.visits")) is (since is not None)
+    assert standing(postgres_dsn, tracker) == await of_engine(postgres_dsn, tracker, day)
 
 
 async def test_a_report_from_before_what_is_kept_leaves_the_odometer_alone(postgres_dsn: str) -> None:

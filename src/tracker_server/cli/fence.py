@@ -60,7 +60,8 @@ def add(  # noqa: PLR0913  (its flags)
 ) -> None:
     """Draw a fence. It is for all trackers of its account, until it is assigned to some.
 
-    It counts for fixes that come in from now on. Edges are straight in longitude and latitude.
+    It counts for fixes that come in from now on; with --since in the past, for those of the past as well, once their
+    histories are run again (track rerun). Edges are straight in longitude and latitude.
 
     Example: tracker-server fence add Depot --account "Van Rental" --circle 52.0907,5.1214,150
 

@@ -47,8 +47,8 @@ class TooManyFencesError(Exception):
 
 
 class NewFence(Struct, frozen=True, kw_only=True):
-    """A fence to be drawn. It counts for fixes received from now on, with moments from ``since`` until before
-    ``until`` (None: any). ``everyone``: for all trackers of the account, else for those that it is assigned to.
+    """A fence to be drawn. It counts for fixes received from now on (or from ``since``, where that is earlier), with
+    moments from ``since`` until before ``until`` (None: any). ``everyone``: for all trackers of the account, else for those that it is assigned to.
     ``schedule``: iCalendar; its events are told within it only.
     """
 

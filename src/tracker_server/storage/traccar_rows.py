@@ -22,6 +22,7 @@ Row = Mapping[str, Any]
 
 YEAR_2000: Final = datetime(2000, 1, 1, tzinfo=UTC)
 KNOT_MPS: Final = 1852 / 3600
+ALWAYS: Final = datetime(2000, 1, 1, tzinfo=UTC)  # no fix is from before that
 POLYLINE_DISTANCE_M: Final = 25.0  # where a corridor tells none
 COMPUTED: Final = frozenset(
     {"distance", "totalDistance"}
@@ -111,7 +112,9 @@ def network_of(row: Row) -> Network | None:
 
 
 def fence_of(row: Row) -> NewFence:
-    """A geofence; it is for those trackers that it is linked to. Raises BadRowError, FenceError."""
+    """A geofence; it is for those trackers that it is linked to, and for the history that comes with it: when it was drawn
+    is not known. Raises BadRowError, FenceError.
+    """
     attributes = json_of(row.get("attributes"))
     told = _number(attributes.pop("polylineDistance", None))
     knots = _number(attributes.pop("speedLimit", None))
@@ -127,6 +130,7 @@ def fence_of(row: Row) -> NewFence:
         speed_limit_mps=knots * KNOT_MPS if knots else None,
         everyone=False,
         attributes=attributes,
+        since=ALWAYS,
     )
 
 

@@ -110,6 +110,8 @@ def _laid_over(base: TrackSettings, values: Mapping[str, Any], whose: str) -> Tr
 
 def _fence(fence: Fence, created_at: Any, schedule: str | None, zone: str) -> Fence:
     drawn_us = micros(created_at) - DRAWN_SLACK_US
+    if fence.since_us is not None:  # whoever says from when on means what came in since then
+        drawn_us = min(drawn_us, fence.since_us)
     if schedule is None:
         return structs.replace(fence, drawn_us=drawn_us)
     try:

@@ -63,8 +63,8 @@ Shape = Circle | Corridor | Area
 
 class Fence(Struct, frozen=True, kw_only=True):
     """A geofence. It counts for fixes from ``since_us`` until before ``until_us`` (None: for ever) that were received
-    from ``drawn_us`` on, so that history does not change when a fence is drawn or removed. ``dwell_s``: seconds inside
-    that make an event. ``schedule``: when its events are told; None: always.
+    from ``drawn_us`` on (None: whenever), so that history does not change when a fence is drawn or removed.
+    ``dwell_s``: seconds inside that make an event. ``schedule``: when its events are told; None: always.
     """
 
     id: int
