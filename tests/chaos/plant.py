@@ -16,9 +16,8 @@ from tests.alerts.http_peer import HttpPeer
 from tests.chaos.ambush import Ambush
 from tests.servers.memory import fresh_folder
 from tests.servers.mosquitto import Mosquitto
-from tests.servers.ports import free_port
+from tests.servers.ports import listening
 from tests.servers.serve import PROGRAM, Running
-from tracker_protocols import ALL
 from tracker_server.config import Settings, Storage
 from tracker_server.storage.database import Database
 from tracker_server.storage.embedded import Embedded
@@ -84,19 +83,16 @@ class Plant:
         dsn = f"postgresql://postgres@127.0.0.1:{proxy_port}/tracker" if proxy_port else self.embedded.dsn
         self.database = Database(Settings(storage=Storage(dsn=dsn)))
         settings: dict[str, object] = {
-            "api.host": "127.0.0.1", "api.port": free_port(), "log.level": "info",
+            **listening({"mqtt", *FAMILIES} - {"owntracks"}),  # that family speaks MQTT
+            "log.level": "info",
             "smtp.host": "127.0.0.1", "smtp.port": self.mail.port, "smtp.tls": "none",
             "smtp.from": "Tracking <billing@example.com>", "smtp.timeout_s": 5,
-            "workers": self.workers, "mqtt.host": "127.0.0.1", "mqtt.port": free_port(),
+            "workers": self.workers,
             "alerts.age_max_s": AGE_S_MAX, "alerts.mails_per_hour_max": AGE_S_MAX,
             "webhooks.private_addresses": "true", "webhooks.timeout_s": 5,
         }  # fmt: skip
         if self.broker is not None:
             settings |= {"mqtt.publish.url": self.broker.url, "mqtt.publish.topic": TOPIC}
-        for protocol in ALL:
-            settings[f"listeners.{protocol.name}.host"] = "127.0.0.1"
-            heard = protocol.name in FAMILIES and protocol.name != "owntracks"  # that family speaks MQTT
-            settings[f"listeners.{protocol.name}.port"] = free_port() if heard else 0
         self.running = Chaotic(self.home, settings, dsn)
         if (
             FAKETIME.exists() and proxy_port

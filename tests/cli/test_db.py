@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -13,7 +14,7 @@ from tests.cli.terminal import Terminal, parts
 from tests.storage.rows import query
 from tracker_server.config import Settings
 from tracker_server.storage.database import Database
-from tracker_server.storage.embedded import Embedded
+from tracker_server.storage.embedded import ALLOCATOR, Embedded
 from tracker_server.storage.migrate import known_migrations
 
 KNOWN = [migration.number for migration in known_migrations()]
@@ -43,6 +44,11 @@ def test_while_somebody_uses_it_there_is_nothing_to_say(bare: Terminal, embedded
     try:
         said = bare("db", "dsn")
         assert said.err == ""
+        postmaster = (database.cluster / "postmaster.pid").read_text().split()[0]
+        given = Path("/proc", postmaster, "environ").read_bytes().decode().split("\0")
+        assert {f"{name}={value}" for name, value in ALLOCATOR.items()} <= set(given), (
+            "what is freed stays for the next"
+        )
         with psycopg.connect(said.out.strip()) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
     finally:

@@ -19,11 +19,10 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.cli.terminal import Terminal
-from tests.servers.ports import free_port
+from tests.servers.ports import free_port, listening
 from tests.servers.postgres import SharedPostgres
 from tests.servers.serve import Servers
 from tests.storage.rows import query
-from tracker_protocols import ALL
 from tracker_server.cli import health, health_database
 from tracker_server.config import Settings
 from tracker_server.storage.embedded import Embedded
@@ -39,10 +38,7 @@ def free(terminal: Terminal) -> Terminal:
 
 
 def use_free_ports(terminal: Terminal) -> None:
-    terminal.set(api__host="127.0.0.1", api__port=free_port())
-    for protocol in ALL:
-        name = f"listeners__{protocol.name}"
-        terminal.set(**{f"{name}__host": "127.0.0.1", f"{name}__port": free_port()})
+    terminal.set(**{key.replace(".", "__"): value for key, value in listening().items()})
 
 
 def findings(terminal: Terminal, code: int) -> dict[str, Finding]:

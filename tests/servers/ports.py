@@ -11,7 +11,11 @@ import os
 import random
 import socket
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
+
+from tracker_protocols import ALL
 
 LOWEST, HIGHEST = 18_000, 32_000
 TRIES_MAX = 2_000
@@ -31,6 +35,21 @@ def free_port() -> int:
 def free_ports(count: int) -> list[int]:
     """As many of them."""
     return [free_port() for _ in range(count)]
+
+
+def listening(protocols: Collection[str] | None = None) -> dict[str, Any]:
+    """Settings by which a server listens on free ports: for its API, and for these protocols and "mqtt" (default: all)."""
+
+    def port(name: str) -> int:
+        return free_port() if protocols is None or name in protocols else 0
+
+    chosen: dict[str, Any] = {"api.host": "127.0.0.1", "api.port": free_port()}
+    for protocol in ALL:
+        chosen |= {
+            f"listeners.{protocol.name}.host": "127.0.0.1",
+            f"listeners.{protocol.name}.port": port(protocol.name),
+        }
+    return chosen | {"mqtt.host": "127.0.0.1", "mqtt.port": port("mqtt")}
 
 
 def _claim(port: int) -> bool:

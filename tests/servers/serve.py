@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.servers.memory import fresh_folder
-from tests.servers.ports import free_port
+from tests.servers.ports import listening
 from tests.servers.waiting import wait_until
-from tracker_protocols import ALL
 from tracker_server.storage.embedded import Embedded
 
 PROGRAM = Path(sys.executable).with_name("tracker-server")
@@ -181,17 +180,8 @@ class Servers:
         ``settings`` are dotted keys (``{"devices.unknown": "register"}``); ``dsn`` empty: an embedded
         database in a folder of its own. ``protocols``: which listeners to open (default: all).
         """
-        chosen: dict[str, Any] = {"api.host": "127.0.0.1", "api.port": free_port()}
-        for protocol in ALL:
-            wanted = protocols is None or protocol.name in protocols
-            chosen[f"listeners.{protocol.name}.host"] = "127.0.0.1"
-            chosen[f"listeners.{protocol.name}.port"] = free_port() if wanted else 0
-        chosen |= {
-            "mqtt.host": "127.0.0.1",
-            "mqtt.port": free_port() if protocols is None or "mqtt" in protocols else 0,
-        }
         home = fresh_folder("tracker-serve-")
-        running = Running(home, {**chosen, **(settings or {})}, dsn)
+        running = Running(home, {**listening(protocols), **(settings or {})}, dsn)
         self._started.append(running)
         running.launch(within_s)
         return running
