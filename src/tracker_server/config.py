@@ -7,7 +7,6 @@ module by ``config show --as-file`` and a test holds the two together.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -28,6 +27,7 @@ from tracker_server.config_people import OpenId, PeopleSettingError, check_openi
 from tracker_server.config_tracing import Tracing, TracingSettingError, check_tracing
 from tracker_server.config_track import Geofences, Track
 from tracker_server.model import address, money
+from tracker_server.model.reading import UnreadableError, read_toml
 
 Kind = TypeVar("Kind")
 
@@ -469,12 +469,12 @@ def _file(config: Path | None, environment: Mapping[str, str]) -> list[Source]:
     named = config or (Path(environment[FILE_VARIABLE]) if environment.get(FILE_VARIABLE) else None)
     path = named or DEFAULT_FILE
     try:
-        return [Source(str(path), tomllib.loads(path.read_text()))]
+        return [Source(str(path), read_toml(path))]
     except FileNotFoundError:
         if named is None:
             return []
         raise ConfigError(f"{path}: there is no such file; --config and {FILE_VARIABLE} name it") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
+    except (UnreadableError, OSError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
 
 

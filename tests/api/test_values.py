@@ -9,7 +9,7 @@ from starlette.datastructures import ImmutableMultiDict
 from tracker_server.api.errors import Refusal
 from tracker_server.api.money_values import amount_of
 from tracker_server.api.positions import PositionsQuery
-from tracker_server.api.values import Number, read_json, read_pairs
+from tracker_server.api.values import Number, body_of, read_pairs
 
 
 class Named(Struct):
@@ -35,7 +35,7 @@ def test_no_id_of_a_query(number: str) -> None:
 )
 def test_no_id_of_a_body(number: str, sentence: str) -> None:
     with pytest.raises(Refusal) as refused:
-        read_json(f'{{"device": {number}}}'.encode(), Named)
+        body_of(f'{{"device": {number}}}'.encode(), Named)
     assert refused.value.status == 400
     assert refused.value.sentence.startswith(sentence)
 

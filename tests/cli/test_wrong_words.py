@@ -17,8 +17,12 @@ from tracker_protocols.wire.command import Command, CommandError
 from tracker_server.billing.what_if import what_if
 from tracker_server.config import ConfigError, load
 from tracker_server.model.money import InvalidValueError
+from tracker_server.model.reading import UnreadableError, read_json
 from tracker_server.simulator.plan import PlanError
 from tracker_server.simulator.scenario import read_scenario
+from tracker_server.storage.backup_catalogue import FILE, Catalogue
+from tracker_server.storage.backup_file import BackupError
+from tracker_server.storage.backup_quarantine import QUARANTINED, check_in_service
 from tracker_server.track.fences.errors import FenceError
 from tracker_server.track.fences.files import of_geojson
 from tracker_server.track.fences.geojson import read_geojson
@@ -120,6 +124,16 @@ def settings(folder: Path) -> Any:
     return load(written(folder), environment={})
 
 
+def backups(folder: Path) -> Any:
+    (folder / FILE).write_text(DEEP)
+    return Catalogue(folder).known()
+
+
+def quarantined(folder: Path) -> Any:
+    (folder / QUARANTINED).write_text(DEEP)
+    check_in_service(folder)
+
+
 def written(folder: Path) -> Path:
     file = folder / "deep.toml"
     file.write_text(f"a = {DEEP}")
@@ -136,9 +150,31 @@ def written(folder: Path) -> Path:
         (lambda _: compiled({"engineStop": DEEP}, "up"), TemplateError),
         (scenario, PlanError),
         (settings, ConfigError),
+        (backups, BackupError),
+        (quarantined, BackupError),
+        (lambda _: read_json(DEEP), UnreadableError),
+        (lambda _: read_json('{"a": [1, }'), UnreadableError),
+        (lambda _: read_json('{"a": 1}', list[int]), UnreadableError),
+        (lambda _: read_json(b'"\xff"'), UnreadableError),
     ],
-    ids=["geojson", "shape", "what-if", "owntracks", "template", "scenario", "settings"],
+    ids=[
+        "geojson",
+        "shape",
+        "what-if",
+        "owntracks",
+        "template",
+        "scenario",
+        "settings",
+        "backups",
+        "quarantined",
+        "deep",
+        "unfinished",
+        "another type",
+        "no text",
+    ],
 )
-def test_brackets_without_end(reader: Callable[[Path], Any], error: type[Exception], tmp_path: Path) -> None:
+def test_text_that_cannot_be_read(
+    reader: Callable[[Path], Any], error: type[Exception], tmp_path: Path
+) -> None:
     with pytest.raises(error):
         reader(tmp_path)

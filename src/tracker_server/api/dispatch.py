@@ -25,7 +25,7 @@ from tracker_server.api.authorise import Endpoint, Kind, Open, authorise, author
 from tracker_server.api.call import Call, Services, SocketCall
 from tracker_server.api.errors import JSON, Refusal, not_found, response_of
 from tracker_server.api.identify import identify
-from tracker_server.api.values import NUMBER_MAX, read_json, read_pairs
+from tracker_server.api.values import NUMBER_MAX, body_of, read_pairs
 from tracker_server.model.people import Principal
 from tracker_server.storage.database import AWAY
 from tracker_server.storage.limits import limit_told
@@ -177,7 +177,7 @@ async def _body(endpoint: Endpoint, request: Request) -> Any:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if endpoint.form and kind != JSON:
         return read_pairs(await _form(whole, kind, request), endpoint.body)
-    return read_json(whole, endpoint.body)
+    return body_of(whole, endpoint.body)
 
 
 async def read_body(request: Request, bytes_max: int) -> bytes:

@@ -14,6 +14,7 @@ from tracker_server.api.authorise import Routes
 from tracker_server.api.call import SocketCall
 from tracker_server.api.position_shape import positions_json
 from tracker_server.model.people import Concerned, Principal, Right
+from tracker_server.model.reading import UnreadableError, read_json
 from tracker_server.storage.database import AWAY
 from tracker_server.storage.positions_api import latest_positions
 
@@ -123,8 +124,8 @@ class LiveSocket:
         while True:
             text = await self._socket.receive_text()
             try:
-                wish = msgspec.json.decode(text, type=Wish)
-            except (msgspec.DecodeError, RecursionError):
+                wish = read_json(text, Wish)
+            except UnreadableError:
                 continue
             self._subscriber.wants_logs = wish.logs and self._principal.may(Right.ADMINISTER)
 

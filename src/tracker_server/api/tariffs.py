@@ -6,7 +6,6 @@ import asyncio
 from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 from starlette.responses import Response
 
@@ -18,6 +17,7 @@ from tracker_server.billing.tariffs import Feature, Mode, Price, Tariff
 from tracker_server.billing.what_if import what_if
 from tracker_server.model.money import InvalidValueError, currency, parse_minor
 from tracker_server.model.people import Right
+from tracker_server.model.reading import UnreadableError, read_json
 from tracker_server.storage.audit import note
 from tracker_server.storage.billing_rows import all_accounts
 from tracker_server.storage.tariffs import (
@@ -221,8 +221,8 @@ class _Span(Struct):
 def _check_size(body: bytes) -> None:
     """Refuse what would keep a processor busy. What cannot be read here is told by the calculator itself."""
     try:
-        span = msgspec.json.decode(body, type=_Span)
-    except (msgspec.DecodeError, RecursionError):
+        span = read_json(body, _Span)
+    except UnreadableError:
         return
     if (span.end - span.start).days * len(span.actions) > TRACKER_DAYS_MAX:
         raise bad(

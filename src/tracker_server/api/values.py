@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from starlette.datastructures import ImmutableMultiDict
 
 from tracker_server.api.errors import bad
+from tracker_server.model.reading import UnreadableError, read_json
 
 Kind = TypeVar("Kind")
 
@@ -91,11 +92,11 @@ def convert(value: Any, kind: type[Kind], *, strict: bool = False) -> Kind:
         raise bad(*explain(error)) from None
 
 
-def read_json(body: bytes, kind: Any, loads: Callable[[bytes], Any] = msgspec.json.decode) -> Any:
+def body_of(body: bytes, kind: Any) -> Any:
     """A JSON body as this type. Raises Refusal."""
     try:
-        value = loads(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        value = read_json(body)
+    except UnreadableError as error:
         told = str(error)
         if " out of range" in told:
             raise bad("body", "holds a number that is too large") from None

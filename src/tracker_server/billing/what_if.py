@@ -22,6 +22,7 @@ from tracker_server.billing.states import FACES, due_minor, paid_until, standing
 from tracker_server.billing.what_if_actions import read_action
 from tracker_server.billing.what_if_fields import Fields, read_settings, read_tariffs
 from tracker_server.model.money import Currency, InvalidValueError, currency, format_minor
+from tracker_server.model.reading import UnreadableError, read_json
 
 # Enough for every tracker of a fleet over years; a larger file is a mistake rather than a question.
 ACTIONS_MAX: Final = 20_000
@@ -55,8 +56,8 @@ class Refusal(msgspec.Struct, frozen=True):
 def what_if(text: bytes) -> bytes:
     """The answer to a question, both JSON. Raises ``InvalidValueError`` for a question that makes no sense."""
     try:
-        raw = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raw = read_json(text)
+    except UnreadableError as error:
         raise InvalidValueError("file", f"it is not JSON ({error}); mend it there") from None
     return msgspec.json.format(msgspec.json.encode(answer(read(raw))), indent=1)
 

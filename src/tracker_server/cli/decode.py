@@ -111,23 +111,22 @@ def _tell_of_no_place(mapping: Mapping, frames: list[Frame]) -> None:
 
 def _install(protocol: str, file: Path) -> Mapping:
     """Let the protocol json read by this mapping, or exit 2."""
-    import tomllib
-
     import msgspec
 
     from tracker_protocols.json.decoder import JsonDecoder
     from tracker_protocols.json.mapping import Compiled, Mapping, MappingError
+    from tracker_server.model.reading import UnreadableError, read_toml
 
     if protocol != "json":
         wrong(f"--mapping: belongs to the protocol json, not to {protocol}")
     try:
-        tree = tomllib.loads(file.read_text())
+        tree = read_toml(file)
         for _ in range(2):  # the section's heading may stand in the file
             if set(tree) == {"mappings"} or (len(tree) == 1 and isinstance(next(iter(tree.values())), dict)):
                 tree = next(iter(tree.values()))
         mapping = msgspec.convert(tree, Mapping)
         JsonDecoder.mappings = {"": Compiled(mapping, str(file))}
-    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnreadableError) as error:
         wrong(f"--mapping: {file}: cannot be read as TOML: {error}")
     except (msgspec.ValidationError, MappingError) as error:
         wrong(f"--mapping: {file}: {error}")

@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import msgspec
-
 from tracker_server.config_money import StripeGateway as Settings
 from tracker_server.model.money import EXPONENTS
+from tracker_server.model.reading import read_json
 from tracker_server.payments.events import (
     AnyEvent,
     Failed,
@@ -131,16 +130,8 @@ class Stripe:
         except stripe.SignatureVerificationError as error:
             raise BadSignatureError(f"Stripe-Signature: {error.user_message or error}") from None
         try:
-            told = msgspec.json.decode(body)
-            return _event(told)
-        except (
-            msgspec.DecodeError,
-            RecursionError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            ValueError,
-        ) as error:
+            return _event(read_json(body))
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise BadMessageError(f"{type(error).__name__}: {error}; is it a snapshot event?") from None
 
     async def give_back(self, payback: Payback) -> TakenOver:

@@ -19,6 +19,7 @@ from msgspec import Meta, Struct
 
 from tracker_server.config_money import WebhookGateway as Settings
 from tracker_server.model.money import InvalidValueError, currency, format_minor, parse_minor
+from tracker_server.model.reading import UnreadableError, read_json
 from tracker_server.payments.events import (
     AnyEvent,
     Failed,
@@ -104,8 +105,8 @@ class Webhook:
     def read(self, headers: Mapping[str, str], body: bytes, now: datetime) -> AnyEvent | None:
         self._check(headers.get(HEADER, ""), body, now)
         try:
-            message = msgspec.json.decode(body, type=Message)
-        except (msgspec.DecodeError, RecursionError) as error:
+            message = read_json(body, Message)
+        except UnreadableError as error:
             raise BadMessageError(f"{error}; see docs/howto/take-payments.md") from None
         return _event(message, now)
 

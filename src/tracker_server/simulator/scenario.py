@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import msgspec
 
 from tracker_protocols import BY_NAME
 from tracker_protocols.protocol import Protocol, Transport
+from tracker_server.model.reading import UnreadableError, read_toml
 from tracker_server.simulator import mqtt
 from tracker_server.simulator.habits import Habits
 from tracker_server.simulator.plan import Plan, PlanError, check, default_start
@@ -56,10 +56,10 @@ def plans_of(flags: dict[str, Any], now: datetime) -> list[Plan]:
 def read_scenario(file: Path, flags: dict[str, Any], now: datetime) -> list[Plan]:
     """The plans of a scenario's file; what the flags say stands above it. Raises PlanError."""
     try:
-        table = tomllib.loads(file.read_text())
+        table = read_toml(file)
     except OSError as error:
         raise PlanError(f"--scenario: {file} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UnreadableError as error:
         raise PlanError(f"--scenario: {file} is no TOML: {error}") from None
     families = table.pop("family", None)
     if not isinstance(families, list) or not 0 < len(families) <= FAMILIES_MAX:

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from tracker_server.model.reading import UnreadableError, read_json
 from tracker_server.storage.backup_file import Backup, BackupError, check
 
 FILE = "backups.json"
@@ -43,12 +44,12 @@ class Catalogue:
     def known(self) -> list[Known]:
         """All whose files are there, oldest snapshot first. Raises BackupError."""
         try:
-            found = msgspec.json.decode(self._file.read_bytes(), type=list[Known])
+            found = read_json(self._file.read_bytes(), list[Known])
         except FileNotFoundError:
             return []
         except OSError as error:
             raise BackupError(f"{self._file}: cannot be read: {error.strerror}") from None
-        except msgspec.DecodeError as error:
+        except UnreadableError as error:
             raise BackupError(
                 f"{self._file}: cannot be read: {error}; remove it, then `tracker-server backup verify` each backup"
             ) from None

@@ -14,6 +14,7 @@ from msgspec import Struct
 from psycopg import sql
 
 from tracker_server.config import Settings
+from tracker_server.model.reading import UnreadableError, read_json
 from tracker_server.storage.backup_file import Backup, BackupError, Tell
 from tracker_server.storage.backup_restore import check_fits, load
 from tracker_server.storage.database import Database, Role
@@ -34,10 +35,10 @@ def check_in_service(data_dir: Path) -> None:
     """Raises BackupError for a data directory that holds a quarantined copy: nobody may serve from it."""
     file = data_dir / QUARANTINED
     try:
-        mark = msgspec.json.decode(file.read_bytes(), type=Mark)
+        mark = read_json(file.read_bytes(), Mark)
     except FileNotFoundError:
         return
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, UnreadableError) as error:
         raise BackupError(
             f"{file}: cannot be read: {error}; this data directory is a copy for reading only"
         ) from None

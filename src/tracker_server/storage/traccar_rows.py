@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import msgspec
-
 from tracker_protocols.model import AccessPoint, Attributes, Cell, Fix, Network
+from tracker_server.model.reading import UnreadableError, read_json
 from tracker_server.storage.fences import NewFence
 from tracker_server.storage.users import UserRow
 from tracker_server.track.fences.wkt import Axes, read_wkt
@@ -40,8 +39,8 @@ class BadRowError(ValueError):
 def json_of(text: Any) -> dict[str, Any]:
     """A column that holds a JSON object as text; empty where it holds none."""
     try:
-        value = msgspec.json.decode(text) if text else {}
-    except msgspec.DecodeError:
+        value = read_json(text) if text else {}
+    except UnreadableError:
         return {}
     return value if isinstance(value, dict) else {}
 

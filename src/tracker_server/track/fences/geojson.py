@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tracker_server.model.reading import UnreadableError, read_json
 from tracker_server.track.fences.drawn import (
     FEATURES_MAX,
     NO_METRES,
@@ -37,8 +38,8 @@ _LEVELS: Final = {
 def document_of(text: str | bytes) -> Any:
     """What a file says as JSON. Raises FenceError."""
     try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return read_json(text)
+    except UnreadableError as error:
         raise FenceError("", f"this is no JSON: {error}") from None
 
 
