@@ -40,7 +40,7 @@ INSERT INTO core.positions (device_id, fixed_at, received_at, digest, latitude, 
                             protocol, attributes)
 SELECT %(device)s, moment, moment + interval '0.7 seconds', n, 52 + sin(n / 500.0) / 10, 21 + cos(n / 700.0) / 10, true,
        100 + n %% 50, n %% 30, n %% 360, 'teltonika',
-       jsonb_build_object('ignition', true, 'sat', 4 + n %% 12, 'power', 12.4 + n %% 10 / 10.0, 'battery', 4.1, 'gsm', 4,
+       jsonb_build_object('ignition', true, 'sat', 4 + n %% 12, 'power', round(12.4 + n %% 10 / 10.0, 1), 'battery', 4.1, 'gsm', 4,
                           'odometer', 100000 + n * 20)
 FROM generate_series(0, %(count)s - 1) n,
      LATERAL (SELECT date_trunc('day', now()) - interval '1 day' + interval '10 seconds' * n) m (moment)

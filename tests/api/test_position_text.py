@@ -36,9 +36,11 @@ def some(dice: random.Random, count: int) -> Fixes:
         account_ids=[1] * count,
         fixed_us=np.array(moments),
         received_us=np.array(moments) + 700_000,
-        latitudes=[dice.uniform(-90, 90) for _ in range(count)],
-        longitudes=[dice.choice((0.0, -180.0, 1e-7, dice.uniform(-180, 180))) for _ in range(count)],
-        valid=[dice.random() < 0.9 for _ in range(count)],
+        latitudes=np.array([dice.uniform(-90, 90) for _ in range(count)]),
+        longitudes=np.array(
+            [dice.choice((0.0, -180.0, 1e-7, dice.uniform(-180, 180))) for _ in range(count)]
+        ),
+        valid=np.array([dice.random() < 0.9 for _ in range(count)], dtype=np.bool_),
         protocols=[dice.choice(("gt06", 'a"b')) for _ in range(count)],
         altitudes_m=floats(float("nan"), float("inf"), 0.0),
         speeds_mps=floats(float("nan"), 3e38),
@@ -56,9 +58,9 @@ def test_parts_are_as_one_by_one(seed: int, full: bool, count: int) -> None:  # 
     dice = random.Random(seed)
     fixes = some(dice, count)
     marks = Marks(
-        [dice.uniform(0, 1e3) for _ in range(count)] if full else None,
-        [dice.uniform(0, 1e9) for _ in range(count)],
-        [dice.random() < 0.5 for _ in range(count)],
+        np.array([dice.uniform(0, 1e3) for _ in range(count)]) if full else None,
+        np.array([dice.uniform(0, 1e9) for _ in range(count)]),
+        np.array([dice.random() < 0.5 for _ in range(count)], dtype=np.bool_),
         [dice.choice(((), (1,), (2, 3))) for _ in range(count)],
         None if full else [dice.choice((None, 7)) for _ in range(count)],
     )

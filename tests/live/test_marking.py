@@ -48,9 +48,9 @@ def mark(
 ) -> Marks:
     """Of the fixes from one to before another."""
     moments = np.array([micros(moment) for moment in MOMENTS[begin:end]], dtype=np.int64)
-    latitudes = [latitude for latitude, _ in places[begin:end]]
-    longitudes = [longitude for _, longitude in places[begin:end]]
-    return marker.mark(moments, latitudes, longitudes, valid[begin:end])
+    latitudes = np.array([latitude for latitude, _ in places[begin:end]])
+    longitudes = np.array([longitude for _, longitude in places[begin:end]])
+    return marker.mark(moments, latitudes, longitudes, np.array(valid[begin:end], dtype=np.bool_))
 
 
 @pytest.mark.parametrize("cut", range(8))
@@ -62,7 +62,9 @@ def test_a_trip_in_the_middle_however_it_is_cut(cut: int) -> None:
     totals = [0, 0, 1, 2, 3, 3, 3]
     found = [one for part in parts for one in part.totals_m]
     assert found == pytest.approx([10_000 + n * STEP for n in totals], rel=1e-6)
-    assert sum(sum(part.distances_m or ()) for part in parts) == pytest.approx(3 * STEP, rel=1e-6)
+    assert sum(
+        float(part.distances_m.sum()) for part in parts if part.distances_m is not None
+    ) == pytest.approx(3 * STEP, rel=1e-6)
     inside = [one for part in parts for one in part.fence_ids]
     assert inside == [(), (), (9,), (9,), (9, 4), (4,), (4,)]
 
@@ -95,4 +97,8 @@ def test_a_doubted_fix_adds_no_way() -> None:
 
 def test_nothing_known_marks_nothing() -> None:
     marks = mark(Marker([], [], 7.0))
-    assert marks == Marks([0.0] * 7, [7.0] * 7, [False] * 7, [()] * 7)
+    assert marks.distances_m is not None
+    assert marks.distances_m.tolist() == [0.0] * 7
+    assert marks.totals_m.tolist() == [7.0] * 7
+    assert marks.moving.tolist() == [False] * 7
+    assert marks.fence_ids == [()] * 7

@@ -13,6 +13,7 @@ from tracker_server.pipeline.addresses import E4, AddressCache
 from tracker_server.storage.addresses import known_addresses
 from tracker_server.storage.pools import Pools
 from tracker_server.storage.positions_api import Fixes
+from tracker_server.track.marking import Floats
 
 
 class Places:
@@ -26,11 +27,13 @@ class Places:
         """Of each fix, where it was asked for before."""
         return await self.known_at(fixes.latitudes, fixes.longitudes)
 
-    async def known_at(self, latitudes: Sequence[float], longitudes: Sequence[float]) -> list[str | None]:
+    async def known_at(
+        self, latitudes: Sequence[float] | Floats, longitudes: Sequence[float] | Floats
+    ) -> list[str | None]:
         """Of each place, where it was asked for before."""
-        if not latitudes:
+        if not len(latitudes):
             return []
-        north, east = (np.rint(np.array(one, dtype=np.float64) * E4) for one in (latitudes, longitudes))
+        north, east = (np.rint(np.asarray(one) * E4) for one in (latitudes, longitudes))
         places = list(zip(north.astype(int).tolist(), east.astype(int).tolist(), strict=True))
         async with self._pools.core() as connection:
             found = await known_addresses(connection, set(places))

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 import msgspec
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from tracker_protocols.model import Network
 from tracker_server.storage.positions_api import Fixes
@@ -27,11 +28,11 @@ class Position(Struct, gc=False, rename="camel"):
     id: int
     device_id: int
     protocol: str
+    outdated: bool
     server_time: str
     device_time: str
     fix_time: str
     valid: bool
-    outdated: bool
     latitude: float
     longitude: float
     altitude: float
@@ -68,29 +69,27 @@ def positions_of(
     addresses: Sequence[str | None] | None = None,
 ) -> list[Position]:
     """Fixes as they are answered: with what is computed of them. ``marks``, ``addresses`` None: not asked for."""
+    fixed = moments_ms(fixes.fixed_us)
+    moments = (repeat(False), moments_ms(fixes.received_us), fixed, fixed, fixes.valid.tolist())
     attributes = map(msgspec.Raw, _attributes(fixes.attributes, marks))
-    found = list(map(Position, *_columns(fixes, marks, addresses), attributes))
+    found = list(map(Position, *_first(fixes), *moments, *_others(fixes, marks, addresses), attributes))
     if formulas is None:
         return found
     return [_computed(one, formulas) if formulas.has(one.device_id) else one for one in found]
 
 
-def _columns(
+def _first(fixes: Fixes) -> Sequence[Iterable[Any]]:
+    """The fields before the moments, each for all fixes."""
+    return fixes.ids, fixes.device_ids, fixes.protocols
+
+
+def _others(
     fixes: Fixes, marks: Marks | None, addresses: Sequence[str | None] | None
 ) -> Sequence[Iterable[Any]]:
-    """The fields before the attributes, each for all fixes."""
-    fixed = moments_ms(fixes.fixed_us)
+    """The fields between the moments and the attributes."""
     return (
-        fixes.ids,
-        fixes.device_ids,
-        fixes.protocols,
-        moments_ms(fixes.received_us),
-        fixed,
-        fixed,
-        fixes.valid,
-        repeat(False),
-        fixes.latitudes,
-        fixes.longitudes,
+        fixes.latitudes.tolist(),
+        fixes.longitudes.tolist(),
         numbers(fixes.altitudes_m),
         numbers(fixes.speeds_mps, KNOTS_PER_MPS),
         numbers(fixes.courses_deg),
@@ -102,10 +101,11 @@ def _columns(
 
 
 DAY_MS: Final = 86_400_000
-MINUTES: Final = np.array([f"T{at // 60:02}:{at % 60:02}:" for at in range(1440)])
-SECONDS: Final = np.array([f"{at:02}" for at in range(60)])
-MILLISECONDS: Final = np.array([f".{at:03}Z" for at in range(1000)])
-PARTS: Final = np.dtype([("day", "U10"), ("minute", "U7"), ("second", "U2"), ("rest", "U5")])
+MINUTES: Final = np.array([b"T%02d:%02d:" % divmod(at, 60) for at in range(1440)])
+SECONDS: Final = np.array([b"%02d" % at for at in range(60)])
+MILLISECONDS: Final = np.array([b".%03dZ" % at for at in range(1000)])
+PARTS: Final = np.dtype([("day", "S10"), ("minute", "S7"), ("second", "S2"), ("rest", "S5")])
+TEXT: Final = "S24"
 
 
 def moments_ms(micros: Integers) -> list[str]:
@@ -114,15 +114,19 @@ def moments_ms(micros: Integers) -> list[str]:
         return [
             f"{text}Z" for text in np.datetime_as_string((micros // 1000).astype("datetime64[ms]")).tolist()
         ]
+    together: list[str] = _texts(micros).astype("U").tolist()
+    return together
+
+
+def _texts(micros: Integers) -> NDArray[np.bytes_]:
     days, within = np.divmod(micros // 1000, DAY_MS)
     found, at = np.unique(days, return_inverse=True)
     parts = np.empty(len(micros), PARTS)
-    parts["day"] = np.datetime_as_string(found.astype("datetime64[D]"))[at]
+    parts["day"] = np.datetime_as_string(found.astype("datetime64[D]")).astype("S10")[at]
     parts["minute"] = MINUTES[within // 60_000]
     parts["second"] = SECONDS[within // 1000 % 60]
     parts["rest"] = MILLISECONDS[within % 1000]
-    together: list[str] = parts.view("U24").tolist()
-    return together
+    return parts.view(TEXT)
 
 
 def numbers(values: Floats, factor: float = 1.0) -> list[float]:
@@ -141,7 +145,7 @@ def _attributes(said: Sequence[str], marks: Marks | None) -> list[str]:
     if marks is None:
         return list(said)
     said = _said(said, marks)
-    added = list(map(Added, _ways(marks), _hundredths(marks.totals_m), marks.moving))
+    added = list(map(Added, _ways(marks), _hundredths(marks.totals_m), marks.moving.tolist()))
     ours = _encode(added)[2:-1].decode().split(",{") if added else ()
     return [
         f"{{{more}" if one == NOTHING else f"{one[:-1]},{more}" for one, more in zip(said, ours, strict=True)
@@ -171,8 +175,8 @@ class Added(Struct, gc=False, rename="camel"):
     motion: bool
 
 
-def _hundredths(values: Sequence[float]) -> list[float]:
-    rounded: list[float] = np.round(np.array(values, dtype=np.float64), 2).tolist()
+def _hundredths(values: Floats) -> list[float]:
+    rounded: list[float] = np.round(values, 2).tolist()
     return rounded
 
 
@@ -260,32 +264,67 @@ def positions_parts(
         yield bytes(memoryview(_paper)[1:end])
 
 
-class Line(Position, gc=False, rename="camel"):
-    """A ``Position`` as it is written where nothing more is computed of it: its attributes' object is still open, what the
-    history says follows inside of it, and ``motion`` closes it. So no text is put together for each.
+class Line(Struct, gc=False, rename="camel"):
+    """A ``Position`` as it is written where nothing more is computed of it: by the same names in the same order, but with
+    those from ``outdated`` to ``valid`` in one text, for they are as long for each fix. Its attributes' object is still
+    open, what the history says follows inside of it, and ``motion`` closes it. So no text is put together for each.
     """
 
+    id: int
+    device_id: int
+    protocol: str
+    outdated: msgspec.Raw
+    latitude: float
+    longitude: float
+    altitude: float
+    speed: float
+    course: float
+    address: str | None
+    accuracy: float
+    network: msgspec.Raw | None
+    geofence_ids: tuple[int, ...] | None
+    attributes: msgspec.Raw
     distance: float | msgspec.UnsetType
     total_distance: float
     motion: msgspec.Raw
 
 
 MOVING: Final = (msgspec.Raw(b"false}"), msgspec.Raw(b"true}"))
+BEFORE: Final = (b'false,"serverTime":"', b'","deviceTime":"', b'","fixTime":"', b'","valid":')
+MOMENTS: Final = np.dtype(
+    [part for at, text in enumerate(BEFORE) for part in ((f"before {at}", f"S{len(text)}"), (f"{at}", TEXT))]
+)
+VALID: Final = np.array([b"false", b"true"])
 
 
-def _lines(fixes: Fixes, marks: Marks, addresses: Sequence[str | None] | None) -> Iterable[Position]:
+def _moments(fixes: Fixes) -> Iterable[msgspec.Raw]:
+    """From ``outdated`` to ``valid``."""
+    table = np.empty(len(fixes), MOMENTS)
+    for at, text in enumerate(BEFORE):
+        table[f"before {at}"] = text
+    table["0"] = _texts(fixes.received_us)
+    table["1"] = table["2"] = _texts(fixes.fixed_us)
+    table["3"] = VALID[fixes.valid.astype(np.intp)]
+    return map(msgspec.Raw, table.view(f"S{MOMENTS.itemsize}").tolist())
+
+
+def _lines(
+    fixes: Fixes, marks: Marks, addresses: Sequence[str | None] | None
+) -> Iterable[Position] | Iterable[Line]:
     said = _said(fixes.attributes, marks)
     silent = [at for at, one in enumerate(said) if one == NOTHING]  # a comma would follow the brace
     if len(silent) == len(said):
         return positions_of(fixes, marks, None, addresses)
     opened = "\n".join(said)[:-1].split("}\n")  # no JSON has a new line within a text
-    lines: Iterable[Position] = map(
+    lines: Iterable[Any] = map(
         Line,
-        *_columns(fixes, marks, addresses),
+        *_first(fixes),
+        _moments(fixes),
+        *_others(fixes, marks, addresses),
         map(msgspec.Raw, opened),
         _ways(marks),
         _hundredths(marks.totals_m),
-        map(MOVING.__getitem__, marks.moving),
+        map(MOVING.__getitem__, marks.moving.tolist()),
     )
     if not silent:
         return lines

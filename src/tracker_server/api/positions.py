@@ -392,7 +392,8 @@ async def _with_rows(
                     count += 1
                     if marker is not None:
                         moment = np.array([micros(row["fixed_at"])], dtype=np.int64)
-                        marks = marker.mark(moment, [row["latitude"]], [row["longitude"]], [row["valid"]])
+                        place = (np.array([row["latitude"]]), np.array([row["longitude"]]))
+                        marks = marker.mark(moment, *place, np.array([row["valid"]]))
                         if wanted.fence_id not in marks.fence_ids[0]:
                             continue
                     yield row

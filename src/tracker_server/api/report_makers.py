@@ -52,6 +52,7 @@ from tracker_server.storage.reports_api import (
     visits_of,
     zones_of,
 )
+from tracker_server.track.marking import Floats
 from tracker_server.track.summary import Leg, Rest, Sums, sum_up
 
 PERIOD_MAX: Final = timedelta(days=366)
@@ -176,7 +177,9 @@ class Desk:
         self.names = {card.id: card.name for card in cards}
         self.accounts = {card.id: card.account_id for card in cards}
 
-    async def addresses(self, latitudes: list[float], longitudes: list[float]) -> list[str | None]:
+    async def addresses(
+        self, latitudes: Sequence[float] | Floats, longitudes: Sequence[float] | Floats
+    ) -> list[str | None]:
         """Of these places, as far as they are known."""
         if self._places is None:
             return [None] * len(latitudes)
@@ -203,7 +206,7 @@ async def route(desk: Desk) -> list[Position]:
             try:
                 async for fixes in chunks:
                     marks = marker.mark(fixes.fixed_us, fixes.latitudes, fixes.longitudes, fixes.valid)
-                    addresses = await desk.addresses(list(fixes.latitudes), list(fixes.longitudes))
+                    addresses = await desk.addresses(fixes.latitudes, fixes.longitudes)
                     found += positions_of(fixes, marks, desk.formulas, addresses)
                     desk.bounded(found)
             finally:
@@ -415,8 +418,8 @@ async def devices(desk: Desk) -> list[DeviceItem]:
                 longitude=position.longitude if position else None,
                 speed=position.speed if position else None,
                 course=position.course if position else None,
-                motion=marks.moving[at] if position else None,
-                total_distance=round(marks.totals_m[at], 2) if position else None,
+                motion=bool(marks.moving[at]) if position else None,
+                total_distance=round(float(marks.totals_m[at]), 2) if position else None,
             )
         )
     return found
@@ -434,7 +437,7 @@ async def combined(desk: Desk) -> list[CombinedItem]:
             chunks = positions_between(connection, device_id, asked.since, asked.until)
             try:
                 async for fixes in chunks:
-                    way += zip(fixes.longitudes, fixes.latitudes, strict=True)
+                    way += zip(fixes.longitudes.tolist(), fixes.latitudes.tolist(), strict=True)
                     places += len(fixes)
                     if places > ROUTE_PLACES_MAX:
                         raise bad(

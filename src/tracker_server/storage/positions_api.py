@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from psycopg import AsyncConnection
 
 from tracker_server.model.people import IN_SCOPE, Scope
-from tracker_server.track.marking import EPOCH, MICROSECOND, Floats, Integers, Marks
+from tracker_server.track.marking import EPOCH, MICROSECOND, Flags, Floats, Integers, Marks
 
 CHUNK_ROWS = (
     1_000  # about so many are read and made into JSON at once: some milliseconds, then the loop turns
@@ -48,9 +48,9 @@ class Fixes(Struct, frozen=True):
     account_ids: Sequence[int]
     fixed_us: Integers
     received_us: Integers
-    latitudes: Sequence[float]
-    longitudes: Sequence[float]
-    valid: Sequence[bool]
+    latitudes: Floats
+    longitudes: Floats
+    valid: Flags
     protocols: Sequence[str]
     altitudes_m: Floats
     speeds_mps: Floats
@@ -153,8 +153,9 @@ def _records(row: Packed, table: np.dtype[Any]) -> NDArray[np.void]:
 
 def _fixes(table: NDArray[np.void], row: Packed) -> Fixes:
     _, protocols, attributes, networks, *_ = row
-    altitudes, speeds, courses, accuracies = (
-        table[name].astype(np.float64) for name in ("altitude_m", "speed_mps", "course_deg", "accuracy_m")
+    latitudes, longitudes, altitudes, speeds, courses, accuracies = (
+        table[name].astype(np.float64)
+        for name in ("latitude", "longitude", "altitude_m", "speed_mps", "course_deg", "accuracy_m")
     )
     return Fixes(
         ids=table["id"].tolist(),
@@ -162,9 +163,9 @@ def _fixes(table: NDArray[np.void], row: Packed) -> Fixes:
         account_ids=table["account_id"].tolist(),
         fixed_us=table["fixed_at"].astype(np.int64) + POSTGRES_EPOCH_US,
         received_us=table["received_at"].astype(np.int64) + POSTGRES_EPOCH_US,
-        latitudes=table["latitude"].tolist(),
-        longitudes=table["longitude"].tolist(),
-        valid=table["valid"].tolist(),
+        latitudes=latitudes,
+        longitudes=longitudes,
+        valid=table["valid"].astype(np.bool_),
         protocols=[] if protocols is None else bytes(protocols).decode().split("\0"),
         altitudes_m=altitudes,
         speeds_mps=speeds,
@@ -278,8 +279,8 @@ def _marked(row: Packed) -> tuple[Fixes, Marks]:
     inside = {text: tuple(map(int, filter(None, text.split(",")))) for text in set(_lines(row[-1]))}
     marks = Marks(
         None,
-        (table["odometer_mm"] / 1000).tolist(),
-        table["moving"].tolist(),
+        table["odometer_mm"] / 1000,
+        table["moving"],
         [inside[text] for text in _lines(row[-1])],
         [None if us == UNKNOWN else us // 1000 for us in table["engine_us"].tolist()],
     )

@@ -19,6 +19,7 @@ from tracker_server.track.geodesy import ECCENTRICITY, EQUATOR_RADIUS_M
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 _E2: Final = ECCENTRICITY**2
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -52,18 +53,18 @@ class Marks(Struct, frozen=True):
     asked for).
     """
 
-    distances_m: Sequence[float] | None
-    totals_m: Sequence[float]
-    moving: Sequence[bool]
+    distances_m: Floats | None
+    totals_m: Floats
+    moving: Flags
     fence_ids: Sequence[tuple[int, ...]]
     hours_ms: Sequence[int | None] | None = None
 
     def taken(self, at: Sequence[int]) -> Marks:
         """Of those at these places."""
         return Marks(
-            None if self.distances_m is None else [self.distances_m[one] for one in at],
-            [self.totals_m[one] for one in at],
-            [self.moving[one] for one in at],
+            None if self.distances_m is None else self.distances_m[list(at)],
+            self.totals_m[list(at)],
+            self.moving[list(at)],
             [self.fence_ids[one] for one in at],
             None if self.hours_ms is None else [self.hours_ms[one] for one in at],
         )
@@ -107,9 +108,9 @@ class Marker:
     def mark(
         self,
         moments: Integers,
-        latitudes: Sequence[float],
-        longitudes: Sequence[float],
-        valid: Sequence[bool],
+        latitudes: Floats,
+        longitudes: Floats,
+        valid: Flags,
     ) -> Marks:
         """One mark for each fix; ``moments`` are ``micros``. A fix that its receiver doubts adds no way."""
         count = len(moments)
@@ -121,15 +122,13 @@ class Marker:
         while at < count:
             at = self._ride_on(moments, ways, totals, moving, at)
         return Marks(
-            np.diff(totals, prepend=before_m).tolist(),
-            totals.tolist(),
-            moving.tolist(),
+            np.diff(totals, prepend=before_m),
+            totals,
+            moving,
             self._inside(moments),
         )
 
-    def _ride_on(
-        self, moments: Integers, ways: Floats, totals: Floats, moving: NDArray[np.bool_], at: int
-    ) -> int:
+    def _ride_on(self, moments: Integers, ways: Floats, totals: Floats, moving: Flags, at: int) -> int:
         """Fill in from a fix to where a ride begins or ends; answers where that is."""
         while (
             self._rides
@@ -162,14 +161,14 @@ class Marker:
         self._total_m = float(ridden[-1])
         return end
 
-    def _ways(self, latitudes: Sequence[float], longitudes: Sequence[float], valid: Sequence[bool]) -> Floats:
+    def _ways(self, latitudes: Floats, longitudes: Floats, valid: Flags) -> Floats:
         """Metres to each fix from the last good one before it."""
         good = np.flatnonzero(valid)
         ways = np.zeros(len(valid))
         if not len(good):
             return ways
-        north = np.array(latitudes, dtype=np.float64)[good]
-        east = np.array(longitudes, dtype=np.float64)[good]
+        north = latitudes[good]
+        east = longitudes[good]
         if self._last is not None:
             steps = steps_m(np.concatenate(([self._last[0]], north)), np.concatenate(([self._last[1]], east)))
             ways[good] = steps
