@@ -13,7 +13,8 @@ import { along, circleRing, format, metresBetween, parse } from "../src/core/wkt
 import { en } from "../src/i18n/en.ts";
 import { es } from "../src/i18n/es.ts";
 import { ru } from "../src/i18n/ru.ts";
-import { unwrapped } from "../src/map/rings.ts";
+import { boundsOf, featuresOf, pointsOf } from "../src/map/layers.ts";
+import { continued, spanOf, turned, unwrapped } from "../src/map/rings.ts";
 import { isDone, next, shownAt } from "../src/map/glide.ts";
 import { at, indexAt } from "../src/views/replay.ts";
 
@@ -125,6 +126,42 @@ test("a ring across 180° runs on, and one around the pole closes along it", () 
   const around = unwrapped([[-180, -80], [-60, -75], [60, -75], [180, -80], [-180, -80]]);
   assert.deepEqual(around.at(-1), around[0]);
   assert.deepEqual(around.slice(-3, -1), [[180, -90], [-180, -90]]);
+});
+
+test("a way across 180° runs on and does not go around the earth", () => {
+  const way = [[179, 1], [-179, 2], [-178, 3], [179, 4]];
+  assert.deepEqual(continued(way), [[179, 1], [181, 2], [182, 3], [179, 4]]);
+  assert.deepEqual(continued([]), []);
+  assert.equal(turned(-179, 181), 181);
+  assert.equal(turned(179, -179), -181);
+  assert.equal(turned(10, 20), 10);
+});
+
+test("what lies on both sides of 180° is fitted by the smaller box", () => {
+  const box = (...places: [number, number][]) => boundsOf([pointsOf(places.map(([longitude, latitude]) => ({ longitude, latitude })))]);
+  assert.deepEqual(box([178.4, -18.1], [-178.2, -17]), [[178.4, -18.1], [181.8, -17]]);
+  assert.deepEqual(box([-3.7, 40.4], [2.2, 41.4], [-9.1, 38.7]), [[-9.1, 38.7], [2.2, 41.4]]);
+  assert.deepEqual(box([-120, 0], [130, 0]), [[130, 0], [240, 0]], "from Japan to California over the Pacific");
+  assert.deepEqual(box([12.3456789, 1]), [[12.3456789, 1], [12.3456789, 1]], "exactly");
+  assert.deepEqual(box([180, 1], [-180, 2]), [[180, 1], [180, 2]], "the same meridian");
+  assert.equal(box(), null);
+});
+
+test("a span holds each line from end to end, and all around is the whole world", () => {
+  assert.deepEqual(spanOf([[-170, 170]]), [-170, 170], "a line over Greenwich is not the gap at its ends");
+  assert.deepEqual(spanOf([[170, 190], [-175, -160]]), [170, 200]);
+  assert.deepEqual(spanOf([[-200, -190]]), [160, 170]);
+  assert.deepEqual(spanOf([[-180, 0], [0, 180]]), [-180, 180]);
+  assert.deepEqual(spanOf([[-170, 190]]), [-180, 180]);
+});
+
+test("a fence across 180° is drawn and fitted where it lies, with its holes", () => {
+  const fence = (area: string) => featuresOf({ id: 1, name: "Fiji", description: "", area, calendarId: 0, attributes: {} });
+  const [area, name] = fence("POLYGON ((-16 179, -16 -179, -18 -179, -18 179, -16 179), (-17 -179.5, -17 -179.2, -17.2 -179.2, -17 -179.5))");
+  assert.deepEqual(area!.geometry.type === "Polygon" && area!.geometry.coordinates.map((ring) => ring[0]), [[179, -16], [180.5, -17]]);
+  assert.deepEqual(boundsOf([area!]), [[179, -18], [181, -16]]);
+  assert.deepEqual(name!.geometry.type === "Point" && name!.geometry.coordinates, [180, -16]);
+  assert.deepEqual(boundsOf(fence("LINESTRING (-16 179, -17 -179)").slice(0, 1)), [[179, -17], [181, -16]]);
 });
 
 test("a replay stands between the fixes before and after the moment", () => {

@@ -7,6 +7,7 @@ import { dark, stillness } from "../core/preferences.ts";
 import type { Motion } from "../core/status.ts";
 import type { Position } from "../core/types.ts";
 import { type Glide, isDone, next, shownAt } from "./glide.ts";
+import { turned } from "./rings.ts";
 
 const REACH_PX = 18; // how near a click must be
 const LABELS_FROM_ZOOM = 9;
@@ -97,6 +98,7 @@ export function addFleet(
     const now = performance.now();
     const zoom = map.getZoom();
     const bearing = map.getBearing();
+    const centre = map.getCenter().lng; // of a map that shows 180° each tracker is drawn on its own side
     const colours = COLOURS[dark.peek() ? "dark" : "light"];
     const few = glides.size <= FEW;
     let gliding = false;
@@ -112,7 +114,7 @@ export function addFleet(
       if (shown && !shown.has(id)) continue;
       const at = shownAt(glide, now);
       if (id === selected) onGlide?.(at.longitude, at.latitude);
-      const { x, y } = map.project([at.longitude, at.latitude]);
+      const { x, y } = map.project([turned(at.longitude, centre), at.latitude]);
       if (x < -30 || y < -30 || x > width + 30 || y > height + 30) continue;
       if (!isDone(glide, now)) {
         gliding = true;

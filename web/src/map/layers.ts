@@ -5,6 +5,7 @@ import type { GeoJSONSource, LayerSpecification, Map as MapLibre } from "maplibr
 
 import type { Geofence } from "../core/types.ts";
 import { circleRing, parse, type Point } from "../core/wkt.ts";
+import { continued, spanOf, turned, unwrapped } from "./rings.ts";
 
 type LayerWithoutSource = LayerSpecification extends infer One ? (One extends { source: string } ? Omit<One, "source"> : never) : never;
 
@@ -46,7 +47,7 @@ function shapesOf(fence: Geofence): Feature[] {
   const properties = { id: fence.id, name: fence.name, colour: colourOf(fence), width: widthOf(fence), squeeze: 1 };
   const polygon = (rings: Point[][]): Feature => ({
     type: "Feature",
-    geometry: { type: "Polygon", coordinates: rings },
+    geometry: { type: "Polygon", coordinates: ringsOf(rings) },
     properties,
   });
   try {
@@ -61,7 +62,7 @@ function shapesOf(fence: Geofence): Feature[] {
       case "line":
         return shape.parts.map((line) => ({
           type: "Feature",
-          geometry: { type: "LineString", coordinates: line },
+          geometry: { type: "LineString", coordinates: continued(line) },
           properties: { ...properties, squeeze: 1 / Math.cos(((line[0]?.[1] ?? 0) * Math.PI) / 180) },
         }));
     }
@@ -70,28 +71,43 @@ function shapesOf(fence: Geofence): Feature[] {
   }
 }
 
+/** An area's ring and its holes, on one side of 180° or running on past it together. */
+function ringsOf(rings: Point[][]): number[][][] {
+  const [outer = [], ...holes] = rings.map(unwrapped);
+  const shifts = holes.map((hole) => turned(hole[0]![0]!, outer[0]![0]!) - hole[0]![0]!);
+  return [outer, ...holes.map((hole, at) => hole.map(([longitude, latitude]) => [longitude! + shifts[at]!, latitude!]))];
+}
+
 /** A corridor's whole width in metres. */
 export function widthOf(fence: Geofence): number {
   const half = Number(fence.attributes?.polylineDistance);
   return half > 0 ? half * 2 : CORRIDOR_M;
 }
 
+/** The smallest box that holds them, by longitudes that may run on past 180°; lines and rings have to do so already. */
 export function boundsOf(features: readonly Feature[]): [[number, number], [number, number]] | null {
-  let west = 180;
+  const spans: [number, number][] = [];
   let south = 90;
-  let east = -180;
   let north = -90;
-  const take = (value: unknown): void => {
-    if (!Array.isArray(value)) return;
-    if (typeof value[0] === "number") {
-      west = Math.min(west, value[0]);
-      east = Math.max(east, value[0]);
-      south = Math.min(south, value[1] as number);
-      north = Math.max(north, value[1] as number);
-    } else for (const one of value) take(one);
+  const takeWay = (way: readonly (readonly number[])[]): void => {
+    let west = Infinity;
+    let east = -Infinity;
+    for (const [longitude, latitude] of way) {
+      west = Math.min(west, longitude!);
+      east = Math.max(east, longitude!);
+      south = Math.min(south, latitude!);
+      north = Math.max(north, latitude!);
+    }
+    if (way.length) spans.push([west, east]);
   };
-  for (const feature of features) if ("coordinates" in feature.geometry) take(feature.geometry.coordinates);
-  return west > east ? null : [[west, south], [east, north]];
+  for (const { geometry } of features) {
+    if (geometry.type === "Point") takeWay([geometry.coordinates]);
+    if (geometry.type === "MultiPoint") for (const one of geometry.coordinates) takeWay([one]);
+    if (geometry.type === "LineString") takeWay(geometry.coordinates);
+    if (geometry.type === "Polygon") for (const ring of geometry.coordinates) takeWay(ring);
+  }
+  const span = spanOf(spans);
+  return span && [[span[0], south], [span[1], north]];
 }
 
 /** Places as one feature, to ask for its bounds. */

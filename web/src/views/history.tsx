@@ -15,6 +15,7 @@ import { may } from "../core/session.ts";
 import type { Event, Position, Stop, Trip } from "../core/types.ts";
 import { t } from "../i18n/index.ts";
 import { addLayers, boundsOf, FENCE_LAYERS, featuresOf, pointsOf } from "../map/layers.ts";
+import { continued } from "../map/rings.ts";
 import { map, MapButtons, offset, padding, useMap } from "../map/stage.tsx";
 import { Icon, type IconName } from "../ui/icon.tsx";
 import { Button, Empty, Remote, useRemote } from "../ui/parts.tsx";
@@ -138,10 +139,11 @@ const pace = (knots: number): "slow" | "middle" | "fast" =>
 /** The way, a feature for each run of one pace. */
 function way(positions: readonly Position[]): Feature[] {
   const found: Feature[] = [];
-  let line: [number, number][] = [];
+  let line: number[][] = [];
   let now = "";
+  const points = continued(positions.map((one) => [one.longitude, one.latitude]));
   for (const [index, one] of positions.entries()) {
-    const point: [number, number] = [one.longitude, one.latitude];
+    const point = points[index]!;
     line.push(point);
     const next = positions[index + 1];
     const mine = pace(one.speed);

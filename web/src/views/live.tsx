@@ -26,6 +26,7 @@ import type { Device, Position } from "../core/types.ts";
 import { t } from "../i18n/index.ts";
 import { addFleet, type FleetLayer } from "../map/fleet-layer.ts";
 import { addLayers, boundsOf, FENCE_LAYERS, featuresOf, pointsOf } from "../map/layers.ts";
+import { continued } from "../map/rings.ts";
 import { map, MapButtons, offset, padding, useMap } from "../map/stage.tsx";
 import { categoryIcon, Icon } from "../ui/icon.tsx";
 import { Button, complain, Empty, Loading, Search } from "../ui/parts.tsx";
@@ -445,7 +446,7 @@ function drawTrail(made: MapLibre, deviceId: number): () => void {
   ]);
   const points: [number, number][] = [];
   const draw = () =>
-    line.data([{ type: "Feature", geometry: { type: "LineString", coordinates: points }, properties: {} }]);
+    line.data([{ type: "Feature", geometry: { type: "LineString", coordinates: continued(points) }, properties: {} }]);
   const now = Date.now();
   const from = new Date(now - TRAIL_H * 3_600_000).toISOString();
   api
