@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import cache
 from itertools import islice, repeat
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
-import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from tracker_protocols.model import Network
+from tracker_server.later import Later
 from tracker_server.storage.positions_api import Fixes
 from tracker_server.track.marking import Floats, Integers, Marks
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = Later("numpy")
 
 KNOTS_PER_MPS: Final = 3600 / 1852
 FEW: Final = 50  # so many are made one by one, and so many are written while they are warm
@@ -101,11 +107,16 @@ def _others(
 
 
 DAY_MS: Final = 86_400_000
-MINUTES: Final = np.array([b"T%02d:%02d:" % divmod(at, 60) for at in range(1440)])
-SECONDS: Final = np.array([b"%02d" % at for at in range(60)])
-MILLISECONDS: Final = np.array([b".%03dZ" % at for at in range(1000)])
-PARTS: Final = np.dtype([("day", "S10"), ("minute", "S7"), ("second", "S2"), ("rest", "S5")])
+PARTS: Final = [("day", "S10"), ("minute", "S7"), ("second", "S2"), ("rest", "S5")]
 TEXT: Final = "S24"
+
+
+@cache
+def _parts() -> tuple[NDArray[np.bytes_], ...]:
+    """Of each minute of a day, each second of a minute, each millisecond of a second."""
+    minutes = [b"T%02d:%02d:" % divmod(at, 60) for at in range(1440)]
+    seconds = [b"%02d" % at for at in range(60)]
+    return np.array(minutes), np.array(seconds), np.array([b".%03dZ" % at for at in range(1000)])
 
 
 def moments_ms(micros: Integers) -> list[str]:
@@ -121,11 +132,12 @@ def moments_ms(micros: Integers) -> list[str]:
 def _texts(micros: Integers) -> NDArray[np.bytes_]:
     days, within = np.divmod(micros // 1000, DAY_MS)
     found, at = np.unique(days, return_inverse=True)
+    minutes, seconds, milliseconds = _parts()
     parts = np.empty(len(micros), PARTS)
     parts["day"] = np.datetime_as_string(found.astype("datetime64[D]")).astype("S10")[at]
-    parts["minute"] = MINUTES[within // 60_000]
-    parts["second"] = SECONDS[within // 1000 % 60]
-    parts["rest"] = MILLISECONDS[within % 1000]
+    parts["minute"] = minutes[within // 60_000]
+    parts["second"] = seconds[within // 1000 % 60]
+    parts["rest"] = milliseconds[within % 1000]
     return parts.view(TEXT)
 
 
@@ -291,10 +303,9 @@ class Line(Struct, gc=False, rename="camel"):
 
 MOVING: Final = (msgspec.Raw(b"false}"), msgspec.Raw(b"true}"))
 BEFORE: Final = (b'false,"serverTime":"', b'","deviceTime":"', b'","fixTime":"', b'","valid":')
-MOMENTS: Final = np.dtype(
-    [part for at, text in enumerate(BEFORE) for part in ((f"before {at}", f"S{len(text)}"), (f"{at}", TEXT))]
-)
-VALID: Final = np.array([b"false", b"true"])
+MOMENTS: Final = [
+    part for at, text in enumerate(BEFORE) for part in ((f"before {at}", f"S{len(text)}"), (f"{at}", TEXT))
+]
 
 
 def _moments(fixes: Fixes) -> Iterable[msgspec.Raw]:
@@ -304,8 +315,8 @@ def _moments(fixes: Fixes) -> Iterable[msgspec.Raw]:
         table[f"before {at}"] = text
     table["0"] = _texts(fixes.received_us)
     table["1"] = table["2"] = _texts(fixes.fixed_us)
-    table["3"] = VALID[fixes.valid.astype(np.intp)]
-    return map(msgspec.Raw, table.view(f"S{MOMENTS.itemsize}").tolist())
+    table["3"] = np.where(fixes.valid, b"true", b"false")
+    return map(msgspec.Raw, table.view(f"S{table.itemsize}").tolist())
 
 
 def _lines(

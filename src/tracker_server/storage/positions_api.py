@@ -11,16 +11,22 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, LiteralString
+from functools import cache
+from typing import TYPE_CHECKING, Any, LiteralString
 
-import numpy as np
 import psycopg
 from msgspec import Struct
-from numpy.typing import NDArray
 from psycopg import AsyncConnection
 
+from tracker_server.later import Later
 from tracker_server.model.people import IN_SCOPE, Scope
 from tracker_server.track.marking import EPOCH, MICROSECOND, Flags, Floats, Integers, Marks
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = Later("numpy")
 
 CHUNK_ROWS = (
     1_000  # about so many are read and made into JSON at once: some milliseconds, then the loop turns
@@ -98,12 +104,13 @@ string_agg(record_send(ROW({LATEST_RECORD})), ''), {TEXTS}, string_agg(array_to_
 """
 
 
-def _table_of(widths: Mapping[str, str]) -> np.dtype[Any]:
+@cache
+def _table(*, latest: bool = False) -> np.dtype[Any]:
+    widths = LATEST_WIDTHS if latest else WIDTHS
     fields = [part for name, kind in widths.items() for part in ((f"{name} is", ">i8"), (name, kind))]
     return np.dtype([("fields", ">i4"), *fields])
 
 
-TABLE, LATEST_TABLE = _table_of(WIDTHS), _table_of(LATEST_WIDTHS)
 # sorted first: what is put together comes in the order of what it is put together from
 RANGE: LiteralString = f"""
 SELECT {COLUMNS} FROM (
@@ -144,7 +151,7 @@ ON CONFLICT (device_id) DO UPDATE SET from_at = least(track_queue.from_at, exclu
 
 def fixes_of(row: Packed) -> Fixes:
     """A row of ``COLUMNS``, or of more, by column."""
-    return _fixes(_records(row, TABLE), row)
+    return _fixes(_records(row, _table()), row)
 
 
 def _records(row: Packed, table: np.dtype[Any]) -> NDArray[np.void]:
@@ -275,7 +282,7 @@ async def latest_positions_of(
 
 def _marked(row: Packed) -> tuple[Fixes, Marks]:
     """As the engine left each tracker; the step to a latest fix is not asked for, it would be a look-up for each."""
-    table = _records(row, LATEST_TABLE)
+    table = _records(row, _table(latest=True))
     inside = {text: tuple(map(int, filter(None, text.split(",")))) for text in set(_lines(row[-1]))}
     marks = Marks(
         None,

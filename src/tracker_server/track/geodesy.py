@@ -10,15 +10,18 @@ from __future__ import annotations
 
 from functools import cache
 from math import pi, sin, sqrt
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+from tracker_server.later import Later
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from pyproj import Geod
+else:
+    np = Later("numpy")
 
-Floats = NDArray[np.float64]
+Floats: TypeAlias = "NDArray[np.float64]"
 
 EQUATOR_RADIUS_M: Final = 6_378_137.0
 ECCENTRICITY_SQUARED: Final = 0.0066943799901413165

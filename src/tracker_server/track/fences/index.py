@@ -8,12 +8,10 @@ from prepared geometry in degrees, then the distance to the edge for what is lef
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-import numpy as np
-import shapely
-from numpy.typing import NDArray
-
+from tracker_server.later import Later
 from tracker_server.track.fences.cells import Cells
 from tracker_server.track.fences.prepared import AREA, CIRCLE, CORRIDOR, Prepared
 from tracker_server.track.fences.shapes import Circle, Fence
@@ -35,7 +33,14 @@ from tracker_server.track.geodesy import (
     mercator_factor,
 )
 
-Ints = NDArray[np.int64]
+if TYPE_CHECKING:
+    import numpy as np
+    import shapely
+    from numpy.typing import NDArray
+else:
+    np, shapely = Later("numpy"), Later("shapely")
+
+Ints: TypeAlias = "NDArray[np.int64]"
 
 _geos: Any = shapely  # its annotations do not know that distances may be arrays
 
@@ -77,6 +82,13 @@ class FenceIndex:
         self.fences: tuple[Fence, ...] = tuple(one.fence for one in made)
         self.by_id: dict[int, Fence] = {fence.id: fence for fence in self.fences}
         self.places: dict[int, int] = {fence.id: place for place, fence in enumerate(self.fences)}
+        self._tree: shapely.STRtree | None = None
+        self._cells: Cells | None = None  # made when first asked
+        if made:
+            self._measure(made)
+
+    def _measure(self, made: Sequence[Prepared]) -> None:
+        """What is asked of arrays; where there is no fence, nothing is."""
         self.inner_m = np.array([one.inner_m for one in made], dtype=np.float64)
         self._kinds = np.array([one.kind for one in made], dtype=np.int8)
         self._geometries = _objects([one.geometry for one in made])
@@ -96,8 +108,7 @@ class FenceIndex:
         self._fence_of = np.array([place for _, _, place in boxes], dtype=np.int64)
         self._repeats = len(boxes) > len(made)  # some fence is asked through several boxes
         self.bounds = corners
-        self._tree = shapely.STRtree(_geos.box(*corners.T)) if boxes else None
-        self._cells: Cells | None = None  # made when first asked
+        self._tree = shapely.STRtree(_geos.box(*corners.T))
 
     def __len__(self) -> int:
         return len(self.fences)
@@ -121,12 +132,11 @@ class FenceIndex:
         the fix before each, for crossings; NaN where there is none or the way between is not known.
         """
         if self._tree is None or not len(latitude):
-            return _NOTHING
+            return _nothing()
         if before is None:
             fix, box = self._tree.query(shapely.points(longitude, latitude))
-            return Hits(
-                *self._found(fix, box, self._sides(latitude, longitude, margin_m, fix, box)), *_NO_WAYS
-            )
+            hits = self._found(fix, box, self._sides(latitude, longitude, margin_m, fix, box))
+            return Hits(*hits, *_no_crossings())
         before_latitude, before_longitude = before
         turned = np.abs(longitude - before_longitude)
         known = turned <= 180.0  # false for NaN too
@@ -136,7 +146,7 @@ class FenceIndex:
         fix, box = self._tree.query(shapely.linestrings(ends))
         over = np.flatnonzero(turned > 180.0)
         if not len(fix) and not len(over):
-            return _NOTHING
+            return _nothing()
         side = self._sides(latitude, longitude, margin_m, fix, box)
         missed = np.flatnonzero(side == OUTSIDE)
         crossed = self._crossed(ends, fix[missed], box[missed])
@@ -288,7 +298,7 @@ class FenceIndex:
             moved = np.any(ends[fix, 0] != ends[fix, 1], axis=1)
             fix, box = fix[moved], box[moved]
         if not len(fix):
-            return _NO_CROSSINGS
+            return _no_crossings()
         fence = self._fence_of[box]
         ways = ends[fix]
         ways[:, :, 0] += self._turns[box][:, None]
@@ -354,8 +364,15 @@ def _objects(values: Sequence[object]) -> NDArray[np.object_]:
     return out
 
 
-_NO_PAIRS: Ints = np.zeros(0, dtype=np.int64)
-_NO_CROSSINGS: NDArray[np.int64] = np.zeros((2, 0), dtype=np.int64)
-_NO_WAYS = (_NO_PAIRS, _NO_PAIRS)
-_NOTHING = Hits(_NO_PAIRS, _NO_PAIRS, np.zeros(0, dtype=np.int8), *_NO_WAYS)
+@cache
+def _no_crossings() -> NDArray[np.int64]:
+    return np.zeros((2, 0), dtype=np.int64)
+
+
+@cache
+def _nothing() -> Hits:
+    none = np.zeros(0, dtype=np.int64)
+    return Hits(none, none, np.zeros(0, dtype=np.int8), none, none)
+
+
 EMPTY: Final = FenceIndex()

@@ -11,15 +11,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-import shapely
 from msgspec import Struct
-from numpy.typing import NDArray
 
+from tracker_server.later import Later
 from tracker_server.model.schedule import Schedule
 from tracker_server.track.fences.errors import FenceError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import shapely
+    from numpy.typing import NDArray
+else:
+    np, shapely = Later("numpy"), Later("shapely")
 
 Position = tuple[float, float]
 Line = tuple[Position, ...]

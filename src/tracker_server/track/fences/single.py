@@ -8,8 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-import shapely
-
+from tracker_server.later import Later
 from tracker_server.track.fences.prepared import MARGIN_MAX_M, Leg, Point, Prepared
 from tracker_server.track.fences.shapes import Circle, Corridor
 from tracker_server.track.geodesy import ECCENTRICITY, EQUATOR_RADIUS_M, LATITUDE_MAX, distance_m
@@ -22,7 +21,7 @@ INSIDE: Final = 3  # inside by more than the margin
 
 PAIRS_MAX: Final = 6  # up to so many pairs one by one, above that as arrays: measured, they meet at about ten
 
-_geos: Any = shapely
+_geos: Any = Later("shapely")
 
 
 def map_point(longitude: float, latitude: float) -> tuple[float, float, float, float]:
@@ -122,9 +121,7 @@ def _legs_near(fence: Prepared, west: float, south: float, east: float, north: f
 def _on_corridor(fence: Prepared, x: float, y: float, reach: float) -> Point | None:
     """The place of a corridor's line that is nearest, on the map; None where the line surely is not within reach."""
     if not fence.legs:
-        return tuple(
-            shapely.get_coordinates(_geos.shortest_line(fence.edge, _geos.points((x, y))))[0].tolist()
-        )
+        return tuple(_geos.get_coordinates(_geos.shortest_line(fence.edge, _geos.points((x, y))))[0].tolist())
     best, best_m2 = None, math.inf
     for leg in _legs_near(fence, x - reach, y - reach, x + reach, y + reach):
         near = nearest_on_way(leg.begin, leg.end, (x, y))
@@ -162,7 +159,7 @@ def _nearest_ends(fence: Prepared, begin: Point, end: Point, reach: float) -> tu
     """
     if not fence.legs:
         line = _geos.shortest_line(fence.edge, _geos.linestrings([begin, end]))
-        at, near = shapely.get_coordinates(line).tolist()
+        at, near = _geos.get_coordinates(line).tolist()
         return at, near
     (x, y), (to_x, to_y) = begin, end
     around = min(x, to_x) - reach, min(y, to_y) - reach, max(x, to_x) + reach, max(y, to_y) + reach
