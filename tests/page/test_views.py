@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -40,6 +41,21 @@ FLEET = (
 )
 
 
+def round_trip() -> list[tuple[float, float, float, float]]:
+    """Latitude, longitude, knots and course, each half minute: from the depot to a customer, a stop, and half the way back."""
+    _, _, north, east, _ = FLEET[0]
+    found: list[tuple[float, float, float, float]] = []
+    for step in range(190):
+        standing = step < 4 or 80 <= step < 116
+        knots = 0.0 if standing else 19 + 11 * math.sin(step / 3) + 5 * math.sin(step / 11)
+        course = (65 if step < 100 else 250) + 70 * math.sin(step / 8)
+        metres = knots * 1852 / 120
+        north += metres * math.cos(math.radians(course)) / 111_320
+        east += metres * math.sin(math.radians(course)) / 111_320 / math.cos(math.radians(north))
+        found.append((round(north, 6), round(east, 6), round(knots, 1), round(course % 360)))
+    return found
+
+
 @pytest.fixture(scope="module")
 def running(postgres_server: SharedPostgres) -> Generator[Running]:
     """One server with a small fleet, a fence, and somebody unknown who knocked."""
@@ -50,26 +66,32 @@ def running(postgres_server: SharedPostgres) -> Generator[Running]:
                 {"backup.every_hours": 0, "page.title": "Northern Fleet"}, dsn=dsn, protocols=["osmand"]
             )
             with set_up(running) as office:
-                now = int(time.time())
-                for number, (name, category, latitude, longitude, speed) in enumerate(FLEET):
-                    unique_id = f"35693803564{number:04}"
-                    given = {"name": name, "uniqueId": unique_id, "category": category, "model": "FMB920"}
-                    office.post("/devices", json=given).raise_for_status()
-                    for step in range(20):
-                        more = {
-                            "timestamp": now - 600 + 30 * step,
-                            "speed": speed,
-                            "bearing": 45,
-                            "batt": 87 - number * 30,
-                        }
-                        report(running, unique_id, latitude, longitude + step * speed / 6_000, **more)
-                report(running, "864717003283581", 41.39, 2.17, timestamp=now)
                 fence = {
                     "name": "Depot",
                     "area": "CIRCLE (40.4168 -3.7038, 900)",
                     "attributes": {"color": "#0b5d66"},
                 }
                 office.post("/geofences", json=fence).raise_for_status()
+                now = int(time.time())
+                for number, (name, category, latitude, longitude, speed) in enumerate(FLEET):
+                    unique_id = f"35693803564{number:04}"
+                    given = {"name": name, "uniqueId": unique_id, "category": category, "model": "FMB920"}
+                    office.post("/devices", json=given).raise_for_status()
+                    steps = range(20)
+                    way = (
+                        round_trip()
+                        if number == 0
+                        else [(latitude, longitude + n * speed / 6_000, speed, 45) for n in steps]
+                    )
+                    for step, (north, east, knots, course) in enumerate(way):
+                        more = {
+                            "timestamp": now - 30 * (len(way) - step),
+                            "speed": knots,
+                            "bearing": course,
+                            "batt": 87 - number * 30,
+                        }
+                        report(running, unique_id, north, east, **more)
+                report(running, "864717003283581", 41.39, 2.17, timestamp=now)
             yield running
         finally:
             servers.close()

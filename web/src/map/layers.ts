@@ -11,7 +11,8 @@ type LayerWithoutSource = LayerSpecification extends infer One ? (One extends { 
 
 /** A source with its layers. ``data`` replaces what it shows; ``remove`` takes all of it away. */
 export function addLayers(map: MapLibre, name: string, layers: readonly LayerWithoutSource[]) {
-  map.addSource(name, { type: "geojson", data: { type: "FeatureCollection", features: [] } });
+  // tolerance: by default so many points go that a circle has corners
+  map.addSource(name, { type: "geojson", tolerance: 0.1, data: { type: "FeatureCollection", features: [] } });
   for (const layer of layers) map.addLayer({ ...layer, source: name } as LayerSpecification);
   return {
     data: (features: Feature[]) => {
