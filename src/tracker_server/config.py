@@ -475,7 +475,10 @@ def _file(config: Path | None, environment: Mapping[str, str]) -> list[Source]:
             return []
         raise ConfigError(f"{path}: there is no such file; --config and {FILE_VARIABLE} name it") from None
     except (UnreadableError, OSError) as error:
-        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
+        twice = (
+            "; that section is there already, put the keys into it" if "Cannot declare" in str(error) else ""
+        )
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}{twice}") from None
 
 
 def _environment(environment: Mapping[str, str]) -> Source:

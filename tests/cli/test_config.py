@@ -212,6 +212,7 @@ def test_a_value_that_does_not_fit(variable: str, value: str, sentence: str) -> 
         ("[api]\nhost = 1", "api.host (from …/x.toml): 1 does not fit; write text"),
         ("data_dir = 3", "data_dir (from …/x.toml): 3 does not fit; write a path"),
         ("a = [", "…/x.toml: cannot be read as TOML: "),
+        ("[api]\n[api]", "that section is there already, put the keys into it"),
     ],
 )
 def test_a_file_that_does_not_fit(tmp_path: Path, text: str, sentence: str) -> None:
