@@ -69,6 +69,16 @@ def test_what_is_refused(world: World) -> None:
                 400,
                 "uniqueId: a tracker 800010 is connected already",
             )
+        told = owner.post(
+            "/api/devices",
+            json={"name": "x", "uniqueId": "800010"},
+            headers={"Accept": "application/json"},
+        )
+        assert told.json() == {
+            "error": "uniqueId: a tracker 800010 is connected already",
+            "reason": "tracker_taken",
+            "values": {"field": "uniqueId", "uniqueId": "800010"},
+        }
         for body, field in (
             ({"uniqueId": "1"}, "name"), ({"name": "x"}, "uniqueId"), ({"name": "", "uniqueId": "1"}, "name"),
             ({"name": "x", "uniqueId": "a\tb"}, "uniqueId"), ({"name": "x", "uniqueId": "x" * 200}, "uniqueId"),

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from tracker_server.api.authorise import Kind, Routes
 from tracker_server.api.call import Call
-from tracker_server.api.errors import Refusal, bad, not_found
+from tracker_server.api.errors import Refusal, bad, invalid, not_found
 from tracker_server.api.money_values import amount_of, date_of, key_of, written
 from tracker_server.api.money_words import refusal
 from tracker_server.api.values import Number, iso, moment
@@ -26,6 +26,7 @@ from tracker_server.exports.cells import csv_cell, csv_lines
 from tracker_server.model.address import email, messenger
 from tracker_server.model.money import InvalidValueError, currency
 from tracker_server.model.people import Right
+from tracker_server.model.why import Why
 from tracker_server.storage.accounts import (
     AccountExistsError,
     Contact,
@@ -222,7 +223,7 @@ async def post_account(call: Call[None, AccountBody]) -> Account:
     body, settings = call.body, call.services.settings
     name = _name(body)
     if name is None:
-        raise bad("name", "is missing; every account has a name of its own")
+        raise bad("name", "is missing; every account has a name of its own", Why.MISSING)
     zone = body.zone if isinstance(body.zone, str) else settings.billing.zone
     code = body.currency if isinstance(body.currency, str) else settings.billing.currency
     _check(zone, code)
@@ -238,7 +239,12 @@ async def post_account(call: Call[None, AccountBody]) -> Account:
                 connection, name, zone=zone, currency=code, tariff_id=tariff_id, contact=contact
             )
         except AccountExistsError:
-            raise Refusal(409, f"name: there is an account named {name!r} already") from None
+            raise Refusal(
+                409,
+                f"name: there is an account named {name!r} already",
+                why=Why.NAME_TAKEN,
+                values={"name": name},
+            ) from None
         await note(connection, "create", by=call.principal, kind="account", object_id=account_id, address=call.address)  # fmt: skip
         return await _card(connection, account_id)
 
@@ -257,11 +263,16 @@ async def put_account(call: Call[None, AccountBody]) -> Account:
             raise Refusal(403, "name, zone: only the operator changes them")
         if isinstance(body.currency, str) and body.currency != before.currency:
             raise bad("currency", "cannot be changed: the ledger is in it; add another account")
-        if name not in {None, before.name}:
+        if name is not None and name != before.name:
             try:
                 await change_account(connection, call.id, name=name)
             except AccountExistsError:
-                raise Refusal(409, f"name: there is an account named {name!r} already") from None
+                raise Refusal(
+                    409,
+                    f"name: there is an account named {name!r} already",
+                    why=Why.NAME_TAKEN,
+                    values={"name": name},
+                ) from None
         await set_contact(
             connection,
             name or before.name,
@@ -464,7 +475,7 @@ def _period(query: LedgerQuery) -> tuple[datetime | None, datetime | None]:
     since = None if query.since is None else moment(query.since, "from")
     until = None if query.until is None else moment(query.until, "to")
     if since and until and until < since:
-        raise bad("to", "lies before from; exchange them")
+        raise bad("to", "lies before from; exchange them", Why.PERIOD_REVERSED)
     return since, until
 
 
@@ -500,7 +511,7 @@ def _name(body: AccountBody) -> str | None:
         return None
     name = " ".join(body.name.split())
     if not name:
-        raise bad("name", "is empty; write what the account is called")
+        raise bad("name", "is empty; write what the account is called", Why.MISSING)
     return name
 
 
@@ -509,9 +520,9 @@ def _check(zone: str, code: str) -> None:
         check_zone("zone", zone)
         currency(code)
     except ConfigError as error:
-        raise bad(*str(error).split(": ", 1)) from None
+        raise Refusal(400, str(error)) from None
     except InvalidValueError as error:
-        raise bad(*str(error).split(": ", 1)) from None
+        raise invalid(error) from None
 
 
 def _language(text: str | UnsetType) -> str | None:
@@ -530,7 +541,7 @@ def _address(check: Any, field: str, text: str | UnsetType) -> str | None:
     try:
         return str(check(text, field))
     except InvalidValueError as error:
-        raise bad(*str(error).split(": ", 1)) from None
+        raise invalid(error) from None
 
 
 async def _tariff(connection: AsyncConnection[Any], tariff_id: int | UnsetType, code: str) -> int:

@@ -21,6 +21,7 @@ from tracker_server.api.values import Number
 from tracker_server.gate import Hidden, decide
 from tracker_server.gate.commands import why_not
 from tracker_server.model.people import Right
+from tracker_server.model.why import Why
 from tracker_server.storage.allowed import KEPT
 from tracker_server.storage.audit import note
 from tracker_server.storage.cards import find_cards
@@ -215,7 +216,7 @@ async def _check(call: Call[Any, Any], device_id: int, command: Words) -> None:
         return
     commands = BY_NAME[name].commands
     if commands is None:
-        raise bad("type", f"{name}, which this tracker speaks, knows no commands")
+        raise bad("type", f"{name}, which this tracker speaks, knows no commands", Why.NO_COMMAND)
     tracker = call.services.trackers.by_id(device_id)
     try:
         commands.encode(tracker.unique_id if tracker else "0", command, call.now)
@@ -232,7 +233,7 @@ async def _sent(call: Call[Any, Any], devices: list[int], numbers: list[int]) ->
         async with call.services.pools.core() as connection:
             states = [await state_of(connection, number) for number in numbers]
         if "failed" in states:
-            raise Refusal(400, "type: this tracker's language has no such command")
+            raise Refusal(400, "type: this tracker's language has no such command", why=Why.NO_COMMAND)
         if all(state in {"sent", "answered"} for state in states):
             return True
         await asyncio.sleep(LOOK_S)

@@ -17,6 +17,7 @@ from tracker_server.api.kept import Attributes, Name, account_for
 from tracker_server.api.media import PICTURE_BYTES_MAX, kind_of, media_of, name_of
 from tracker_server.api.values import Moment, Number, moment
 from tracker_server.model.people import Right, Role, Scope
+from tracker_server.model.why import Why
 from tracker_server.storage.accumulators import set_accumulators
 from tracker_server.storage.audit import note
 from tracker_server.storage.cards import card_named, change_card, count_cards, find_cards
@@ -134,9 +135,9 @@ async def post_device(call: Call[None, DeviceGiven]) -> Device:
     """Add a tracker. What it sends from now on is stored and shown; fees are its account's tariff's."""
     given, principal = call.body, call.principal
     if given.unique_id is UNSET:
-        raise bad("uniqueId", "is missing")
+        raise bad("uniqueId", "is missing", Why.MISSING)
     if given.name is UNSET:
-        raise bad("name", "is missing")
+        raise bad("name", "is missing", Why.MISSING)
     values = await _values(call, given)
     values.pop("name", None)
     account = await account_for(call, None if given.account_id is UNSET else given.account_id)
@@ -147,9 +148,16 @@ async def post_device(call: Call[None, DeviceGiven]) -> Device:
         try:
             number = await add_device(connection, new)
         except DeviceExistsError:
-            raise bad("uniqueId", f"a tracker {unique_id} is connected already") from None
+            raise bad(
+                "uniqueId",
+                f"a tracker {unique_id} is connected already",
+                Why.TRACKER_TAKEN,
+                uniqueId=unique_id,
+            ) from None
         except TestDeviceExistsError:
-            raise bad("test", "the account has a test tracker already, and may have one") from None
+            raise bad(
+                "test", "the account has a test tracker already, and may have one", Why.TEST_DEVICE_EXISTS
+            ) from None
         if values:
             await change_card(connection, number, values)
         if principal.restricted:
@@ -278,6 +286,7 @@ def unique_id_of(text: str) -> str:
             "uniqueId",
             f"{text[:80]!r} cannot be a tracker's identifier; it has 1 to {DEVICE_KEY_CHARACTERS_MAX} visible "
             "characters, such as the 15 digits of an IMEI",
+            Why.IDENTIFIER,
         )
     return found
 

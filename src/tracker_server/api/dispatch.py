@@ -27,6 +27,7 @@ from tracker_server.api.errors import JSON, Refusal, not_found, response_of
 from tracker_server.api.identify import identify
 from tracker_server.api.values import NUMBER_MAX, body_of, read_pairs
 from tracker_server.model.people import Principal
+from tracker_server.model.why import Why
 from tracker_server.storage.database import AWAY
 from tracker_server.storage.limits import limit_told
 
@@ -110,7 +111,10 @@ def _http(
             return response_of(refusal, request)
         except psycopg.errors.UniqueViolation:
             return response_of(
-                Refusal(409, "there is one like it already; give it another name or identifier"), request
+                Refusal(
+                    409, "there is one like it already; give it another name or identifier", why=Why.EXISTS
+                ),
+                request,
             )
         except psycopg.errors.CheckViolation as error:
             sentence = limit_told(error)
@@ -121,7 +125,12 @@ def _http(
         except psycopg.DataError as error:
             log.info("a value that cannot be stored", path=request.url.path, error=str(error).strip())
             return response_of(
-                Refusal(400, "a value is out of range, or holds a character that no text holds"), request
+                Refusal(
+                    400,
+                    "a value is out of range, or holds a character that no text holds",
+                    why=Why.UNSTORABLE,
+                ),
+                request,
             )
         except AWAY as error:
             log.warning("no answer for want of the database", path=request.url.path, error=str(error).strip())

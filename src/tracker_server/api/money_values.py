@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from datetime import date
 
-from tracker_server.api.errors import bad
+from tracker_server.api.errors import bad, invalid
 from tracker_server.model.money import InvalidValueError, currency, format_minor, parse_minor
+from tracker_server.model.why import Why
 
 KEY_CHARACTERS_MAX = 200
 _KEY = re.compile(r"[^\x00-\x1f\x7f-\x9f]+")
@@ -17,9 +18,9 @@ def amount_of(field: str, text: str, code: str) -> int:
     try:
         amount_minor = parse_minor(text, currency(code), field)
     except InvalidValueError as error:
-        raise bad(*str(error).split(": ", 1)) from None
+        raise invalid(error) from None
     if amount_minor <= 0:
-        raise bad(field, f"{text!r} is not above zero; write how much, without a sign")
+        raise bad(field, f"{text!r} is not above zero; write how much, without a sign", Why.NOT_ABOVE_ZERO)
     return amount_minor
 
 
@@ -35,7 +36,7 @@ def date_of(field: str, text: str) -> date:
             raise ValueError  # noqa: TRY301  (told below, as what Python finds)
         return date.fromisoformat(text)
     except ValueError:
-        raise bad(field, f"{text[:40]!r} is no date; write one such as 2026-01-31") from None
+        raise bad(field, f"{text[:40]!r} is no date; write one such as 2026-01-31", Why.DATE) from None
 
 
 def key_of(field: str, text: str | None) -> str:
@@ -56,5 +57,7 @@ def unique_id_of(field: str, text: str) -> str:
         return device_key(text.strip())
     except BadFrame:
         raise bad(
-            field, f"{text[:80]!r} cannot be a tracker's identifier, such as the 15 digits of an IMEI"
+            field,
+            f"{text[:80]!r} cannot be a tracker's identifier, such as the 15 digits of an IMEI",
+            Why.IDENTIFIER,
         ) from None

@@ -32,6 +32,7 @@ from tracker_server.api.users import managed_by
 from tracker_server.api.values import Number
 from tracker_server.model.event import EventType
 from tracker_server.model.people import Right
+from tracker_server.model.why import Why
 from tracker_server.notify.channels import channels_of
 from tracker_server.storage.alert_rules import TooManyRulesError, add_rule, change_rule, keep_given
 from tracker_server.storage.allowed import KEPT
@@ -319,7 +320,11 @@ async def _test(call: Call[Any, Any], notificator: str) -> None:
         assert user is not None
         message = _message(user, channel, "test", call.now, TestLetter(_language(user)))
         if message is None:
-            raise bad("phone", "is missing; write your number or name with the messenger into your user")
+            raise bad(
+                "phone",
+                "is missing; write your number or name with the messenger into your user",
+                Why.NO_PHONE,
+            )
         await enqueue(connection, [message], call.now)
 
 
@@ -327,7 +332,11 @@ def _channel(call: Call[Any, Any], notificator: str) -> str:
     """Raises Refusal where there is none of that name."""
     channel = THEIR_NAMES.get(notificator, notificator)
     if channel not in channels_of(call.services.settings):
-        raise Refusal(400, f"notificator: {notificator[:40]} is not set up; the operator's settings do that")
+        raise bad(
+            "notificator",
+            f"{notificator[:40]} is not set up; the operator's settings do that",
+            Why.NOT_SET_UP,
+        )
     return channel
 
 

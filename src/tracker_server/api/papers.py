@@ -14,6 +14,7 @@ from tracker_server.api.errors import Refusal, bad
 from tracker_server.api.money_values import date_of, written
 from tracker_server.api.values import iso, moment
 from tracker_server.model.people import Right
+from tracker_server.model.why import Why
 from tracker_server.papers.documents import invoice_pdf, statement_pdf
 from tracker_server.storage.installations import schedule
 from tracker_server.storage.invoices import TooLongError, papers, read_paper, read_statement
@@ -126,7 +127,7 @@ async def get_statement_pdf(call: Call[StatementQuery, None]) -> Response:
     """All that moved in a period, with the balance before and after."""
     first, last = date_of("from", call.query.first[:10]), date_of("to", call.query.last[:10])
     if last < first:
-        raise bad("to", "lies before from; exchange them")
+        raise bad("to", "lies before from; exchange them", Why.PERIOD_REVERSED)
     async with call.services.pools.core() as connection:
         try:
             statement = await read_statement(connection, call.id, first, last)

@@ -11,6 +11,7 @@ from tracker_server.alerts.letters import PasswordLetter, encode, spoken
 from tracker_server.api.authorise import Open, Routes
 from tracker_server.api.call import Call
 from tracker_server.api.errors import Refusal
+from tracker_server.model.why import Why
 from tracker_server.pipeline.dispatcher import EMAIL
 from tracker_server.storage.audit import note
 from tracker_server.storage.outbox import NewMessage, enqueue
@@ -71,7 +72,9 @@ async def post_password_update(call: Call[None, Update]) -> dict[str, Any]:
     async with call.services.pools.core() as connection, connection.transaction():
         user_id = await take_token(connection, digest_of(call.body.token), "reset")
         if user_id is None:
-            raise Refusal(410, "token: this link has been used or has ended; ask for another")
+            raise Refusal(
+                410, "token: this link has been used or has ended; ask for another", why=Why.LINK_USED
+            )
         await set_password(connection, user_id, hashed)
         await end_sessions_of(connection, user_id)
         await note(connection, "passwordUpdate", user_id=user_id, address=call.address)

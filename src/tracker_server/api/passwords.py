@@ -12,6 +12,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from tracker_server.api.errors import Refusal, bad
+from tracker_server.model.why import Why
 
 Result = TypeVar("Result")
 
@@ -78,9 +79,19 @@ def hash_now(password: str) -> str:
 def check_password(password: str) -> None:
     """Raises Refusal where it cannot be one."""
     if len(password) < CHARACTERS_MIN:
-        raise bad("password", f"is too short; take at least {CHARACTERS_MIN} characters")
+        raise bad(
+            "password",
+            f"is too short; take at least {CHARACTERS_MIN} characters",
+            Why.PASSWORD_SHORT,
+            least=CHARACTERS_MIN,
+        )
     if len(password) > CHARACTERS_MAX:
-        raise bad("password", f"is too long; take at most {CHARACTERS_MAX:,} characters")
+        raise bad(
+            "password",
+            f"is too long; take at most {CHARACTERS_MAX:,} characters",
+            Why.PASSWORD_LONG,
+            most=CHARACTERS_MAX,
+        )
 
 
 def _fits(stored: str, password: str) -> bool:

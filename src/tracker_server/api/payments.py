@@ -16,6 +16,7 @@ from tracker_server.api.money_values import amount_of, unique_id_of
 from tracker_server.api.values import iso
 from tracker_server.model.money import currency, format_minor
 from tracker_server.model.people import Right
+from tracker_server.model.why import Why
 from tracker_server.payments.port import (
     BODY_BYTES_MAX,
     BadMessageError,
@@ -143,7 +144,12 @@ async def post_checkout(call: Call[None, CheckoutBody]) -> CheckoutAnswer:
             wanted = [(unique_id_of("devices", one.unique_id), one.name.strip()) for one in body.devices]
             taken = await connected(connection, [unique_id for unique_id, _ in wanted])
             if taken:
-                raise Refusal(409, f"devices: {min(taken)!r} is connected already; leave it out")
+                raise Refusal(
+                    409,
+                    f"devices: {min(taken)!r} is connected already; leave it out",
+                    why=Why.TRACKER_TAKEN,
+                    values={"uniqueId": min(taken)},
+                )
             state = await services.billing.settle(connection, call.id, call.now)
             try:
                 cart = priced(state, wanted)
@@ -151,13 +157,18 @@ async def post_checkout(call: Call[None, CheckoutBody]) -> CheckoutAnswer:
                 raise bad("devices", str(error)) from None
         cost_minor = sum(line.amount_minor for line in cart)
         if body.amount is None and not cart:
-            raise bad("amount", "is missing; say how much, or which devices")
+            raise bad("amount", "is missing; say how much, or which devices", Why.MISSING)
         amount_minor = (
             cost_minor if body.amount is None else amount_of("amount", body.amount, account.currency)
         )
         if amount_minor < cost_minor:
             needed = format_minor(cost_minor, currency(account.currency))
-            raise bad("amount", f"{body.amount} does not reach for the devices; they cost {needed}")
+            raise bad(
+                "amount",
+                f"{body.amount} does not reach for the devices; they cost {needed}",
+                Why.AMOUNT_SHORT,
+                needed=f"{needed} {account.currency}",
+            )
         try:
             payment = await ask(
                 connection, call.id, amount_minor, account.currency, call.now, cart=cart, key=body.key

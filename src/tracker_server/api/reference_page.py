@@ -20,7 +20,8 @@ unknown user are both 401; after ten failures of one name from one address in a 
 The code of an authenticator works once.
 
 **Answers.** 200 with JSON, or 204. What is refused has a status of 4xx and a sentence that names the field and the cure: plain
-text, or `{"error": …}` where the request says `Accept: application/json`. 401: nobody is signed in. 403: the right is missing.
+text, or `{"error": …}` where the request says `Accept: application/json`. Beside `error` there may be a `reason`, a word that stays as it is
+(`tracker_taken`, `text_long` …), and `values`, what it is about (`field`, `bound` …), for who tells it in another language. 401: nobody is signed in. 403: the right is missing.
 404: it is not there, or not yours; the two are told alike, and a hidden tracker is not there either. 409: it is there already, or
 stands against it. 413: the body is too long; 431: the headers are. 503: the database is away. Whole JSON answers have an `ETag`,
 which with `If-None-Match` spares what one has: 304.

@@ -28,6 +28,7 @@ from tracker_server.api.report_shapes import (
     VisitItem,
 )
 from tracker_server.model.people import Principal, Right
+from tracker_server.model.why import Why
 from tracker_server.storage.device_cards import device_cards_of
 from tracker_server.storage.marks_api import marker_of, odometer_before, way_within
 from tracker_server.storage.positions_api import (
@@ -107,9 +108,14 @@ class Made(Struct, frozen=True):
 def checked(asked: Asked) -> Asked:
     """Raises Refusal for a period that ends before it begins, or is too long."""
     if asked.until < asked.since:
-        raise bad("to", "lies before from; swap them")
+        raise bad("to", "lies before from; swap them", Why.PERIOD_REVERSED)
     if asked.until - asked.since > PERIOD_MAX:
-        raise bad("to", f"is more than {PERIOD_MAX.days} days after from; ask for a shorter period")
+        raise bad(
+            "to",
+            f"is more than {PERIOD_MAX.days} days after from; ask for a shorter period",
+            Why.PERIOD_LONG,
+            days=PERIOD_MAX.days,
+        )
     return asked
 
 
@@ -188,7 +194,12 @@ class Desk:
     def bounded(self, rows: list[Any]) -> list[Any]:
         """Raises Refusal where there are more than a report may have."""
         if len(rows) > ROWS_MAX:
-            raise bad("to", f"more than {ROWS_MAX:,} rows; ask for a shorter period or fewer trackers")
+            raise bad(
+                "to",
+                f"more than {ROWS_MAX:,} rows; ask for a shorter period or fewer trackers",
+                Why.TOO_MANY_ROWS,
+                rows=ROWS_MAX,
+            )
         return rows
 
 

@@ -11,12 +11,13 @@ from starlette.responses import PlainTextResponse, Response
 
 from tracker_server.api.authorise import Kind, Open, Routes
 from tracker_server.api.call import Call
-from tracker_server.api.errors import JSON, Refusal, bad, not_found
+from tracker_server.api.errors import JSON, Refusal, bad, invalid, not_found
 from tracker_server.api.identify import COOKIE, begin_session, bring_along
 from tracker_server.api.user_shape import User, guest, shape_of
 from tracker_server.model.address import email as checked_email
 from tracker_server.model.money import InvalidValueError
 from tracker_server.model.people import Principal, Right, Role
+from tracker_server.model.why import Why
 from tracker_server.storage.audit import note
 from tracker_server.storage.sessions import (
     add_token,
@@ -188,7 +189,7 @@ async def post_token(call: Call[None, Token]) -> Response:
     """A token that signs in as oneself, as bare text."""
     expires_at = call.body.expiration or call.now + timedelta(days=TOKEN_DAYS)
     if expires_at <= call.now:
-        raise bad("expiration", "is over already; name a moment to come")
+        raise bad("expiration", "is over already; name a moment to come", Why.MOMENT_OVER)
     if call.principal.actor_id is not None:
         raise Refusal(403, "in another's place no token is made: it would outlast the session")
     wanted = call.body.rights
@@ -286,7 +287,7 @@ def email_of(text: str) -> str:
     try:
         return checked_email(text, "email")
     except InvalidValueError as error:
-        raise Refusal(400, str(error)) from None
+        raise invalid(error) from None
 
 
 def _with_cookie(request: Request, user: User, secret: str, days: int | None) -> Response:

@@ -13,6 +13,7 @@ from tracker_server.api.call import Call
 from tracker_server.api.errors import Refusal, bad
 from tracker_server.api.values import Number
 from tracker_server.model.people import Right
+from tracker_server.model.why import Why
 from tracker_server.storage.audit import note
 from tracker_server.storage.sessions import add_token
 
@@ -73,7 +74,9 @@ async def _share(
         raise Refusal(403, "in another's place no link is made: it would outlast the session")
     expires_at = until or call.now + timedelta(days=DAYS)
     if not call.now < expires_at <= call.now + timedelta(days=DAYS_MAX):
-        raise bad("expiration", f"is over, or further away than {DAYS_MAX} days")
+        raise bad(
+            "expiration", f"is over, or further away than {DAYS_MAX} days", Why.SHARE_DAYS, days=DAYS_MAX
+        )
     async with call.services.pools.core() as connection, connection.transaction():
         token = await add_token(
             connection,

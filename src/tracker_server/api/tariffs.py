@@ -11,13 +11,14 @@ from starlette.responses import Response
 
 from tracker_server.api.authorise import Kind, Routes
 from tracker_server.api.call import Call
-from tracker_server.api.errors import Refusal, bad, not_found
+from tracker_server.api.errors import Refusal, bad, invalid, not_found
 from tracker_server.api.money_values import date_of, written
 from tracker_server.billing.tariffs import Feature, Mode, Price, Tariff
 from tracker_server.billing.what_if import what_if
 from tracker_server.model.money import InvalidValueError, currency, parse_minor
 from tracker_server.model.people import Right
 from tracker_server.model.reading import UnreadableError, read_json
+from tracker_server.model.why import Why
 from tracker_server.storage.audit import note
 from tracker_server.storage.billing_rows import all_accounts
 from tracker_server.storage.tariffs import (
@@ -123,7 +124,12 @@ async def post_tariff(call: Call[None, TariffBody]) -> TariffCard:
         try:
             tariff_id = await add_tariff(connection, tariff, code)
         except TariffExistsError:
-            raise Refusal(409, f"name: there is a tariff named {name!r} already") from None
+            raise Refusal(
+                409,
+                f"name: there is a tariff named {name!r} already",
+                why=Why.NAME_TAKEN,
+                values={"name": name},
+            ) from None
         await note(connection, "create", by=call.principal, kind="tariff", object_id=tariff_id, address=call.address)  # fmt: skip
     return _shape(TariffRow(tariff_id, code, tariff), call.now.date())
 
@@ -235,14 +241,14 @@ def _currency(code: str) -> str:
     try:
         return currency(code).code
     except InvalidValueError as error:
-        raise bad(*str(error).split(": ", 1)) from None
+        raise invalid(error) from None
 
 
 def _amount(field: str, text: str, code: str) -> int:
     try:
         amount_minor = parse_minor(text, currency(code), field)
     except InvalidValueError as error:
-        raise bad(*str(error).split(": ", 1)) from None
+        raise invalid(error) from None
     if amount_minor < 0:
         raise bad(field, f"{text!r} is below zero")
     return amount_minor

@@ -18,6 +18,7 @@ from tracker_server.api.session import email_of
 from tracker_server.api.user_shape import PREFERENCES, User, UserGiven, shape_of
 from tracker_server.api.values import Number, moment
 from tracker_server.model.people import Principal, Right, Role
+from tracker_server.model.why import Why
 from tracker_server.storage.audit import note
 from tracker_server.storage.sessions import end_sessions_of
 from tracker_server.storage.users import (
@@ -118,7 +119,7 @@ async def post_user(call: Call[None, UserGiven]) -> User:
     """Add a user. Without a role he sees what is linked to him, and may change that."""
     given, principal = call.body, call.principal
     if given.email is UNSET:
-        raise bad("email", "is missing")
+        raise bad("email", "is missing", Why.MISSING)
     role = given.role if given.role is not UNSET else Role.MANAGER
     role = Role.ADMIN if given.administrator is True else role
     account = None if role.operator else await account_for(call, given.account_id or 0)
@@ -140,11 +141,18 @@ async def post_user(call: Call[None, UserGiven]) -> User:
         row = bounded(principal, maker, row)
         limited = maker is not None and maker.user_limit > 0
         if maker and limited and await count_made(connection, maker.id) >= maker.user_limit:
-            raise Refusal(403, f"you may have {maker.user_limit} users, and have them")
+            raise Refusal(
+                403,
+                f"you may have {maker.user_limit} users, and have them",
+                why=Why.USERS_MAX,
+                values={"most": maker.user_limit},
+            )
         try:
             number = await add_user(connection, row)
         except EmailTakenError:
-            raise bad("email", f"somebody signs in by {row.email} already") from None
+            raise bad(
+                "email", f"somebody signs in by {row.email} already", Why.EMAIL_TAKEN, email=row.email
+            ) from None
         await note(connection, "create", by=principal, kind="user", object_id=number, address=call.address)
         made = await user_by_id(connection, number)
     assert made is not None
@@ -172,7 +180,9 @@ async def put_user(call: Call[None, UserGiven]) -> User:
         try:
             await update_user(connection, row)
         except EmailTakenError:
-            raise bad("email", f"somebody signs in by {row.email} already") from None
+            raise bad(
+                "email", f"somebody signs in by {row.email} already", Why.EMAIL_TAKEN, email=row.email
+            ) from None
         if "password" in changes:
             await end_sessions_of(connection, call.id, but=principal.digest if own else b"")
         if changes:
@@ -231,6 +241,7 @@ async def post_totp_check(call: Call[None, KeyAndCode]) -> None:
         raise bad(
             "code",
             "does not fit; write the six digits that the app shows now, and see that its clock is right",
+            Why.CODE,
         )
 
 
@@ -302,7 +313,7 @@ def bounded(principal: Principal, maker: UserRow | None, row: UserRow) -> UserRo
 
 async def _keep_an_admin(connection: Any) -> None:
     if await count_admins(connection) <= 1:
-        raise Refusal(409, "this is the last administrator; make another first")
+        raise Refusal(409, "this is the last administrator; make another first", why=Why.LAST_ADMIN)
 
 
 async def _with(call: Call[Any, Any], row: UserRow, given: UserGiven, but: frozenset[str]) -> UserRow:

@@ -13,8 +13,9 @@ import msgspec
 from msgspec import Meta, Struct
 from starlette.datastructures import ImmutableMultiDict
 
-from tracker_server.api.errors import bad
+from tracker_server.api.errors import Refusal, bad
 from tracker_server.model.reading import UnreadableError, read_json
+from tracker_server.model.why import Why
 
 Kind = TypeVar("Kind")
 
@@ -28,13 +29,23 @@ Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 _PLUS_LOST: Final = re.compile(r" (\d\d:?\d\d)$")  # a + that was not escaped in a URL arrives as a space
 
 
+# As msgspec says that a text or a number has its bounds.
+_BOUND: Final = re.compile(r"Expected `(?:(str)` of length|int`|float`) ([<>])=? (\S+)")
+_BOUNDS: Final = {
+    ("str", "<"): Why.TEXT_LONG,
+    ("str", ">"): Why.TEXT_SHORT,
+    (None, "<"): Why.NUMBER_GREAT,
+    (None, ">"): Why.NUMBER_SMALL,
+}
+
+
 def moment(text: str, field: str) -> datetime:
     """Any ISO 8601 form; without an offset it is UTC. Raises Refusal."""
     try:
         found = datetime.fromisoformat(_PLUS_LOST.sub(r"+\1", text.strip()))
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise bad(field, f"{text[:40]!r} is no moment; write it as 2026-01-31T08:00:00Z") from None
+        raise bad(field, f"{text[:40]!r} is no moment; write it as 2026-01-31T08:00:00Z", Why.DATE) from None
 
 
 def iso(when: datetime | None) -> str | None:
@@ -89,7 +100,7 @@ def convert(value: Any, kind: type[Kind], *, strict: bool = False) -> Kind:
     try:
         return msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as error:
-        raise bad(*explain(error)) from None
+        raise explained(error) from None
 
 
 def body_of(body: bytes, kind: Any) -> Any:
@@ -104,14 +115,18 @@ def body_of(body: bytes, kind: Any) -> Any:
     return convert(value, kind)
 
 
-def explain(error: msgspec.ValidationError) -> tuple[str, str]:
-    """The field, and what is wrong with it."""
+def explained(error: msgspec.ValidationError) -> Refusal:
+    """Which field, and what is wrong with it."""
     text, _, path = str(error).partition(" - at `$")
     field = path.rstrip("`").lstrip(".")
     if "missing required field" in text:
         missing = text.split("`")[1]
-        return f"{field}.{missing}".lstrip("."), "is missing"
-    return field or "body", text[:1].lower() + text[1:].replace("`", "")
+        return bad(f"{field}.{missing}".lstrip("."), "is missing", Why.MISSING)
+    problem = text[:1].lower() + text[1:].replace("`", "")
+    found = _BOUND.search(text)
+    if found is None:
+        return bad(field or "body", problem)
+    return bad(field or "body", problem, _BOUNDS[found[1], found[2]], bound=found[3])
 
 
 def text_of(mapping: Mapping[str, str], name: str) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from tracker_server.model.money import InvalidValueError
+from tracker_server.model.why import Why
 
 CHARACTERS_MAX: Final = 254  # RFC 5321 §4.5.3.1.3, without its angle brackets
 URL_CHARACTERS_MAX: Final = 2_000
@@ -27,6 +28,7 @@ def email(text: str, field: str) -> str:
         raise InvalidValueError(
             field,
             f"{text[:CHARACTERS_MAX]!r} is not an e-mail address; write one, such as office@example.com",
+            Why.EMAIL,
         )
     return text
 
@@ -36,7 +38,7 @@ def phone(text: str, field: str) -> str:
     found = re.sub(r"[\s()./-]", "", text)
     if not _PHONE.fullmatch(found):
         raise InvalidValueError(
-            field, f"{text[:CHARACTERS_MAX]!r} is no phone number; write one such as +34600111222"
+            field, f"{text[:CHARACTERS_MAX]!r} is no phone number; write one such as +34600111222", Why.PHONE
         )
     return found
 
@@ -49,10 +51,11 @@ def url(text: str, field: str) -> str:
         raise InvalidValueError(
             field,
             f"{text[:CHARACTERS_MAX]!r} is no http or https address; write one such as https://example.com/alerts",
+            Why.URL,
         )
     if found.username or found.password:
         raise InvalidValueError(
-            field, "holds a user or a password; the signature tells who we are, leave them out"
+            field, "holds a user or a password; the signature tells who we are, leave them out", Why.URL
         )
     return text
 
@@ -62,7 +65,7 @@ def messenger_url(text: str, field: str) -> str:
     text = text.strip()
     if len(text) > URL_CHARACTERS_MAX or not text.isprintable() or " " in text:
         raise InvalidValueError(
-            field, f"{text[:CHARACTERS_MAX]!r} is no URL; write one such as tgram://TOKEN/CHAT"
+            field, f"{text[:CHARACTERS_MAX]!r} is no URL; write one such as tgram://TOKEN/CHAT", Why.URL
         )
     return text
 
@@ -75,6 +78,7 @@ def messenger(text: str, field: str) -> str:
             field,
             f"{text[:CHARACTERS_MAX]!r} cannot be a messenger's recipient; write a number such as +34600111222, or "
             "a name of letters, digits and + - _ . @ :",
+            Why.MESSENGER,
         )
     return text
 

@@ -11,6 +11,8 @@ from typing import Final
 
 import msgspec
 
+from tracker_server.model.why import Why
+
 # Digits before the point. Keeps every sum of a ledger within the 64 bits of a database's bigint.
 WHOLE_DIGITS_MAX: Final = 12
 
@@ -43,9 +45,10 @@ _DECIMAL: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?", re.ASCII)
 class InvalidValueError(ValueError):
     """A value from outside that cannot be used: says which field, what is wrong, and the cure."""
 
-    def __init__(self, field: str, problem: str) -> None:
+    def __init__(self, field: str, problem: str, why: Why | None = None) -> None:
         super().__init__(f"{field}: {problem}")
         self.field = field
+        self.why = why
 
 
 class Currency(msgspec.Struct, frozen=True):
@@ -69,22 +72,27 @@ def parse_minor(text: object, unit: Currency, field: str) -> int:
     are filled up, more are an error: rounding is a decision that the reader of a number cannot take.
     """
     if not isinstance(text, str):
-        raise InvalidValueError(field, f'{text!r} is not an amount; write it in quotes, such as "310.00"')
+        raise InvalidValueError(
+            field, f'{text!r} is not an amount; write it in quotes, such as "310.00"', Why.AMOUNT
+        )
     found = _DECIMAL.fullmatch(text)
     if found is None:
         raise InvalidValueError(
-            field, f'{text[:40]!r} is not an amount; write digits and a point, such as "310.00"'
+            field, f'{text[:40]!r} is not an amount; write digits and a point, such as "310.00"', Why.AMOUNT
         )
     sign, whole, fraction = found[1], found[2], found[3] or ""
     if len(fraction) > unit.exponent:
         raise InvalidValueError(
             field,
             f"{text[:40]!r} has {len(fraction)} decimals, but {unit.code} has {unit.exponent}; round it as you mean it",
+            Why.AMOUNT,
         )
     whole = whole.lstrip("0") or "0"  # Python reads no more than 4,300 digits, zeros or not
     if len(whole) > WHOLE_DIGITS_MAX:
         raise InvalidValueError(
-            field, f"{text[:40]!r} is too large; at most {WHOLE_DIGITS_MAX} digits may stand before the point"
+            field,
+            f"{text[:40]!r} is too large; at most {WHOLE_DIGITS_MAX} digits may stand before the point",
+            Why.AMOUNT,
         )
     amount_minor = int(whole + fraction.ljust(unit.exponent, "0"))
     return -amount_minor if sign else amount_minor

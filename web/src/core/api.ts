@@ -31,6 +31,12 @@ const REFUSALS: Record<number, Refusal> = {
 export const kindOf = (error: ApiError): Refusal | null =>
   error.status === 409 && error.body.reason === "limit" ? "limit" : (REFUSALS[error.status] ?? null);
 
+/** The word for why, with what it is about, where the server says one beside its English sentence. */
+export function whyOf(error: ApiError): { reason: string; values: Record<string, string | number> } {
+  const { reason, values } = error.body;
+  return { reason: String(reason ?? ""), values: values && typeof values === "object" ? (values as Record<string, string | number>) : {} };
+}
+
 export type Query = Record<string, string | number | boolean | null | undefined | readonly (string | number)[]>;
 
 /** A path with its query; what is null or undefined is left out, a list repeats its name. */

@@ -48,7 +48,9 @@ export async function speak(wanted: Language): Promise<void> {
   }
 }
 
-export function t(key: Key, values?: Record<string, string | number | boolean | Date | null | undefined>): string {
+type Values = Record<string, string | number | boolean | Date | null | undefined>;
+
+export function t(key: Key, values?: Values): string {
   const text = messages.value[key] ?? en[key];
   if (!text.includes("{")) return text;
   let format = formats.get(key);
@@ -60,6 +62,6 @@ export function t(key: Key, values?: Record<string, string | number | boolean | 
 }
 
 /** The message of a key that is put together at run time; ``otherwise`` where there is none. */
-export function maybe(key: string, otherwise: string): string {
-  return key in en ? t(key as Key) : otherwise;
+export function maybe(key: string, otherwise: string, values?: Values): string {
+  return key in en ? t(key as Key, values) : otherwise;
 }

@@ -4,10 +4,10 @@ import { type Signal, signal, useSignal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useId, useRef } from "preact/hooks";
 
-import { ApiError, kindOf, type Refusal } from "../core/api.ts";
+import { ApiError, kindOf, type Refusal, whyOf } from "../core/api.ts";
 import { remembered } from "../core/focus.ts";
 import { follow, place } from "../core/router.ts";
-import { language, t } from "../i18n/index.ts";
+import { language, maybe, t } from "../i18n/index.ts";
 import { Icon, type IconName } from "./icon.tsx";
 
 // ------------------------------------------------------------------------------------------------- words of errors
@@ -15,9 +15,14 @@ import { Icon, type IconName } from "./icon.tsx";
 /** Of these the server's sentence has more to tell: which field, which limit. */
 const DETAILED: ReadonlySet<Refusal> = new Set(["forbidden", "tooLarge", "limit"]);
 
-/** The sentence to show for whatever went wrong. The server speaks English: others are told the kind in their language. */
+/** The sentence to show for whatever went wrong. The server speaks English: for what a person meets in forms the page has words of its
+ * own, of the rest others are told the kind in their language.
+ */
 export function sentence(error: unknown): string {
   if (!(error instanceof ApiError)) return error instanceof Error ? error.message : t("error.unknown");
+  const { reason, values } = whyOf(error);
+  const told = maybe(`refusal.${reason}`, "", { ...values, field: maybe(`field.${values.field}`, String(values.field)) });
+  if (told) return told;
   const kind = kindOf(error);
   if (!kind || (language.value === "en" && error.message)) return error.message || t("error.unknown");
   const words = t(`error.${kind}`, { minutes: Math.max(1, Math.ceil(error.retryAfterS / 60)) });
