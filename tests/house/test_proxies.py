@@ -1,8 +1,9 @@
-"""The web server of docs/howto/tls-and-proxies.md, with the page's own lines before a running server."""
+"""The web servers of docs/howto/tls-and-proxies.md, with the page's own lines before a running server."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -23,40 +24,68 @@ from tests.servers.waiting import missing, wait_until
 
 PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "tls-and-proxies.md").read_text()
 NGINX = re.search(r"^nginx:\n\n```text\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+CADDY = re.search(r"^Caddy passes .*?:\n\n```text\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 NAME = "tracking.example.org"
 SITE = f"https://{NAME}"
 LIMIT_S = 60
 
 
-class Front:
-    """nginx before a server: its port, and what a client must trust."""
+def nginx(port: int, api: str, folder: Path) -> list[str]:
+    """The page's lines, on this port and with these certificates."""
+    assert NGINX
+    text = NGINX[1].replace("listen 443", f"listen 127.0.0.1:{port}")
+    text = text.replace("/etc/ssl/tracking/fullchain.pem", str(folder / "cert.pem"))
+    text = text.replace("/etc/ssl/tracking/privkey.pem", str(folder / "key.pem"))
+    text = text.replace("http://127.0.0.1:8082", api)
+    assert "/etc/ssl" not in text
+    assert ":8082" not in text
+    places = "".join(
+        f"{name}_temp_path {folder / name};\n"
+        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    file = folder / "nginx.conf"
+    file.write_text(
+        f"daemon off; pid {folder / 'pid'}; error_log {folder / 'error.log'};\n"
+        f"events {{}}\nhttp {{ access_log off;\n{places}{text}}}\n"
+    )
+    return ["nginx", "-e", str(folder / "error.log"), "-c", str(file)]
 
-    def __init__(self, running: Running, folder: Path) -> None:
-        assert NGINX
+
+def caddy(port: int, api: str, folder: Path) -> list[str]:
+    """The page's lines; a certificate of ours stands for the one that it would fetch."""
+    assert CADDY
+    head = f"{NAME} {{\n"
+    assert CADDY[1].startswith(head)
+    text = CADDY[1].replace(
+        head,
+        f"https://{NAME}:{port} {{\n    bind 127.0.0.1\n    tls {folder / 'cert.pem'} {folder / 'key.pem'}\n",
+    )
+    text = text.replace("127.0.0.1:8082", api.removeprefix("http://"))
+    assert ":8082" not in text
+    file = folder / "Caddyfile"
+    file.write_text(f"{{\n    admin off\n    auto_https disable_redirects\n}}\n{text}")
+    return ["caddy", "run", "--adapter", "caddyfile", "--config", str(file)]
+
+
+CONFIGURED = {"nginx": nginx, "caddy": caddy}
+PACKAGES = {"nginx": "nginx-light", "caddy": "caddy"}
+
+
+class Front:
+    """A web server before ours: its port, and what a client must trust."""
+
+    def __init__(self, name: str, running: Running, folder: Path) -> None:
         self.running = running
         self.port = free_port()
         _, self.authority = certificate(folder)
         self.trust = ssl.create_default_context(cafile=self.authority)
-        text = NGINX[1].replace("listen 443", f"listen 127.0.0.1:{self.port}")
-        text = text.replace("/etc/ssl/tracking/fullchain.pem", str(folder / "cert.pem"))
-        text = text.replace("/etc/ssl/tracking/privkey.pem", str(folder / "key.pem"))
-        text = text.replace("http://127.0.0.1:8082", running.api)
-        assert "/etc/ssl" not in text
-        assert ":8082" not in text
-        places = "".join(
-            f"{name}_temp_path {folder / name};\n"
-            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        file = folder / "nginx.conf"
-        file.write_text(
-            f"daemon off; pid {folder / 'pid'}; error_log {folder / 'error.log'};\n"
-            f"events {{}}\nhttp {{ access_log off;\n{places}{text}}}\n"
-        )
-        command = ["nginx", "-e", folder / "error.log", "-c", file]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        wait_until("nginx", self._is_there, 60)
+        command = CONFIGURED[name](self.port, running.api, folder)
+        home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+        with (folder / "said").open("w") as said:
+            self.process = subprocess.Popen(
+                command, env=os.environ | home, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+            )
+        wait_until(name, self._is_there, 60)
 
     def _is_there(self) -> bool:
         with socket.socket() as probe:
@@ -74,18 +103,21 @@ class Front:
         self.process.wait(LIMIT_S)
 
 
-@pytest.fixture
-def front(server: Servers, postgres_dsn: str, tmp_path: Path) -> Generator[Front]:
-    if shutil.which("nginx") is None:
-        missing("nginx", "install the package nginx-light")
+@pytest.fixture(params=CONFIGURED)
+def front(
+    request: pytest.FixtureRequest, server: Servers, postgres_dsn: str, tmp_path: Path
+) -> Generator[Front]:
+    name = request.param
+    if shutil.which(name) is None:
+        missing(name, f"install the package {PACKAGES[name]}")
     settings = {"api.public_url": SITE, "api.proxies": "127.0.0.1,::1"}
     running = server(settings, dsn=postgres_dsn, protocols=["osmand"])
-    front = Front(running, tmp_path)
+    front = Front(name, running, tmp_path)
     yield front
     front.close()
 
 
-def test_page_api_and_socket_through_nginx(front: Front) -> None:
+def test_page_api_and_socket_through_a_web_server(front: Front) -> None:
     for words in (
         ("device", "add", "phone"),
         ("user", "add", "op@example.com", "--role", "admin", "--password-stdin"),
