@@ -254,5 +254,6 @@ test("a refusal is of a kind that the page has words for, in each language", () 
   const kinds = [0, 403, 409, 413, 429, 500, 502, 503, 504].map((status) => kindOf(new ApiError(status, "")));
   assert.deepEqual(kinds, ["network", "forbidden", null, "tooLarge", "tooMany", null, "notReady", "notReady", "notReady"]);
   assert.equal(kindOf(new ApiError(409, "the account has 5 fences", { reason: "limit" })), "limit");
+  assert.equal(new IntlMessageFormat(en["trackers.waitingFixes"], "en").format({ count: 20_000, plus: "+" }), "20,000+ positions");
   assert.equal(new IntlMessageFormat(ru["error.tooMany"], "ru").format({ minutes: 3 }), "Слишком много попыток. Попробуйте снова через 3 минуты.");
 });

@@ -128,6 +128,8 @@ export interface Managed {
   currency: string;
   lastContact: string | null;
   waiting: number;
+  /** More may wait than are counted. */
+  waitingMore: boolean;
   test: boolean;
   priority: number;
   purgeAt: string | null;

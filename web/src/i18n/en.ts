@@ -684,7 +684,7 @@ export const en = {
   "trackers.backPaid": "What {name} sent in its unpaid time is shown.",
   "trackers.backPay": "Show its unpaid time for {amount}",
   "trackers.blocked": "Blocked",
-  "trackers.blockedText": "{count, plural, one {It is} other {They are}} not on the map. Nothing is lost: {waiting, plural, =0 {what is sent is kept} one {# position waits} other {# positions wait}}.",
+  "trackers.blockedText": "{count, plural, one {It is} other {They are}} not on the map. Nothing is lost: {waiting, plural, =0 {what is sent is kept} one {#{plus} position waits} other {#{plus} positions wait}}.",
   "trackers.convert": "Begin to pay",
   "trackers.converted": "{name} is a paid tracker now.",
   "trackers.due": "Due",
@@ -715,7 +715,7 @@ export const en = {
   "trackers.tracker": "Tracker",
   "trackers.until": "Until",
   "trackers.waiting": "Waiting",
-  "trackers.waitingFixes": "{count, plural, one {# position} other {# positions}}",
+  "trackers.waitingFixes": "{count, plural, one {#{plus} position} other {#{plus} positions}}",
 
   "unit.distance.km": "km",
   "unit.distance.mi": "mi",

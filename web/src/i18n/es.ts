@@ -686,7 +686,7 @@ export const es: Messages = {
   "trackers.backPaid": "Se ve lo que {name} envió en su tiempo impago.",
   "trackers.backPay": "Ver su tiempo impago por {amount}",
   "trackers.blocked": "Bloqueado",
-  "trackers.blockedText": "{count, plural, one {No está} other {No están}} en el mapa. Nada se pierde: {waiting, plural, =0 {lo que se envía se guarda} one {espera # posición} other {esperan # posiciones}}.",
+  "trackers.blockedText": "{count, plural, one {No está} other {No están}} en el mapa. Nada se pierde: {waiting, plural, =0 {lo que se envía se guarda} one {espera #{plus} posición} other {esperan #{plus} posiciones}}.",
   "trackers.convert": "Pasar a pago",
   "trackers.converted": "{name} ya es de pago.",
   "trackers.due": "Debe",
@@ -717,7 +717,7 @@ export const es: Messages = {
   "trackers.tracker": "Rastreador",
   "trackers.until": "Hasta",
   "trackers.waiting": "En espera",
-  "trackers.waitingFixes": "{count, plural, one {# posición} other {# posiciones}}",
+  "trackers.waitingFixes": "{count, plural, one {#{plus} posición} other {#{plus} posiciones}}",
 
   "unit.distance.km": "km",
   "unit.distance.mi": "mi",

@@ -686,7 +686,7 @@ export const ru: Messages = {
   "trackers.backPaid": "{name}: показано, что было отправлено за неоплаченное время.",
   "trackers.backPay": "Показать неоплаченное время за {amount}",
   "trackers.blocked": "Заблокирован",
-  "trackers.blockedText": "На карте {count, plural, one {его} other {их}} нет. Ничего не теряется: {waiting, plural, =0 {присланное сохраняется} one {ждёт # координата} few {ждут # координаты} other {ждут # координат}}.",
+  "trackers.blockedText": "На карте {count, plural, one {его} other {их}} нет. Ничего не теряется: {waiting, plural, =0 {присланное сохраняется} one {ждёт #{plus} координата} few {ждут #{plus} координаты} other {ждут #{plus} координат}}.",
   "trackers.convert": "Перевести на тариф",
   "trackers.converted": "{name}: теперь на тарифе.",
   "trackers.due": "К оплате",
@@ -717,7 +717,7 @@ export const ru: Messages = {
   "trackers.tracker": "Трекер",
   "trackers.until": "До",
   "trackers.waiting": "Ждут",
-  "trackers.waitingFixes": "{count, plural, one {# координата} few {# координаты} other {# координат}}",
+  "trackers.waitingFixes": "{count, plural, one {#{plus} координата} few {#{plus} координаты} other {#{plus} координат}}",
 
   "unit.distance.km": "км",
   "unit.distance.mi": "мили",

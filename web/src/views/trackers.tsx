@@ -181,7 +181,7 @@ function BlockedSummary({ rows, onDone }: { rows: readonly Managed[]; onDone: ()
       <BlockedMark label={t("trackers.blocked")} />
       <div class="grow">
         <strong>{t("nav.blocked", { count: rows.length })}</strong>
-        <p class="small">{t("trackers.blockedText", { count: rows.length, waiting })}</p>
+        <p class="small">{t("trackers.blockedText", { count: rows.length, waiting, plus: rows.some((row) => row.waitingMore) ? "+" : "" })}</p>
       </div>
       {first && may("money") && (
         <Button kind="pay" onClick={() => (paying.value = true)}>
@@ -257,7 +257,7 @@ function Row({
       </td>
       <td class="right nowrap">{due ? <strong>{money(row.due, row.currency)}</strong> : <span class="muted phone-hidden">–</span>}</td>
       <td class={`right nowrap ${row.waiting ? "" : "phone-hidden"}`}>
-        {row.waiting ? t("trackers.waitingFixes", { count: row.waiting }) : <span class="muted">–</span>}
+        {row.waiting ? t("trackers.waitingFixes", { count: row.waiting, plus: row.waitingMore ? "+" : "" }) : <span class="muted">–</span>}
       </td>
       <td class="nowrap phone-hidden" title={dateTime(contact)}>
         {ago(contact)}
