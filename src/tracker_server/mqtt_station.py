@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from psycopg import AsyncConnection
 
 from tracker_protocols.model import DeviceKey
+from tracker_server.config_mqtt import MqttBroker
 from tracker_server.listeners.broker import Broker, Heir, of_worker, settings_of
 from tracker_server.listeners.mqtt.endpoint import ENDPOINT, MqttEndpoint
 from tracker_server.listeners.payloads import Routes
@@ -22,7 +23,13 @@ from tracker_server.pipeline.post import Carrier, Post
 from tracker_server.station import Station
 from tracker_server.storage.database import AWAY, Role
 from tracker_server.storage.mqtt_feed import MqttFeed
-from tracker_server.storage.mqtt_members import Member, put_member, read_members, remove_member
+from tracker_server.storage.mqtt_members import (
+    Member,
+    is_nobodys,
+    put_member,
+    read_members,
+    remove_member,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -37,15 +44,20 @@ class MqttStation:
         mqtt, ingest, desk = settings.mqtt, station.ingest, station.command_desk
         self._station = station
         self.book: Final = Book(first=not number)
-        self._feed = MqttFeed(station.database, self.book, first=not number)
+        self._settings = settings_of(mqtt)
+        self._feed = MqttFeed(
+            station.database,
+            self.book,
+            first=not number,
+            client_ids=(one.client_id for one in self._settings.values()),
+        )
         self.endpoint: Final = MqttEndpoint(
             settings, ingest, station.listeners.common, self.book, self._lost, first=not number
         )
         routes = self._routes = Routes(mqtt.routes)
         self._number = number
-        self._settings = settings_of(mqtt)
         self._brokers = [
-            self._broker(Broker, name, number)
+            self._broker(Broker, name, of_worker(one, number))
             for name, one in self._settings.items()
             if one.group or not number
         ]
@@ -85,13 +97,13 @@ class MqttStation:
         for broker in self._brokers:
             station.beside(tasks, broker.run())
 
-    def _broker(self, kind: type[AnyBroker], name: str, process: int) -> AnyBroker:
-        station, one = self._station, of_worker(self._settings[name], process)
-        return kind(name, one, station.ingest, self.book, self._routes, station.metrics)
+    def _broker(self, kind: type[AnyBroker], name: str, settings: MqttBroker) -> AnyBroker:
+        station = self._station
+        return kind(name, settings, station.ingest, self.book, self._routes, station.metrics)
 
     async def _remember(self, tasks: asyncio.TaskGroup) -> None:
         """What the brokers keep for us from earlier: topics that are not in the settings any more are given up, and what is
-        there for a process that is no more is taken in by the first one.
+        there for a process that is no more, or under a name that is none of ours any more, is taken in by the first one.
         """
         async with await self._station.database.connect(Role.CORE) as connection:
             members = await read_members(connection)
@@ -105,23 +117,41 @@ class MqttStation:
                 await put_member(connection, replace(mine, filters=mine.filters + broker.stale))
                 broker.on_given_up = partial(self._given_up, tasks, mine)
         for member in filter(self._is_no_more, members):
-            heir = self._broker(Heir, member.broker, member.process)
+            heir = self._broker(Heir, member.broker, self._of_member(member))
             heir.stale = member.filters
             self._heirs.append(heir)
             self._station.beside(tasks, self._inherit(heir, member))
 
     def _is_no_more(self, member: Member) -> bool:
-        settings = self._settings.get(member.broker)
-        if self._number or settings is None or settings.client_id != member.client_id:
-            return False  # the first process's to look after; or another server's, or at a broker that we do not know
-        return member.process >= (self._station.settings.workers if settings.group else 1)
+        if self._number or member.broker not in self._settings:
+            return False  # the first process's to look after, or at a broker that we do not know
+        return self._of_member(member).client_id not in self._names()
+
+    def _names(self) -> set[str]:
+        """By which the processes of this server go at brokers."""
+        workers = self._station.settings.workers
+        return {
+            of_worker(one, process).client_id
+            for one in self._settings.values()
+            for process in range(workers if one.group else 1)
+        }
+
+    def _of_member(self, member: Member) -> MqttBroker:
+        return of_worker(replace(self._settings[member.broker], client_id=member.client_id), member.process)
 
     def _given_up(self, tasks: asyncio.TaskGroup, member: Member) -> None:
         self._station.beside(tasks, self._write(put_member, member))
 
     async def _inherit(self, heir: Heir, member: Member) -> None:
-        await heir.run()
-        await self._write(remove_member, member)
+        """Unless another server that runs on this database goes by its name."""
+        try:
+            async with await self._station.database.connect(Role.CORE) as connection:
+                ours = any(one.client_id == member.client_id for one in self._settings.values())
+                if ours or await is_nobodys(connection, member.client_id):
+                    await heir.run()
+                    await self._write(remove_member, member)
+        except AWAY as error:
+            self._tell(member, error)
 
     async def _write(
         self, write: Callable[[AsyncConnection[Any], Member], Awaitable[None]], member: Member
@@ -131,9 +161,10 @@ class MqttStation:
             async with await self._station.database.connect(Role.CORE) as connection:
                 await write(connection, member)
         except AWAY as error:
-            log.warning(
-                "what a broker keeps is not written down", broker=member.broker, error=str(error).strip()
-            )
+            self._tell(member, error)
+
+    def _tell(self, member: Member, error: Exception) -> None:
+        log.warning("what a broker keeps is not written down", broker=member.broker, error=str(error).strip())
 
     def called_another(self, protocol: str, name: str, at: float) -> None:
         """Another process has heard who somebody is: a client of its endpoint, or a device over a connection of its own."""

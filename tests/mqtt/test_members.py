@@ -13,7 +13,23 @@ from tests.storage.rows import query
 MEMBERS = "SELECT process, filters FROM core.mqtt_members ORDER BY process"
 
 
-def test_fewer_processes_and_fewer_topics_leave_nothing_at_the_broker(
+def names(dsn: str) -> list[str]:
+    return [
+        row["client_id"] for row in query(dsn, "SELECT client_id FROM core.mqtt_members ORDER BY client_id")
+    ]
+
+
+def kept(broker: Mosquitto, client_id: str) -> bool:
+    """Whether the broker has a session for this client."""
+    asking = Client(broker.address, version=NEW, client_id=client_id)
+    asking.paho.connect(*broker.address, clean_start=False)
+    asking.paho.loop_start()
+    wait_until("to be let in", lambda: asking.connack is not None)
+    asking.close()
+    return asking.present
+
+
+def test_fewer_processes_fewer_topics_and_another_name_leave_nothing_at_the_broker(
     postgres_server: SharedPostgres,
 ) -> None:
     servers, broker = Servers(), Mosquitto()
@@ -46,12 +62,34 @@ def test_fewer_processes_and_fewer_topics_leave_nothing_at_the_broker(
                     gateway.publish(drives, location(n))
             wait_until("all that comes to one", lambda: len(stored(one, drives)) == 30, 60.0)
             assert stored(one, parks) == []
-            heir = Client(broker.address, version=NEW, client_id="us-1")
-            heir.paho.connect(*broker.address, clean_start=False)
-            heir.paho.loop_start()
-            wait_until("to be let in", lambda: heir.connack is not None)
-            assert not heir.present
-            heir.close()
+            assert not kept(broker, "us-1")
+
+            # another server on this database leaves alone what is a running one's
+            other = servers(
+                settings | {"mqtt.broker.topics": "owntracks/#", "mqtt.broker.client_id": "them"},
+                dsn=dsn,
+                protocols=[],
+            )
+            wait_until("it to have subscribed", lambda: "subscribed" in other.log.read_text())
+            wait_until("both to be written down", lambda: names(dsn) == ["them", "us"])
+            other.stop()
+            assert names(dsn) == ["them", "us"]
+            assert "taking over" not in other.log.read_text()
+            one.stop()
+
+            # under another name the server takes in what was kept under the old one, and that of the server that is gone
+            with client(broker.address) as gateway:
+                for n in range(30, 50):
+                    gateway.publish(drives, location(n))
+            renamed = servers(
+                settings | {"mqtt.broker.topics": "owntracks/#", "mqtt.broker.client_id": "we"},
+                dsn=dsn,
+                protocols=[],
+            )
+            wait_until("what either was sent", lambda: len(stored(renamed, drives)) == 50, 60.0)
+            wait_until("the old names to be forgotten", lambda: names(dsn) == ["we"], 60.0)
+            assert not kept(broker, "us")
+            assert not kept(broker, "them")
     finally:
         servers.close()
         broker.close()

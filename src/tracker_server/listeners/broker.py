@@ -349,13 +349,13 @@ class Broker:
 
 
 class Heir(Broker):
-    """Of a process that is no more: what a broker has kept for it is taken in, and its session there is ended."""
+    """Of a process, or a name, that is no more: what a broker has kept for it is taken in, and its session there is ended."""
 
     async def _serve(self, client: Client, link: Link) -> bool:
         if client.session_present:
             await client.unsubscribe(self.stale)
             log.info(
-                "taking over what a broker kept for a process that is no more",
+                "taking over what a broker kept for a session that is no more ours",
                 client_id=self._settings.client_id,
             )
             while link.owes or time.monotonic() - link.heard_at < QUIET_S:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
@@ -12,6 +13,7 @@ from psycopg import AsyncConnection
 from tracker_server.pipeline.mqtt_book import Book
 from tracker_server.storage.database import AWAY, Database, Role
 from tracker_server.storage.embedded import EmbeddedError
+from tracker_server.storage.mqtt_members import hold_names
 from tracker_server.storage.mqtt_rows import (
     CHANNEL,
     begin_expiry,
@@ -32,9 +34,12 @@ READ_AGAIN_S = 600.0  # commands become void by time
 class MqttFeed:
     """Runs for as long as the server does. ``ready``: the book has been read once."""
 
-    def __init__(self, database: Database, book: Book, *, first: bool = True) -> None:
-        """``first``: no client is connected to any process yet."""
+    def __init__(
+        self, database: Database, book: Book, *, first: bool = True, client_ids: Iterable[str] = ()
+    ) -> None:
+        """``first``: no client is connected to any process yet. ``client_ids``: by which we go at brokers."""
         self._first = first
+        self._client_ids = tuple(client_ids)
         self._database = database
         self._book = book
         self._noted = asyncio.Event()
@@ -57,6 +62,7 @@ class MqttFeed:
     async def _listen(self) -> None:
         async with await self._database.connect(Role.CORE) as connection:
             await connection.execute(f"LISTEN {CHANNEL}")
+            await hold_names(connection, self._client_ids)
             if not self._kept_read:
                 if self._first:  # of those who were here when the server ended, none is connected
                     await begin_expiry(connection)

@@ -1,12 +1,14 @@
-"""Which sessions brokers keep for us: ours of now, and those of processes that there were."""
+"""Which sessions brokers keep for us: ours of now, and those of processes and names that there were."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
 from msgspec import Struct
 from psycopg import AsyncConnection
 
+LOCK: Final = 0x6D656D62  # "memb": beside it a name's hash
 PUT = """
 INSERT INTO core.mqtt_members (broker, client_id, process, filters) VALUES (%s, %s, %s, %s)
 ON CONFLICT (broker, client_id, process) DO UPDATE SET filters = excluded.filters
@@ -42,3 +44,18 @@ async def remove_member(connection: AsyncConnection[Any], member: Member) -> Non
         "DELETE FROM core.mqtt_members WHERE broker = %s AND client_id = %s AND process = %s",
         [member.broker, member.client_id, member.process],
     )
+
+
+async def hold_names(connection: AsyncConnection[Any], client_ids: Iterable[str]) -> None:
+    """As long as this connection lives, no other server takes what goes by these names for left behind."""
+    for client_id in client_ids:
+        await connection.execute("SELECT pg_try_advisory_lock_shared(%s, hashtext(%s))", [LOCK, client_id])
+
+
+async def is_nobodys(connection: AsyncConnection[Any], client_id: str) -> bool:
+    """Whether no server that runs on this database goes by this name; while this connection lives, none will."""
+    row = await (
+        await connection.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s))", [LOCK, client_id])
+    ).fetchone()
+    assert row is not None
+    return row[0]
