@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tracker_server.api import (
+    account_money,
     accounts,
     alerts,
     attributes,
@@ -71,6 +72,7 @@ TOPICS: Final = (
     payments,
     reactivate,
     accounts,
+    account_money,
     management,
     papers,
     tariffs,

@@ -8,36 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from tracker_server.cli.common import HERE, Where, account_id_of, database, refused, run, tell, wrong
+from tracker_server.cli.fence_given import ReadFormat, calendar_of, fence_of, read_file, shape_of
 from tracker_server.cli.output import Format, counted, each, write_rows
 from tracker_server.cli.values import line_of_text, moment_of, unique_id_of
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
-    from tracker_server.storage.fences import FenceRow, NewFence
-    from tracker_server.track.fences.drawn import Drawn
-    from tracker_server.track.fences.shapes import Shape
+    from tracker_server.storage.fences import FenceRow
 
 app = App(name="fence", help="Geofences: circles, polygons and corridors that events are told of.")
 
 FileFormat = Literal["geojson", "kml", "wkt"]
-ReadFormat = Literal["geojson", "kml", "gpx", "wkt"]
 AxesFlag = Annotated[Literal["lon-lat", "lat-lon"], Parameter(name="--axes")]
 COLUMNS = (
     "id", "name", "account", "kind", "vertices", "for", "speed_limit_mps", "dwell_s", "schedule", "since", "until", "created_at",
 )  # fmt: skip
 TABLE_COLUMNS = ("id", "name", "account", "kind", "vertices", "for", "speed_limit_mps", "dwell_s")
-ENDINGS = {
-    ".geojson": "geojson",
-    ".json": "geojson",
-    ".kml": "kml",
-    ".gpx": "gpx",
-    ".wkt": "wkt",
-    ".txt": "wkt",
-}
-FILE_BYTES_MAX = 200_000_000  # a million vertices in any of the formats; more is a mistaken file
-OF_PROPERTIES = ("speed_limit_mps", "dwell_s")
-SHAPE_PROPERTIES = frozenset({"name", "radius_m", "width_m", *OF_PROPERTIES})
 
 
 @app.command
@@ -93,12 +80,12 @@ def add(  # noqa: PLR0913  (its flags)
         It counts for fixes before this moment. Default: any.
     """
     name = line_of_text("NAME", name, 128)
-    shape = _shape(name, wkt, axes, width, geojson, circle)
+    shape = shape_of(name, wkt, axes, width, geojson, circle)
     for flag, value in (("--speed-limit-mps", speed_limit), ("--dwell-s", dwell)):
         if value is not None and not value > 0:
             wrong(f"{flag}: {value:g} is too small; write a number above 0")
     begins, ends = moment_of("--since", since), moment_of("--until", until)
-    calendar = None if schedule is None else _calendar(schedule)
+    calendar = None if schedule is None else calendar_of(schedule)
     loaded = where.load()
 
     async def main() -> None:
@@ -162,7 +149,7 @@ def import_(  # noqa: PLR0913  (its flags)
     replace
         Draw fences anew that the account has already by the same name; else they are a refusal.
     """
-    drawn = _read(file, form, axes, width, radius)
+    drawn = read_file(file, form, axes, width, radius)
     loaded = where.load()
 
     async def main() -> None:
@@ -172,7 +159,7 @@ def import_(  # noqa: PLR0913  (its flags)
         async with database(loaded) as home, await home.connect(Role.CORE) as connection:
             account_id = await account_id_of(connection, account)
             known = {one.name: one.id for one in await _fences(connection, account_id)}
-            new = [_new(one) for one in drawn]
+            new = [fence_of(one) for one in drawn]
             there = [one for one in new if one.name in known]
             if there and not replace:
                 refused(
@@ -364,102 +351,6 @@ def assign(
 
 
 # ------------------------------------------------------------------------------------------------- their parts
-
-
-def _shape(
-    name: str, wkt: str | None, axes: str, width: float | None, geojson: Path | None, circle: str | None
-) -> Shape:
-    """The one shape that is given, or exit 2."""
-    from tracker_server.track.fences.errors import FenceError
-    from tracker_server.track.fences.files import of_geojson
-    from tracker_server.track.fences.shapes import circle as circle_of
-    from tracker_server.track.fences.wkt import Axes, read_wkt
-
-    given = [
-        flag
-        for flag, value in (("--wkt", wkt), ("--geojson", geojson), ("--circle", circle))
-        if value is not None
-    ]
-    if len(given) != 1:
-        wrong("the shape: write one of --wkt, --geojson and --circle")
-    try:
-        if wkt is not None:
-            return read_wkt(wkt, Axes(axes), width_m=width)
-        if geojson is not None:
-            return of_geojson(_bytes(geojson), name, width_m=width)
-        assert circle is not None
-        parts = circle.split(",")
-        try:
-            latitude, longitude, metres = map(float, parts)
-        except ValueError:
-            wrong(f"--circle: {circle!r} is not LATITUDE,LONGITUDE,METRES; for example 52.0907,5.1214,150")
-        return circle_of(latitude, longitude, metres)
-    except FenceError as error:
-        wrong(f"{given[0]}: {error}")
-
-
-def _bytes(file: Path) -> bytes:
-    try:
-        if file.stat().st_size > FILE_BYTES_MAX:
-            wrong(f"{file}: is larger than {FILE_BYTES_MAX // 1_000_000} MB; split it")
-        return file.read_bytes()
-    except OSError as error:
-        wrong(f"{file}: cannot be read: {error.strerror}")
-
-
-def _calendar(file: Path) -> str:
-    from tracker_server.model.schedule import ScheduleError, check_calendar
-
-    text = _bytes(file).decode("utf-8", "replace")
-    try:
-        check_calendar(text)
-    except ScheduleError as error:
-        wrong(f"--schedule: {file}: {error}")
-    return text
-
-
-def _read(
-    file: Path, form: ReadFormat | None, axes: str, width_m: float | None, radius_m: float | None
-) -> list[Drawn]:
-    from tracker_server.track.fences.drawn import Metres
-    from tracker_server.track.fences.errors import FenceError, NoMetresError
-    from tracker_server.track.fences.files import read
-
-    kind = form or ENDINGS.get(file.suffix.lower())
-    if kind is None:
-        wrong(f"{file}: its ending tells no format; write --format geojson, kml, gpx or wkt")
-    try:
-        return read(_bytes(file), kind, axes, Metres(width_m, radius_m))
-    except NoMetresError as error:
-        wrong(f"{file}: {error}; --width-m and --radius-m give them to all that tell none")
-    except FenceError as error:
-        wrong(f"{file}: {error}")
-
-
-def _new(drawn: Drawn) -> NewFence:
-    from tracker_server.storage.fences import NewFence
-
-    numbers: dict[str, float | None] = {}
-    for key in OF_PROPERTIES:
-        value = drawn.properties.get(key)
-        if isinstance(value, str):  # KML has text only
-            try:
-                value = float(value)
-            except ValueError:
-                wrong(f"{drawn.name!r}: {key}: {value!r} is not a number")
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, int | float) or not value > 0
-        ):
-            wrong(f"{drawn.name!r}: {key}: {value!r} is not a number above 0")
-        numbers[key] = None if value is None else float(value)
-    rest = {key: value for key, value in drawn.properties.items() if key not in SHAPE_PROPERTIES}
-    return NewFence(
-        name=drawn.name,
-        shape=drawn.shape,
-        attributes=rest,
-        speed_limit_mps=numbers["speed_limit_mps"],
-        dwell_s=numbers["dwell_s"],
-    )
 
 
 async def _fences(connection: AsyncConnection[Any], account_id: int) -> list[FenceRow]:
