@@ -11,7 +11,7 @@ from tests.storage.rows import known, query, store_of
 from tracker_protocols.model import Fix, Frame, Heartbeat, Message, Reply, Report
 from tracker_server.metrics import Metrics
 from tracker_server.pipeline.batch import StoreAwayError
-from tracker_server.pipeline.batcher import Batcher
+from tracker_server.pipeline.batcher import FRAMES_MAX, Batcher
 from tracker_server.pipeline.ingest import Ingest
 from tracker_server.pipeline.quarantine import Room
 from tracker_server.pipeline.session import Session
@@ -34,7 +34,7 @@ class House:
     """A pipeline whose memory of trackers is told nothing: what it learns, it has asked the database."""
 
     def __init__(self, store: IngestStore) -> None:
-        metrics = Metrics()
+        metrics = self.metrics = Metrics()
         self.trackers = Trackers()
         self.wire = Recorder()
         self.batcher = Batcher(
@@ -104,3 +104,21 @@ async def test_while_the_database_is_away_they_wait() -> None:
     async with store_of("host=127.0.0.1 port=1 dbname=nobody connect_timeout=5") as store:
         with pytest.raises(StoreAwayError):
             await store.known(["T1"])
+
+
+async def test_a_crowd_is_committed_piece_by_piece(home_dsn: str) -> None:
+    """What a batch makes of a frame is some kilobytes until it is committed, however few rows that are."""
+    async with store_of(home_dsn) as store:
+        house = House(store)
+        for at in range(FRAMES_MAX + 1):
+            house.hear(reported(f"T{at}", NOW))
+        await house.commit()
+    assert query(home_dsn, "SELECT count(*) AS kept FROM core.quarantine") == [
+        {"kept": 10}
+    ]  # of one kind: the room's most
+    sizes = {
+        one.labels["le"]: one.value
+        for one in house.metrics.batch_rows.collect()[0].samples
+        if "le" in one.labels
+    }
+    assert (sizes["1.0"], sizes["+Inf"]) == (1, 2)
