@@ -323,7 +323,8 @@ def _lines(
     fixes: Fixes, marks: Marks, addresses: Sequence[str | None] | None
 ) -> Iterable[Position] | Iterable[Line]:
     said = _said(fixes.attributes, marks)
-    silent = [at for at, one in enumerate(said) if one == NOTHING]  # a comma would follow the brace
+    # of these a comma would follow the brace
+    silent = [at for at, one in enumerate(said) if one == NOTHING] if NOTHING in said else []
     if len(silent) == len(said):
         return positions_of(fixes, marks, None, addresses)
     opened = "\n".join(said)[:-1].split("}\n")  # no JSON has a new line within a text
