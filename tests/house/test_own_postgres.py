@@ -51,7 +51,7 @@ def forget(cluster: SharedPostgres) -> None:
 
 async def start(cluster: SharedPostgres) -> None:
     """What the server does first, and the two roles as which it works."""
-    dsn = re.sub(r"//[^@]*@", "//tracker:choose%20one@", cluster.dsn_of("tracker"))
+    dsn = re.sub(r"//[^@]*@", "//tracker:choose-one@", cluster.dsn_of("tracker"))
     settings = Settings(storage=Storage(dsn=dsn))
     database = Database(settings)
     await prepare(database, settings)
