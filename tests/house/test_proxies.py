@@ -107,7 +107,7 @@ class Front:
 def front(
     request: pytest.FixtureRequest, server: Servers, postgres_dsn: str, tmp_path: Path
 ) -> Generator[Front]:
-    name = request.param
+    name: str = request.param
     if shutil.which(name) is None:
         missing(name, f"install the package {PACKAGES[name]}")
     settings = {"api.public_url": SITE, "api.proxies": "127.0.0.1,::1"}
