@@ -116,9 +116,6 @@ async def test_a_crowd_is_committed_piece_by_piece(home_dsn: str) -> None:
     assert query(home_dsn, "SELECT count(*) AS kept FROM core.quarantine") == [
         {"kept": 10}
     ]  # of one kind: the room's most
-    sizes = {
-        one.labels["le"]: one.value
-        for one in house.metrics.batch_rows.collect()[0].samples
-        if "le" in one.labels
-    }
+    (metric,) = house.metrics.batch_rows.collect()
+    sizes = {one.labels["le"]: one.value for one in metric.samples if "le" in one.labels}
     assert (sizes["1.0"], sizes["+Inf"]) == (1, 2)

@@ -46,6 +46,7 @@ class BillingClock(DueClock):
             due = [account_id for (account_id,) in rows]
             if not due:
                 return settled
+            self.worked = True
             for account_id, error in (await self._store.settle_many(connection, due, now)).items():
                 log.error("an account cannot be settled", account=account_id, exc_info=error)
                 self.failed.add(account_id)

@@ -41,6 +41,7 @@ class NoticeClock(DueClock):
             due = [account_id for (account_id,) in await found.fetchall()]
             if not due:
                 return told
+            self.worked = True
             for account_id in due:
                 try:
                     told += await self.look_at(connection, account_id, now)
