@@ -292,9 +292,26 @@ async def test_r97_the_gateways_word_counts_whenever_it_comes(postgres_dsn: str,
 async def test_one_gateway_cannot_speak_of_anothers_payments(postgres_dsn: str, side: Side) -> None:
     async with till_of(postgres_dsn, side) as till:
         payment = await till.asks()
-        query(postgres_dsn, "UPDATE core.payments SET gateway = 'another'")
+        query(postgres_dsn, "UPDATE core.payments SET gateway = 'another', gateways = '{another}'")
         assert await till.told(side.paid(payment.id, 50000, "RUB")) == "waiting"
         assert till.book() == []
+
+
+async def test_a_payer_who_chose_another_gateway_and_pays_at_the_first_after_all(
+    postgres_dsn: str, side: Side
+) -> None:
+    async with till_of(postgres_dsn, side) as till:
+        payment = await till.asks()
+        await begun(till.operator.connection, payment.id, "another", "", "https://another.example", JANUARY)
+        assert await till.told(side.failed(payment.id)) == "waiting", "he is elsewhere, and may pay there"
+        assert await till.told(side.paid(payment.id, 50000, "RUB")) == "paid"
+        assert till.book() == [("topup", 50000)]
+        stands = await read_payment(till.operator.connection, payment.id)
+        assert stands is not None
+        assert (stands.state, stands.gateway) == (PaymentState.PAID, side.name), "what goes back goes there"
+        await till.told(side.refunded(payment.id, 50000, "RUB"))
+        assert till.balance() == 0
+        await till.operator.verified()
 
 
 async def test_asked_for_twice_under_one_key_is_one_payment(postgres_dsn: str, side: Side) -> None:

@@ -17,6 +17,7 @@ from tracker_server.api.values import iso
 from tracker_server.model.money import currency, format_minor
 from tracker_server.model.people import Right
 from tracker_server.model.why import Why
+from tracker_server.payments.events import Paid
 from tracker_server.payments.port import (
     BODY_BYTES_MAX,
     BadMessageError,
@@ -118,7 +119,10 @@ async def post_gateway_webhook(call: Call[None, bytes]) -> Response | dict[str, 
             outcome = await take(connection, call.services.billing, gateway.name, event, call.now)
     except CartRaceError:
         return PlainTextResponse("tell it again", 503, {"Retry-After": "2"})
-    log.info("a gateway told", gateway=gateway.name, event_id=event.id, outcome=outcome)
+    kept = not isinstance(event, Paid) or outcome in {"paid", "told before"}
+    (log.info if kept else log.warning)(
+        "a gateway told", gateway=gateway.name, event_id=event.id, outcome=outcome
+    )
     return {"outcome": outcome}
 
 

@@ -46,7 +46,7 @@ COLUMNS = (
 )  # fmt: skip
 FIELDS = (
     "id, account_id, key, gateway, state, amount_minor, currency, cart, reference, charge, means, url, detail,"
-    " created_at, changed_at, paid_at"
+    " created_at, changed_at, paid_at, gateways"
 )
 ASK = f"""
 INSERT INTO core.payments (id, account_id, key, state, amount_minor, currency, cart, created_at, changed_at)
@@ -57,7 +57,8 @@ BY_KEY = f"SELECT {FIELDS} FROM core.payments WHERE account_id = %s AND key = %s
 BY_ID = f"SELECT {FIELDS} FROM core.payments WHERE id = %s"  # noqa: S608
 BEGIN = f"""
 UPDATE core.payments SET gateway = %(gateway)s, reference = %(reference)s, url = %(url)s, changed_at = %(now)s,
-    state = CASE WHEN state IN ('open', 'failed') THEN 'pending' ELSE state END
+    state = CASE WHEN state IN ('open', 'failed') THEN 'pending' ELSE state END,
+    gateways = array_remove(gateways, %(gateway)s) || %(gateway)s
 WHERE id = %(id)s RETURNING {FIELDS}
 """  # noqa: S608
 LIST = """
@@ -99,7 +100,7 @@ WHERE payment_id = %s AND event->>'type' = 'TakenBack' AND outcome = 'taken back
 PAYOUTS = "SELECT key FROM core.payouts WHERE payment_id = %s"
 CHANGE = """
 UPDATE core.payments SET state = %(state)s, detail = %(detail)s, changed_at = %(now)s,
-    gateway = coalesce(gateway, %(gateway)s), charge = coalesce(%(charge)s, charge),
+    gateway = CASE WHEN %(money)s THEN %(gateway)s ELSE coalesce(gateway, %(gateway)s) END, charge = coalesce(%(charge)s, charge),
     means = coalesce(nullif(%(means)s, ''), means),
     paid_at = CASE WHEN %(state)s = 'paid' THEN coalesce(paid_at, %(now)s) ELSE paid_at END
 WHERE id = %(id)s
@@ -123,7 +124,7 @@ class CartRaceError(Exception):
 
 
 class Payment(Struct, frozen=True):
-    """A payment's row."""
+    """A payment's row. ``gateways``: all that its payer was sent to; ``gateway``: the last of them, or where he paid."""
 
     id: str
     account_id: int
@@ -141,6 +142,7 @@ class Payment(Struct, frozen=True):
     created_at: datetime
     changed_at: datetime
     paid_at: datetime | None
+    gateways: list[str]
 
 
 def _payment(row: Sequence[Any]) -> Payment:
@@ -253,8 +255,9 @@ async def _find(connection: AsyncConnection[Any], gateway: str, event: AnyEvent)
     if row is None:
         return None
     found = _payment(row)
-    # one gateway cannot speak of another's payments
-    return found if found.gateway in {None, gateway} else None
+    # one gateway cannot speak of another's payments; but whoever was sent to it before he chose another may pay there after all
+    came_back = isinstance(event, Paid) and gateway in found.gateways
+    return found if found.gateway in {None, gateway} or came_back else None
 
 
 async def _apply_waiting(
@@ -376,6 +379,7 @@ async def _change(
             "gateway": gateway,
             "charge": (event.charge or None) if isinstance(event, Paid) else None,
             "means": event.means if isinstance(event, Paid) else "",
+            "money": isinstance(event, Paid),
             "now": now,
         },
     )
