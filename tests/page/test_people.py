@@ -120,7 +120,7 @@ def test_what_people_do_seldom(server: Servers, postgres_dsn: str, chromium: Bro
     ).get_attribute("href")
     turning.get_by_label("Code").fill("000000")
     turning.get_by_role("button", name="Turn on").click()
-    expect(turning.get_by_text("code: does not fit")).to_be_visible()
+    expect(turning.get_by_text("The code does not fit.")).to_be_visible()
     turning.get_by_label("Code").fill(
         TOTP(secret).at(time.time() - 30)
     )  # each counts once, and one is needed below

@@ -42,7 +42,10 @@ async def test_a_path_that_there_is_not_is_the_page_for_a_browser_and_a_sentence
     )
     says = f"there is no {path}; / is the page, and the API is below /api"
     told = await asking.get(path, headers={"Accept": "application/json"})
-    assert (told.status_code, told.json()) == (404, {"error": says})
+    assert (told.status_code, told.json()) == (
+        404,
+        {"error": says, "reason": "not_found", "values": {}},
+    )
     plain = await asking.get(path)
     assert (plain.status_code, plain.text) == (404, says)
 
