@@ -13,6 +13,8 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 LOCK := requirements-dev.lock
 PAGE := hatch_build.py $(shell find web -name node_modules -prune -o -type f -print)
+# The page is built into the sources. Where it lacks, for they were replaced or it was skipped, installing again builds it.
+LACKING := $(if $(SKIP_PAGE)$(wildcard src/tracker_server/page/static/index.html),,page-lacks)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export UV_LINK_MODE := copy
 # Each command is a process of its own: without compiled files it spends a second on compiling its imports.
@@ -130,9 +132,12 @@ $(VENV)/.made: scripts/make-venv Makefile
 # Installing builds the web page (hatch_build.py), where it is not built yet.
 INSTALL := $(UV) pip install --quiet --reinstall-package tracker-server
 
-$(VENV)/.runtime: $(VENV)/.made pyproject.toml $(LOCK) $(PAGE)
+$(VENV)/.runtime: $(VENV)/.made pyproject.toml $(LOCK) $(PAGE) $(LACKING)
 	$(INSTALL) --constraint $(LOCK) --editable .
 	@touch $@
+
+.PHONY: page-lacks
+page-lacks:
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml $(LOCK) $(PAGE)
 	$(UV) pip install --quiet --requirement $(LOCK)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -360,3 +361,30 @@ def test_the_unit_names_only_what_systemd_knows() -> None:
         return
     complaints = [line for line in done.stderr.splitlines() if "is not executable" not in line]
     assert not complaints
+
+
+# ---------------------------------------------------------------------------------------------------- installing
+
+
+BUILT = "src/tracker_server/page/static/index.html"
+UP_TO_DATE, TO_BE_MADE = 0, 1  # what `make --question` answers
+
+
+@pytest.mark.parametrize(
+    ("page", "skip", "answer"),
+    [([BUILT], "", UP_TO_DATE), ([], "", TO_BE_MADE), ([], "1", UP_TO_DATE)],
+    ids=["built", "lacking", "skipped"],
+)
+def test_installing_again_builds_the_page_that_lacks(
+    tmp_path: Path, page: list[str], skip: str, answer: int
+) -> None:
+    """An upgrade replaces the sources, and the page that was built into them goes with them."""
+    shutil.copy(CHECKOUT / "Makefile", tmp_path)
+    needed = ("scripts/make-venv", "pyproject.toml", "requirements-dev.lock", "hatch_build.py", "web/page.ts")
+    for name in (*needed, *page, ".venv/.made", ".venv/.runtime"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    environment = {"PATH": os.environ["PATH"], "SKIP_PAGE": skip}
+    asked = subprocess.run(["make", "--question", "install"], cwd=tmp_path, env=environment, check=False)
+    assert asked.returncode == answer
