@@ -10,7 +10,9 @@ M_TRIM_THRESHOLD: Final = -1
 M_MMAP_THRESHOLD: Final = -3
 TRIM_BYTES: Final = 4 * 1024 * 1024  # so much may lie free at the heap's end between two times of giving back
 LARGE_BYTES: Final = 2 * 1024 * 1024  # what is larger is asked of the system by itself, page by page
-GIVE_BACK_EVERY_S: Final = 20.0
+GIVE_BACK_EVERY_S: Final = (
+    5.0  # it takes some milliseconds, and what an answer frees is asked for anew after it
+)
 
 
 def share_one_heap() -> None:
