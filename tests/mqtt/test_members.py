@@ -24,7 +24,7 @@ def kept(broker: Mosquitto, client_id: str) -> bool:
     asking = Client(broker.address, version=NEW, client_id=client_id)
     asking.paho.connect(*broker.address, clean_start=False)
     asking.paho.loop_start()
-    wait_until("to be let in", lambda: asking.connack is not None)
+    wait_until("to be let in", lambda: asking.connack is not None, 60.0)
     asking.close()
     return asking.present
 
@@ -45,7 +45,7 @@ def test_fewer_processes_fewer_topics_and_another_name_leave_nothing_at_the_brok
         with postgres_server.database() as dsn:
             topics = "owntracks/#, shelf/#"
             two = servers(settings | {"workers": 2, "mqtt.broker.topics": topics}, dsn=dsn, protocols=[])
-            wait_until("both to have subscribed", lambda: two.log.read_text().count("shelf/#") >= 2)
+            wait_until("both to have subscribed", lambda: two.log.read_text().count("shelf/#") >= 2, 60.0)
             both = ["$share/us/owntracks/#", "$share/us/shelf/#"]
             assert [(row["process"], row["filters"]) for row in query(dsn, MEMBERS)] == [(0, both), (1, both)]
             two.stop()
@@ -70,8 +70,8 @@ def test_fewer_processes_fewer_topics_and_another_name_leave_nothing_at_the_brok
                 dsn=dsn,
                 protocols=[],
             )
-            wait_until("it to have subscribed", lambda: "subscribed" in other.log.read_text())
-            wait_until("both to be written down", lambda: names(dsn) == ["them", "us"])
+            wait_until("it to have subscribed", lambda: "subscribed" in other.log.read_text(), 60.0)
+            wait_until("both to be written down", lambda: names(dsn) == ["them", "us"], 60.0)
             other.stop()
             assert names(dsn) == ["them", "us"]
             assert "taking over" not in other.log.read_text()
