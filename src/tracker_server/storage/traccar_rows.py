@@ -19,9 +19,8 @@ from tracker_server.track.fences.wkt import Axes, read_wkt
 
 Row = Mapping[str, Any]
 
-YEAR_2000: Final = datetime(2000, 1, 1, tzinfo=UTC)
+YEAR_2000: Final = datetime(2000, 1, 1, tzinfo=UTC)  # no fix is from before that
 KNOT_MPS: Final = 1852 / 3600
-ALWAYS: Final = datetime(2000, 1, 1, tzinfo=UTC)  # no fix is from before that
 POLYLINE_DISTANCE_M: Final = 25.0  # where a corridor tells none
 COMPUTED: Final = frozenset(
     {"distance", "totalDistance"}
@@ -129,7 +128,7 @@ def fence_of(row: Row) -> NewFence:
         speed_limit_mps=knots * KNOT_MPS if knots else None,
         everyone=False,
         attributes=attributes,
-        since=ALWAYS,
+        since=YEAR_2000,
     )
 
 
