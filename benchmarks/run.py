@@ -155,9 +155,11 @@ def measure(names: list[str], said: Given, folder: Path) -> None:
         try:
             found.append(NAMED[name](said))
             console.print(f"  {time.monotonic() - begun:.0f} s")
-        except RuntimeError as error:
+        except Exception as error:  # noqa: BLE001  (whatever it is: the others' figures are an hour's work)
             failed.append(name)
-            console.print(f"[red]{name} failed:[/] {error}")
+            console.print(f"[red]{name} failed:[/] {type(error).__name__}: {error}")
+            if not isinstance(error, RuntimeError):
+                console.print_exception()
     found += [*beside_peer(found), *scaled(found)]
     console.print(results.table(found))
     console.print(results.disturbances(found))
