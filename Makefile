@@ -80,7 +80,7 @@ fuzz: $(VENV)/.dev ## bytes that nobody meant against every reader of bytes, for
 	$(BIN)/python -m tests.fuzz.run --seed $(SEED) --time $(TIME) $(ARGS)
 
 .PHONY: bench-full
-bench-full: $(VENV)/.dev ## all benchmarks, longer and with up to ten million rows: an hour or so
+bench-full: $(VENV)/.dev ## all benchmarks, longer and with up to ten million rows: half an hour or so
 	$(BIN)/python benchmarks/run.py --full $(ARGS)
 
 .PHONY: bench-compare
