@@ -13,6 +13,7 @@ from tests.mqtt.test_kills import SEED, kill_server, under_load
 from tests.servers.mosquitto import Mosquitto
 from tests.servers.serve import Servers
 from tests.servers.waiting import wait_until
+from tests.storage.rows import query
 
 
 def said_under(one: Client, topic: str) -> list[Any]:
@@ -76,6 +77,15 @@ def test_r138_out_through_the_gate(server: Servers, postgres_dsn: str, broker: M
         assert kept_by(broker, topic)[topic]["latitude"] == 52.0004
         after = [one["latitude"] for one in positions() if one][before:]
         assert 52.0003 not in after, "of a hidden tracker nothing goes out"
+
+        state = topic.replace("position", "state")
+        assert kept_by(broker, state)[state]["state"] == "online"
+        assert running.cli("device", "hold", device, "--reason", "unpaid").returncode == 0
+        wait_until("what is kept to be taken back again", lambda: not kept_by(broker, "out/#"))
+        query(postgres_dsn, "UPDATE core.device_state SET online = NULL RETURNING device_id")
+        assert running.cli("device", "release", device).returncode == 0
+        wait_until("its state to be said", lambda: kept_by(broker, state))
+        assert kept_by(broker, state)[state]["state"] == "offline", "it is shown again, and was never heard"
 
         broker.stop()
         assert phone.publish(device, location(5)) == 0

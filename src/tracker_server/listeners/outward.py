@@ -224,7 +224,8 @@ class Outward:
             while fresh := await read_fresh(connection, BATCH):
                 sayings = self.sayings([("position", row) for row in fresh])
                 if "state" in self._kinds:
-                    sayings += [self._state(row, "online", row["received_at"]) for row in fresh]
+                    states = ("offline", "online")  # an offline one's: since it was heard last
+                    sayings += [self._state(row, states[row["online"]], row["contact_at"]) for row in fresh]
                 await self._say(connection, publisher, sayings)
                 if not sayings:
                     break

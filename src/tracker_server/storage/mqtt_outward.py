@@ -38,7 +38,8 @@ JOIN core.devices d ON d.id = e.device_id JOIN core.accounts a ON a.id = e.accou
 # visible trackers of which the broker keeps nothing: new ones, and those that were hidden until now
 FRESH = """
 SELECT p.id AS queued, p.id, p.device_id, p.unique_id, d.name, a.name AS account, p.fixed_at, p.received_at, p.latitude,
-       p.longitude, p.altitude_m, p.speed_mps, p.course_deg, p.accuracy_m, p.valid, p.protocol, p.attributes, true AS latest
+       p.longitude, p.altitude_m, p.speed_mps, p.course_deg, p.accuracy_m, p.valid, p.protocol, p.attributes, true AS latest,
+       coalesce(s.online, false) AS online, coalesce(s.contact_at, p.received_at) AS contact_at
 FROM display.devices v JOIN core.devices d ON d.id = v.id JOIN core.accounts a ON a.id = d.account_id
 JOIN core.device_state s ON s.device_id = d.id
 CROSS JOIN LATERAL (
