@@ -17,6 +17,7 @@ SECRET_CHARACTERS_MIN: Final = 16  # of our own webhook's: it is all that keeps 
 HUNDREDTHS_MAX: Final = 10_000  # 100 %
 _PERCENT: Final = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,2}))?", re.ASCII)
 _PREFIX: Final = re.compile(r"[A-Z0-9]{1,8}", re.ASCII)
+_KEY: Final = re.compile(r"[!-~]*")  # visible ASCII, as a header takes it
 
 
 class MoneySettingError(ValueError):
@@ -146,10 +147,7 @@ def check_money(seller: Seller, payments: Payments, public_url: str) -> None:
             "such as from `openssl rand -hex 32`"
         )
     stripe, webhook = payments.stripe, payments.webhook
-    if bool(stripe.secret_key) != bool(stripe.webhook_secret):
-        raise MoneySettingError(
-            "payments.stripe: secret_key and webhook_secret go together; set both, or neither"
-        )
+    _check_stripe(stripe)
     if webhook.secret and len(webhook.secret) < SECRET_CHARACTERS_MIN:
         raise MoneySettingError(
             f"payments.webhook.secret: has {len(webhook.secret)} characters; take {SECRET_CHARACTERS_MIN} or more, "
@@ -178,6 +176,19 @@ def check_money(seller: Seller, payments: Payments, public_url: str) -> None:
             raise MoneySettingError(
                 f"payments.webhook.checkout_url: has a brace that means nothing; these do: {places}"
             ) from None
+
+
+def _check_stripe(stripe: StripeGateway) -> None:
+    if bool(stripe.secret_key) != bool(stripe.webhook_secret):
+        raise MoneySettingError(
+            "payments.stripe: secret_key and webhook_secret go together; set both, or neither"
+        )
+    for key, secret in (("secret_key", stripe.secret_key), ("webhook_secret", stripe.webhook_secret)):
+        if not _KEY.fullmatch(secret):
+            raise MoneySettingError(
+                f"payments.stripe.{key}: has a character that no key of Stripe's has, such as a space or …; "
+                "copy it anew from Stripe's dashboard"
+            )
 
 
 def _is_url(text: str) -> bool:

@@ -70,6 +70,8 @@ def test_a_customer_on_its_invoices(paid: Terminal) -> None:
         ({"seller__invoice_prefix": "a b"}, "seller.invoice_prefix: 'a b' is none"),
         ({"seller__credit_prefix": "I"}, "seller.credit_prefix: is that of the invoices too"),
         ({"payments__stripe__secret_key": "sk"}, "payments.stripe: secret_key and webhook_secret go together"),
+        ({"payments__stripe__secret_key": "sk_…", "payments__stripe__webhook_secret": "wh"}, "stripe.secret_key: has a character"),
+        ({"payments__stripe__secret_key": "sk", "payments__stripe__webhook_secret": "w h"}, "stripe.webhook_secret: has a character"),
         ({"payments__webhook__secret": "short"}, "payments.webhook.secret: has 5 characters"),
         ({"payments__webhook__checkout_url": "https://x.example/"}, "payments.webhook.checkout_url: holds no {payment}"),
         ({"payments__webhook__checkout_url": "https://x.example/{payment}{no}"}, "has a brace that means nothing"),

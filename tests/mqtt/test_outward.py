@@ -79,12 +79,13 @@ def test_r138_out_through_the_gate(server: Servers, postgres_dsn: str, broker: M
         assert 52.0003 not in after, "of a hidden tracker nothing goes out"
 
         state = topic.replace("position", "state")
+        wait_until("its state to be said", lambda: kept_by(broker, state))
         assert kept_by(broker, state)[state]["state"] == "online"
         assert running.cli("device", "hold", device, "--reason", "unpaid").returncode == 0
         wait_until("what is kept to be taken back again", lambda: not kept_by(broker, "out/#"))
         query(postgres_dsn, "UPDATE core.device_state SET online = NULL RETURNING device_id")
         assert running.cli("device", "release", device).returncode == 0
-        wait_until("its state to be said", lambda: kept_by(broker, state))
+        wait_until("its state to be said again", lambda: kept_by(broker, state))
         assert kept_by(broker, state)[state]["state"] == "offline", "it is shown again, and was never heard"
 
         broker.stop()
