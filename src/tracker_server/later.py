@@ -1,11 +1,11 @@
-"""A library that is loaded when it is first needed: numpy and the geometry library are 15 MB, and a server without fences of
+"""Libraries that are loaded when they are first needed: numpy and the geometry library are 15 MB, and a server without fences of
 which nobody asks positions needs neither.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 
 class Later:
@@ -18,3 +18,12 @@ class Later:
         value = getattr(import_module(self._name), name)
         setattr(self, name, value)
         return value
+
+
+if TYPE_CHECKING:
+    import numpy as np
+    import shapely
+else:
+    np, shapely = Later("numpy"), Later("shapely")
+
+__all__ = ["np", "shapely"]

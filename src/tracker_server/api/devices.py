@@ -148,12 +148,7 @@ async def post_device(call: Call[None, DeviceGiven]) -> Device:
         try:
             number = await add_device(connection, new)
         except DeviceExistsError:
-            raise bad(
-                "uniqueId",
-                f"a tracker {unique_id} is connected already",
-                Why.TRACKER_TAKEN,
-                uniqueId=unique_id,
-            ) from None
+            raise taken(unique_id) from None
         except TestDeviceExistsError:
             raise bad(
                 "test", "the account has a test tracker already, and may have one", Why.TEST_DEVICE_EXISTS
@@ -273,6 +268,13 @@ async def get_media(call: Call[None, None]) -> Response:
         raise not_found("such picture")
     headers = {"Cache-Control": "private, max-age=86400", "Content-Disposition": "inline"}
     return Response(content, media_type=media, headers=headers)
+
+
+def taken(unique_id: str) -> Refusal:
+    """There is a tracker of this identifier."""
+    return bad(
+        "uniqueId", f"a tracker {unique_id} is connected already", Why.TRACKER_TAKEN, uniqueId=unique_id
+    )
 
 
 def unique_id_of(text: str) -> str:

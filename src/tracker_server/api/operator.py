@@ -11,12 +11,11 @@ from tracker_server import __version__
 from tracker_server.api.authorise import Routes
 from tracker_server.api.call import Call
 from tracker_server.api.device_shape import Device, device_shape
-from tracker_server.api.devices import unique_id_of
-from tracker_server.api.errors import bad, not_found
+from tracker_server.api.devices import taken, unique_id_of
+from tracker_server.api.errors import not_found
 from tracker_server.api.kept import Name, account_for
 from tracker_server.api.values import Moment, Number, iso
 from tracker_server.model.people import Right
-from tracker_server.model.why import Why
 from tracker_server.storage.audit import audit, note
 from tracker_server.storage.device_cards import device_cards_of
 from tracker_server.storage.devices import DeviceExistsError, NewDevice, add_device
@@ -177,12 +176,7 @@ async def post_unknown_add(call: Call[None, Adopted]) -> AdoptedDevice:
         try:
             number = await add_device(connection, NewDevice(unique_id, account, call.body.name or unique_id))
         except DeviceExistsError:
-            raise bad(
-                "uniqueId",
-                f"a tracker {unique_id} is connected already",
-                Why.TRACKER_TAKEN,
-                uniqueId=unique_id,
-            ) from None
+            raise taken(unique_id) from None
         await note(
             connection, "create", by=call.principal, kind="device", object_id=number, address=call.address
         )

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from tracker_server.config_alerts import Geocoding
-from tracker_server.later import Later
+from tracker_server.later import np
 from tracker_server.notify.geocoder import Geocoder
 from tracker_server.pipeline.addresses import E4, AddressCache
 from tracker_server.storage.addresses import known_addresses
 from tracker_server.storage.pools import Pools
 from tracker_server.storage.positions_api import Fixes
 from tracker_server.track.marking import Floats
-
-if TYPE_CHECKING:
-    import numpy as np
-else:
-    np = Later("numpy")
 
 
 class Places:

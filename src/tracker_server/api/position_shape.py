@@ -12,15 +12,12 @@ import msgspec
 from msgspec import Struct
 
 from tracker_protocols.model import Network
-from tracker_server.later import Later
+from tracker_server.later import np
 from tracker_server.storage.positions_api import Fixes
 from tracker_server.track.marking import Floats, Integers, Marks
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
-else:
-    np = Later("numpy")
 
 KNOTS_PER_MPS: Final = 3600 / 1852
 FEW: Final = 50  # so many are made one by one, and so many are written while they are warm

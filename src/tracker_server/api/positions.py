@@ -6,7 +6,7 @@ import io
 import zipfile
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from msgspec import Struct, field
 from starlette.responses import Response
@@ -19,7 +19,7 @@ from tracker_server.api.streaming import HiddenMeanwhileError, attachment, strea
 from tracker_server.api.values import Number
 from tracker_server.exports import tracks
 from tracker_server.exports.cells import csv_lines, safe_text
-from tracker_server.later import Later
+from tracker_server.later import np
 from tracker_server.model.people import Right, Role
 from tracker_server.storage.audit import note
 from tracker_server.storage.history import COLUMNS, displayed_positions
@@ -34,11 +34,6 @@ from tracker_server.storage.positions_api import (
     positions_numbered,
 )
 from tracker_server.track.marking import EPOCH, MICROSECOND, Marker, Marks, micros
-
-if TYPE_CHECKING:
-    import numpy as np
-else:
-    np = Later("numpy")
 
 routes = Routes("Positions")
 

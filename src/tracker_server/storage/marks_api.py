@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, LiteralString
+from typing import Any, LiteralString
 
 from psycopg import AsyncConnection
 
-from tracker_server.later import Later
+from tracker_server.later import np
 from tracker_server.track.marking import Marker, Ride, Stay, steps_m
-
-if TYPE_CHECKING:
-    import numpy as np
-else:
-    np = Later("numpy")
 
 RIDES: LiteralString = """
 SELECT started_at, ended_at, odometer_start_mm, distance_mm FROM display.trips

@@ -18,15 +18,12 @@ import psycopg
 from msgspec import Struct
 from psycopg import AsyncConnection
 
-from tracker_server.later import Later
+from tracker_server.later import np
 from tracker_server.model.people import IN_SCOPE, Scope
 from tracker_server.track.marking import EPOCH, MICROSECOND, Flags, Floats, Integers, Marks
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
-else:
-    np = Later("numpy")
 
 CHUNK_ROWS = (
     1_000  # about so many are read and made into JSON at once: some milliseconds, then the loop turns

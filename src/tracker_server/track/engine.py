@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from tracker_server.later import Later
+from tracker_server.later import np
 from tracker_server.model.event import SECOND_US, Finding
 from tracker_server.track.accepted import Step, metres_apart
 from tracker_server.track.fences.index import SEGMENT_MAX_M, FenceIndex
@@ -37,11 +37,6 @@ from tracker_server.track.signals import advance_signals
 from tracker_server.track.speed import Speeding, advance_harsh, advance_speed
 from tracker_server.track.state import Held, State, copied
 from tracker_server.track.values import clone
-
-if TYPE_CHECKING:
-    import numpy as np
-else:
-    np = Later("numpy")
 
 # Longer ways are not asked about: a box around 50 km of road holds a city's fences. About 20 km in degrees.
 _SEGMENT_MAX_DEG: Final = SEGMENT_MAX_M / 111_000

@@ -12,14 +12,11 @@ from functools import cache
 from math import pi, sin, sqrt
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from tracker_server.later import Later
+from tracker_server.later import np
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from pyproj import Geod
-else:
-    np = Later("numpy")
 
 Floats: TypeAlias = "NDArray[np.float64]"
 

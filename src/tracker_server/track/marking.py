@@ -13,14 +13,11 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec import Struct
 
-from tracker_server.later import Later
+from tracker_server.later import np
 from tracker_server.track.geodesy import ECCENTRICITY, EQUATOR_RADIUS_M
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
-else:
-    np = Later("numpy")
 
 Floats: TypeAlias = "NDArray[np.float64]"
 Integers: TypeAlias = "NDArray[np.int64]"

@@ -8,16 +8,13 @@ from collections.abc import Sequence
 from math import floor
 from typing import TYPE_CHECKING, Final
 
-from tracker_server.later import Later
+from tracker_server.later import shapely
 
 if TYPE_CHECKING:
     import numpy as np
-    import shapely
     from numpy.typing import NDArray
 
     from tracker_server.track.geodesy import Floats
-else:
-    shapely = Later("shapely")
 
 CELL_DEG: Final = 0.01  # about a kilometre: a few boxes of a town's fences in each
 CELLS_PER_BOX_MAX: Final = 64

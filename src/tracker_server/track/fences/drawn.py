@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from msgspec import Struct
 
-from tracker_server.later import Later
+from tracker_server.later import shapely
 from tracker_server.track.fences.errors import FenceError, NoMetresError
 from tracker_server.track.fences.shapes import (
     Area,
@@ -21,11 +21,6 @@ from tracker_server.track.fences.shapes import (
     corridor,
     geometry_of,
 )
-
-if TYPE_CHECKING:
-    import shapely
-else:
-    shapely = Later("shapely")
 
 NAME_CHARACTERS_MAX: Final = 128  # as devices and accounts: it has to fit a message and a table
 DESCRIPTION_CHARACTERS_MAX: Final = 4_000

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from tracker_server.later import Later
+from tracker_server.later import np, shapely
 from tracker_server.track.fences.cells import Cells
 from tracker_server.track.fences.prepared import AREA, CIRCLE, CORRIDOR, Prepared
 from tracker_server.track.fences.shapes import Circle, Fence
@@ -34,11 +34,7 @@ from tracker_server.track.geodesy import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-    import shapely
     from numpy.typing import NDArray
-else:
-    np, shapely = Later("numpy"), Later("shapely")
 
 Ints: TypeAlias = "NDArray[np.int64]"
 

@@ -5,17 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from tracker_server.later import Later
+from tracker_server.later import np, shapely
 from tracker_server.track.fences.shapes import Area, Circle, Corridor, Fence, Line, Shape, geometry_of
 from tracker_server.track.geodesy import EQUATOR_RADIUS_M, Floats, geod, mercator, mercator_factor
-
-if TYPE_CHECKING:
-    import numpy as np
-    import shapely
-else:
-    np, shapely = Later("numpy"), Later("shapely")
 
 MARGIN_MAX_M: Final = 100.0  # the most that hysteresis may ask for: how far beyond a fence its box reaches
 MAP_TOLERANCE_M: Final = 0.05  # how far an edge on the map may lie from the straight one in degrees

@@ -15,16 +15,12 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from tracker_server.later import Later
+from tracker_server.later import np, shapely
 from tracker_server.model.schedule import Schedule
 from tracker_server.track.fences.errors import FenceError
 
 if TYPE_CHECKING:
-    import numpy as np
-    import shapely
     from numpy.typing import NDArray
-else:
-    np, shapely = Later("numpy"), Later("shapely")
 
 Position = tuple[float, float]
 Line = tuple[Position, ...]

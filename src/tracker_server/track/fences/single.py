@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from tracker_server.later import Later
+from tracker_server.later import shapely
 from tracker_server.track.fences.prepared import MARGIN_MAX_M, Leg, Point, Prepared
 from tracker_server.track.fences.shapes import Circle, Corridor
 from tracker_server.track.geodesy import ECCENTRICITY, EQUATOR_RADIUS_M, LATITUDE_MAX, distance_m
@@ -21,7 +21,7 @@ INSIDE: Final = 3  # inside by more than the margin
 
 PAIRS_MAX: Final = 6  # up to so many pairs one by one, above that as arrays: measured, they meet at about ten
 
-_geos: Any = Later("shapely")
+_geos: Any = shapely
 
 
 def map_point(longitude: float, latitude: float) -> tuple[float, float, float, float]:
